@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * access/project: who may reach which keys.  In: the [project] sections and a name chosen by a
+ * client.  Out: a project, and with it the prefix that its keys have in the store.
+ *
+ * A physical key is the project's prefix and the client's key (semantics.md section 9): proj:NAME:
+ * unless key_prefix says otherwise, nothing with isolation = off.  cfg_project_prefix() builds it.
+ */
+#ifndef ACCESS_PROJECT_H
+#define ACCESS_PROJECT_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/arena.h"
+#include "command/command.h"
+
+#define PROJECT_NAME_MAX 64u
+#define PROJECT_PREFIX_MAX 200u
+
+struct project {
+	char name[PROJECT_NAME_MAX + 1];
+	uint16_t metric_id;       /* metric_project() */
+	uint32_t ns;              /* namespace number: index in the set, stable over reloads by name */
+	uint32_t instance;        /* index of the backend instance */
+	uint32_t prefix_len;      /* 0: isolation = off */
+	uint32_t databases;       /* SELECT 0 .. databases - 1 */
+	uint8_t prefix[PROJECT_PREFIX_MAX];
+};
+
+struct project_set {          /* of one configuration generation; immutable */
+	struct project *v;
+	uint32_t n;
+	int32_t initial;          /* of a connection that chose none; -1: it has none */
+};
+
+/* NULL: no such project. */
+const struct project *project_find(const struct project_set *s, const void *name, size_t n);
+bool project_name_ok(const void *name, size_t n); /* [a-z0-9._-]{1,64} */
+static inline bool project_isolated(const struct project *p) { return p->prefix_len != 0; }
+
+/* Arguments that name keys without being keys: patterns (of SORT too) get the prefix (and SCAN a MATCH), a
+ * database number must be one of the project's.  argv is rewritten in place and may grow by up to
+ * ISOLATE_EXTRA words (the caller leaves room); memory comes from the arena.
+ * NULL, or the text of the refusal ("" = no memory). */
+#define ISOLATE_EXTRA 2u
+const char *isolate_args(const struct project *p, const struct command *c, purser_bytes *argv,
+    uint32_t *argc, struct arena *a);
+
+/* key with the prefix in front, in the arena; p NULL: no memory. */
+purser_bytes isolate_key(const struct project *p, purser_bytes key, struct arena *a);
+
+/* Take every occurrence of the prefix out of an error text, in place; the new length. */
+size_t isolate_text(const struct project *p, char *text, size_t n);
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One thread's view of an instance: the queue for calls that the plugin does not take yet, and the
+ * deadline of every call that it holds.
+ */
+#include <config.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "backend/blocking.h"
+#include "backend/instance.h"
+
+static inline void bump(_Atomic uint64_t *v)
+{
+	atomic_fetch_add_explicit(v, 1, memory_order_relaxed);
+}
+
+/* ---- deadlines: a list in order; calls of one instance mostly have the same time-out ---- */
+
+static void due_link(struct purser_ctx *x, struct bcall *b)
+{
+	struct bcall *after = x->due_tail;
+
+	while (after && after->c.deadline_ns > b->c.deadline_ns)
+		after = after->prev_due;
+	b->prev_due = after;
+	b->next_due = after ? after->next_due : x->due_head;
+	if (b->next_due)
+		b->next_due->prev_due = b;
+	else
+		x->due_tail = b;
+	if (after)
+		after->next_due = b;
+	else
+		x->due_head = b;
+	if (!x->due_timer.pos || b->c.deadline_ns < x->due_timer.due_ns)
+		loop_timer_set(x->loop, &x->due_timer, b->c.deadline_ns);
+}
+
+static void due_unlink(struct purser_ctx *x, struct bcall *b)
+{
+	if (b->prev_due)
+		b->prev_due->next_due = b->next_due;
+	else if (x->due_head == b)
+		x->due_head = b->next_due;
+	else
+		return; /* not in the list */
+	if (b->next_due)
+		b->next_due->prev_due = b->prev_due;
+	else
+		x->due_tail = b->prev_due;
+	b->prev_due = b->next_due = NULL;
+}
+
+static void answer(struct bcall *b)
+{
+	if (!b->answered) {
+		b->answered = true;
+		b->done(b);
+	}
+}
+
+/* The plugin (or the queue) has let go of b. */
+void call_ended(struct bcall *b)
+{
+	struct purser_ctx *x = b->c.ctx;
+
+	due_unlink(x, b);
+	b->state = BCALL_ENDED;
+	answer(b);
+	b->release(b);
+}
+
+static void dequeue(struct purser_ctx *x, struct bcall *b)
+{
+	struct bcall **p = &x->q_head, *prev = NULL;
+
+	while (*p && *p != b) {
+		prev = *p;
+		p = &(*p)->next;
+	}
+	if (!*p)
+		return;
+	*p = b->next;
+	if (x->q_tail == b)
+		x->q_tail = prev;
+	b->next = NULL;
+	atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
+}
+
+/* A reply that has begun and moves on, or waits for its client, is not late: what limits that is
+ * slow_reader_timeout.  Without progress for a whole operation_timeout it is cut. */
+static bool arriving(struct purser_ctx *x, struct bcall *b)
+{
+	if (b->state != BCALL_SUBMITTED || !b->began || (!b->stalled && b->reply_bytes == b->due_bytes))
+		return false;
+	due_unlink(x, b);
+	b->due_bytes = b->reply_bytes;
+	b->c.deadline_ns = loop_now(x->loop) + x->inst->operation_timeout_ns;
+	due_link(x, b);
+	return true;
+}
+
+/* The wish that the plugin let go of b.  True: it has, and b may be gone. */
+static bool cancelled(struct purser_ctx *x, struct bcall *b, int why)
+{
+	x->current = b;
+	if (x->inst->blocking)
+		blocking_cancel(b);
+	else if (x->p->cancel && x->cs)
+		x->p->cancel(x->cs, &b->c, why);
+	if (x->current != b)
+		return true;
+	x->current = NULL;
+	return false;
+}
+
+static void expire(struct purser_ctx *x, struct bcall *b)
+{
+	if (arriving(x, b))
+		return;
+	if (b->state == BCALL_QUEUED) {
+		bump(&x->queue_timeouts);
+		dequeue(x, b);
+		b->executed = PURSER_NOT_EXECUTED;
+		if (!b->discard)
+			reply_failure(b, ERR_TIMEOUT, NULL);
+		call_ended(b);
+		return;
+	}
+	due_unlink(x, b);
+	if (cancelled(x, b, PURSER_CANCEL_TIMEOUT))
+		return; /* with what the plugin knows of it */
+	/* It holds on to it: what has not been executed may still be. */
+	b->executed = PURSER_MAYBE_EXECUTED;
+	if (!b->discard)
+		reply_failure(b, b->c.flags & PURSER_CALL_WRITE ? ERR_INDETERMINATE : ERR_TIMEOUT, NULL);
+	answer(b); /* first: a reply that broke off in the middle cuts its client */
+	b->discard = true;
+}
+
+static void due_fire(struct loop_timer *t)
+{
+	struct purser_ctx *x = (struct purser_ctx *)((char *)t - offsetof(struct purser_ctx, due_timer));
+	uint64_t now = loop_now(x->loop);
+
+	while (x->due_head && x->due_head->c.deadline_ns <= now)
+		expire(x, x->due_head);
+	if (x->due_head)
+		loop_timer_set(x->loop, &x->due_timer, x->due_head->c.deadline_ns);
+}
+
+/* ---- submitting ---- */
+
+/* PURSER_AGAIN, or whether the call has ended inside. */
+static int offer(struct purser_ctx *x, struct bcall *b)
+{
+	int rc;
+
+	b->state = BCALL_SUBMITTED;
+	b->submit_ns = loop_now(x->loop);
+	x->accepted++;
+	x->current = b;
+	b->c.link = NULL;
+	memset(b->c.user, 0, sizeof b->c.user);
+	if (x->inst->blocking) {
+		rc = blocking_submit(x->inst->blocking, b);
+	} else if (b->c.op < x->p->nops) {
+		const purser_op *op = plugin_op(x->inst->plugin, b->c.op);
+
+		rc = op->run ? op->run(x->cs, &b->c) : x->p->submit(x->cs, &b->c);
+	} else {
+		rc = x->p->submit(x->cs, &b->c);
+	}
+	if (x->current != b)
+		return PURSER_DONE; /* ended inside: b may be gone, whatever submit says */
+	x->current = NULL;
+	if (rc == PURSER_AGAIN) {
+		x->accepted--;
+		return PURSER_AGAIN;
+	}
+	if (rc == PURSER_DONE) {
+		/* It says that the call has ended, but it has not: end it here (rule 2). */
+		reply_failure(b, ERR_INTERNAL, "the backend plugin did not end a call that it says is done");
+		x->ended++;
+		call_ended(b);
+		return PURSER_DONE;
+	}
+	return PURSER_PENDING;
+}
+
+static int enqueue(struct purser_ctx *x, struct bcall *b)
+{
+	if (atomic_load_explicit(&x->nqueued, memory_order_relaxed) >= x->inst->queue_max) {
+		bump(&x->exhausted);
+		b->executed = PURSER_NOT_EXECUTED;
+		reply_failure(b, ERR_POOLEXHAUSTED, NULL);
+		call_ended(b);
+		return SUBMIT_ENDED;
+	}
+	b->state = BCALL_QUEUED;
+	b->queued_ns = loop_now(x->loop);
+	b->next = NULL;
+	if (x->q_tail)
+		x->q_tail->next = b;
+	else
+		x->q_head = b;
+	x->q_tail = b;
+	atomic_fetch_add_explicit(&x->nqueued, 1, memory_order_relaxed);
+	due_link(x, b);
+	return SUBMIT_PENDING;
+}
+
+static void turn_away(struct bcall *b)
+{
+	b->executed = PURSER_NOT_EXECUTED;
+	if (!b->discard)
+		reply_failure(b, ERR_BACKENDDOWN, "the backend is being closed");
+	call_ended(b);
+}
+
+int ctx_submit(struct purser_ctx *x, struct bcall *b)
+{
+	b->c.ctx = x;
+	if (x->draining) {
+		turn_away(b);
+		return SUBMIT_ENDED;
+	}
+	if (x->q_head)
+		return enqueue(x, b);
+	switch (offer(x, b)) {
+	case PURSER_DONE:
+		return SUBMIT_ENDED;
+	case PURSER_AGAIN:
+		return enqueue(x, b);
+	default:
+		due_link(x, b);
+		return SUBMIT_PENDING;
+	}
+}
+
+static void offer_queue(struct purser_ctx *x)
+{
+	while (x->q_head) {
+		struct bcall *b = x->q_head;
+		uint64_t since = b->queued_ns;
+		int rc;
+
+		x->q_head = b->next;
+		if (!x->q_head)
+			x->q_tail = NULL;
+		b->next = NULL;
+		rc = offer(x, b);
+		if (rc == PURSER_AGAIN) {
+			b->state = BCALL_QUEUED;
+			b->next = x->q_head;
+			x->q_head = b;
+			if (!x->q_tail)
+				x->q_tail = b;
+			return;
+		}
+		atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
+		if (x->wait_time)
+			hist_record(x->wait_time, loop_now(x->loop) - since);
+	}
+}
+
+void ctx_release(struct purser_ctx *x)
+{
+	while (x->releases) {
+		struct ref_release *r = x->releases;
+
+		x->releases = r->next;
+		r->fn(r->arg);
+		free(r);
+	}
+}
+
+void ctx_turn(struct purser_ctx *x)
+{
+	ctx_release(x);
+	if (x->ready) {
+		x->ready = false;
+		offer_queue(x);
+	}
+	if (x->p->flush && x->cs)
+		x->p->flush(x->cs);
+}
+
+void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why)
+{
+	b->discard = true;
+	if (b->state == BCALL_QUEUED) {
+		dequeue(x, b);
+		b->executed = PURSER_NOT_EXECUTED;
+		call_ended(b);
+		return;
+	}
+	answer(b);
+	cancelled(x, b, why);
+}
+
+void ctx_resume(struct purser_ctx *x, struct bcall *b)
+{
+	b->stalled = false;
+	if (x->p->resume && x->cs)
+		x->p->resume(x->cs, &b->c, PURSER_RESUME_REPLY);
+}
+
+uint64_t ctx_now(const struct purser_ctx *x)
+{
+	struct timespec ts;
+
+	if (x->loop)
+		return loop_now(x->loop);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void ctx_session_end(struct purser_ctx *x, struct purser_session *s)
+{
+	void *slot = s->slot[x->inst->index];
+
+	if (!slot || !x->p->session_end)
+		return;
+	if (x->inst->blocking)
+		blocking_session_end(x->inst->blocking, s);
+	else
+		x->p->session_end(x->cs, s, slot);
+	s->slot[x->inst->index] = NULL;
+}
+
+/* ---- opening and closing ---- */
+
+int ctx_open(struct purser_instance *i, uint32_t worker, struct loop *loop, purser_error *e)
+{
+	struct purser_ctx *x = calloc(1, sizeof *x);
+
+	if (!x) {
+		snprintf(e->text, sizeof e->text, "out of memory");
+		return -1;
+	}
+	x->inst = i;
+	x->p = i->p;
+	x->loop = loop;
+	x->worker = worker;
+	x->due_timer.fn = due_fire;
+	if (!i->blocking && i->p->open(i->state, x, &x->cs, e)) {
+		free(x);
+		return -1;
+	}
+	i->ctx[worker] = x;
+	return 0;
+}
+
+void ctx_drain(struct purser_ctx *x)
+{
+	if (!x || x->draining)
+		return;
+	x->draining = true;
+	if (x->cs && x->p->drain)
+		x->p->drain(x->cs);
+	while (x->q_head) {
+		struct bcall *b = x->q_head;
+
+		dequeue(x, b);
+		turn_away(b);
+	}
+}
+
+bool ctx_quiet(const struct purser_ctx *x)
+{
+	return !x || (!x->offloaded && (!x->inst->blocking || x->accepted == x->ended));
+}
+
+void ctx_close(struct purser_ctx *x)
+{
+	if (!x)
+		return;
+	ctx_drain(x);
+	ctx_release(x);
+	if (x->cs && x->p->close)
+		x->p->close(x->cs);
+	if (x->accepted != x->ended)
+		log_event(x->inst->log, LOG_M_PLUGIN, LOG_ERROR, "plugin.calls.lost",
+		    "the plugin did not end every call that it had accepted",
+		    LOG_STR("backend", x->inst->name), LOG_UINT("accepted", x->accepted),
+		    LOG_UINT("ended", x->ended));
+	host_ctx_free(x);
+	out_clear(&x->scrap, &(struct out_pool){ 0 });
+	loop_timer_stop(x->loop, &x->due_timer);
+	x->inst->ctx[x->worker] = NULL;
+	free(x);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A call as wire bytes, the project's prefix inserted in front of every key.
+ */
+#include <config.h>
+#include <string.h>
+#include "backend/instance.h"
+#include "base/buf.h"
+
+static inline unsigned digits(uint64_t v)
+{
+	unsigned n = 1;
+
+	while (v >= 10) {
+		v /= 10;
+		n++;
+	}
+	return n;
+}
+
+uint64_t call_wire_bytes(const struct bcall *b)
+{
+	const struct purser_call *c = &b->c;
+	uint64_t n = 3 + digits(c->argc);
+	uint32_t k = 0;
+
+	for (uint32_t i = 0; i < c->argc; i++) {
+		uint64_t len = b->argv[i].n;
+
+		if (k < c->nkeys && c->keys[k] == i) {
+			len += c->ns_prefix;
+			k++;
+		}
+		n += 5 + digits(len) + len;
+	}
+	return n;
+}
+
+static inline uint8_t *put_header(uint8_t *d, char type, uint64_t v)
+{
+	*d++ = (uint8_t)type;
+	if (v < 10)
+		*d++ = (uint8_t)('0' + v);
+	else
+		d += dec_u64((char *)d, v);
+	*d++ = '\r';
+	*d++ = '\n';
+	return d;
+}
+
+static inline void *put_bytes(uint8_t *d, const uint8_t *p, size_t n)
+{
+	if (n) /* no prefix, an empty argument: there is no address */
+		memcpy(d, p, n);
+	return d + n;
+}
+
+/* All of it at once: the caller knows that it fits. */
+static size_t encode_whole(const struct bcall *b, uint8_t *dst)
+{
+	const struct purser_call *c = &b->c;
+	uint8_t *d = put_header(dst, '*', c->argc);
+	uint32_t k = 0;
+
+	for (uint32_t i = 0; i < c->argc; i++) {
+		purser_bytes a = b->argv[i];
+
+		if (k < c->nkeys && c->keys[k] == i) {
+			k++;
+			d = put_header(d, '$', a.n + c->ns_prefix);
+			d = put_bytes(d, b->prefix, c->ns_prefix);
+		} else {
+			d = put_header(d, '$', a.n);
+		}
+		d = put_bytes(d, a.p, a.n);
+		*d++ = '\r';
+		*d++ = '\n';
+	}
+	return (size_t)(d - dst);
+}
+
+/* Positions ascend; there may be a million of them. */
+static bool is_key(const struct purser_call *c, uint32_t arg)
+{
+	uint32_t low = 0, high = c->nkeys;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (c->keys[mid] == arg)
+			return true;
+		if (c->keys[mid] < arg)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
+/* Piece enc_arg 0 is the array header; piece i+1 is argument i: header, prefix, bytes, CR LF as one
+ * run of which enc_off bytes are out. */
+static size_t encode_piece(struct bcall *b, uint8_t *dst, size_t cap, bool *done)
+{
+	struct purser_call *c = &b->c;
+	uint8_t head[24 + 256];
+	struct { const uint8_t *p; size_t n; } part[3];
+	size_t hn, off = b->enc_off, out = 0;
+
+	if (b->enc_arg == 0) {
+		hn = (size_t)(put_header(head, '*', c->argc) - head);
+		part[1].n = part[2].n = 0;
+		part[1].p = part[2].p = NULL;
+	} else {
+		purser_bytes a = b->argv[b->enc_arg - 1];
+		size_t prefix = is_key(c, b->enc_arg - 1) ? c->ns_prefix : 0;
+		uint8_t *d = put_header(head, '$', a.n + prefix);
+
+		if (prefix)
+			d = put_bytes(d, b->prefix, prefix);
+		hn = (size_t)(d - head);
+		part[1].p = a.p;
+		part[1].n = a.n;
+		part[2].p = (const uint8_t *)"\r\n";
+		part[2].n = 2;
+	}
+	part[0].p = head;
+	part[0].n = hn;
+	*done = true;
+	for (int i = 0; i < 3; i++) {
+		size_t n;
+
+		if (off >= part[i].n) {
+			off -= part[i].n;
+			continue;
+		}
+		n = part[i].n - off;
+		if (n > cap - out) {
+			n = cap - out;
+			*done = false;
+		}
+		if (n)
+			memcpy(dst + out, part[i].p + off, n);
+		out += n;
+		off = 0;
+		if (!*done)
+			break;
+	}
+	return out;
+}
+
+size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
+{
+	const struct purser_call *c = &b->c;
+	size_t at = 0;
+
+	if (b->enc_arg == 0 && b->enc_off == 0 && c->wire_bytes <= cap) {
+		b->enc_arg = c->argc + 1;
+		*more = PURSER_ENCODE_DONE;
+		return encode_whole(b, dst);
+	}
+	while (b->enc_arg <= c->argc) {
+		bool done;
+		size_t n = encode_piece(b, dst + at, cap - at, &done);
+
+		at += n;
+		if (!done) {
+			b->enc_off += n;
+			*more = PURSER_ENCODE_FULL;
+			return at;
+		}
+		b->enc_arg++;
+		b->enc_off = 0;
+	}
+	*more = PURSER_ENCODE_DONE;
+	return at;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * backend/instance: one [backend NAME] at work: its plugin, its settings, its endpoints, and one
+ * context for each thread that uses it.  In: bcalls.  Out: the same bcalls, ended.
+ *
+ * The queue for a plugin that says AGAIN, the deadline of every call and the host table that the
+ * plugin sees live here (host.c, context.c).
+ */
+#ifndef BACKEND_INSTANCE_H
+#define BACKEND_INSTANCE_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <purser/plugin.h>
+#include "backend/call.h"
+#include "backend/loader.h"
+#include "command/command.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "metric/metric.h"
+
+#define OP_NONE (UINT32_MAX - 2u)
+#define ENDPOINTS_MAX 16u   /* of one instance; more share the last number */
+#define CONNECTING_MAX 16u  /* at once, of one endpoint; more are not timed */
+#define LINK_STATES 4u      /* PURSER_LINK_* */
+#define PLUGIN_METRICS_MAX 32u
+
+struct endpoint {
+	char address[108];
+	char transport[8];
+	uint16_t port;
+	uint16_t metric_id;
+};
+
+/* How an instance reads its settings; the config room is bound to this by main. */
+struct instance_settings {
+	const char *(*text)(void *arg, const char *key); /* "" when not set */
+	int64_t (*value)(void *arg, const char *key);
+	void *arg;
+};
+
+struct purser_instance {
+	char name[64];
+	uint32_t index;              /* dense number among the running instances */
+	const struct plugin *plugin;
+	const purser_plugin *p;      /* = &plugin->p */
+	void *state;                 /* the plugin's, from start() */
+	struct instance_settings settings;
+	struct log *log;
+	struct metric_reg *metrics;
+	uint8_t metric_id;
+	_Atomic uint64_t operation_timeout_ns;
+	_Atomic uint32_t queue_max;  /* calls waiting for the plugin on one worker */
+	bool in_process;             /* the store is this process: spans are INTERNAL */
+	uint32_t op_of[CMD_COUNT];   /* the plugin's op of a command; OP_NONE: it has none */
+	pthread_mutex_t lock;        /* endpoints */
+	struct endpoint endpoints[ENDPOINTS_MAX];
+	_Atomic uint32_t nendpoints;
+	struct purser_ctx **ctx;     /* [workers] */
+	uint32_t nctx;
+	struct blocking *blocking;   /* threads of a BLOCKING plugin, or NULL */
+	struct offload *offload;     /* threads for offload(): main's, shared by all instances */
+	_Atomic uint64_t refused;    /* server that cannot be used, ... reported by health */
+};
+
+struct purser_session {          /* what a plugin knows of a client: one pointer an instance */
+	uint64_t id;
+	void *slot[8];               /* by instance index */
+	uint32_t inflight;           /* calls that plugins hold or that wait in a queue */
+	/* The lane key of what is in flight: another starts only when nothing is (rule 10). */
+	const struct purser_instance *instance;
+	uint16_t db;
+	uint8_t resp, route;
+};
+#define INSTANCES_MAX 8u
+
+struct purser_ctx {
+	struct purser_instance *inst;
+	void *cs;                    /* the plugin's, from open() */
+	const purser_plugin *p;
+	struct loop *loop;           /* NULL: a blocking thread's context */
+	struct bthread *thread;      /* ... which this is */
+	struct out scrap;            /* bytes reserved by a plugin that go nowhere, or through a filter */
+	uint32_t worker;
+	bool ready;                  /* ready() was called: the queue is to be offered */
+	struct bcall *q_head, *q_tail;
+	struct bcall *due_head, *due_tail;
+	struct loop_timer due_timer;
+	struct bcall *current;       /* inside submit(): NULL as soon as it has ended */
+	struct watch *watches;
+	struct timer *timers;
+	uint64_t timer_ids;
+	struct ref_release *releases; /* of raw_ref() bytes that were copied: called at the turn's end */
+	_Atomic uint32_t nqueued;
+	uint64_t accepted, ended;    /* must be equal when the context is closed */
+	bool draining;               /* it takes no new call */
+	uint32_t offloaded;          /* jobs that have not come back */
+	_Atomic uint64_t queue_timeouts;
+	_Atomic uint64_t exhausted;
+	_Atomic int64_t links[ENDPOINTS_MAX][LINK_STATES];
+	_Atomic int64_t metrics[PLUGIN_METRICS_MAX];
+	struct hist *wait_time;      /* of calls that were queued, in the worker's shard; or NULL */
+	struct hist *create_time;    /* of connections, likewise */
+	struct connecting {          /* when connections that are being made were begun, oldest first */
+		uint64_t since_ns[CONNECTING_MAX];
+		uint32_t first, n;
+	} connecting[ENDPOINTS_MAX];
+};
+
+extern const purser_host host_table;
+
+/* Make an instance of a loaded plugin and start it (control thread).  NULL with e->text. */
+struct instance_opts {
+	const char *name;
+	uint32_t index, workers;
+	const struct plugin *plugin;
+	struct instance_settings settings;
+	struct log *log;
+	struct metric_reg *metrics;
+	struct offload *offload;
+};
+struct purser_instance *instance_new(const struct instance_opts *o, purser_error *e);
+/* The host's own settings of it have changed (control thread). */
+void instance_settings_changed(struct purser_instance *i);
+struct pool_numbers { uint64_t connecting, idle, used, pending, timeouts, exhausted; };
+void instance_pool(const struct purser_instance *i, struct pool_numbers *out); /* any thread */
+/* Stop and free: every context must be closed. */
+void instance_free(struct purser_instance *i);
+
+/* On a worker's own thread.  0, or -1 with e->text. */
+int ctx_open(struct purser_instance *i, uint32_t worker, struct loop *loop, purser_error *e);
+/* Closing: drain, until quiet, and in a later job close.  What the plugin has posted has run by then. */
+void ctx_drain(struct purser_ctx *x);  /* no new call; what is queued is answered */
+bool ctx_quiet(const struct purser_ctx *x); /* nothing is offloaded or on a blocking thread any more */
+void ctx_close(struct purser_ctx *x);
+
+enum { SUBMIT_ENDED = 0, SUBMIT_PENDING = 1 };
+/* Hand a call over.  SUBMIT_ENDED: done() was called and b may be gone.  SUBMIT_PENDING: the caller
+ * must keep the bytes of b->argv (it may move them and set b->argv) until done(). */
+int ctx_submit(struct purser_ctx *x, struct bcall *b);
+/* Nobody waits any more: out of the queue at once (done() is called), or the reply is discarded. */
+void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
+/* Once a turn: offer the queue if the plugin is ready, then flush it. */
+void ctx_turn(struct purser_ctx *x);
+/* The reader of b's reply can take more again. */
+void ctx_resume(struct purser_ctx *x, struct bcall *b);
+
+/* The exact RESP size of the call, prefix included. */
+uint64_t call_wire_bytes(const struct bcall *b);
+/* Write RESP of the call from where encode() was left; see purser_host.encode. */
+size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more);
+
+/* The client of s has gone: the plugin's own state of it ends.  Nothing of it may be in flight. */
+void ctx_session_end(struct purser_ctx *x, struct purser_session *s);
+
+/* Internal to the room. */
+uint64_t ctx_now(const struct purser_ctx *x);
+struct ref_release {
+	struct ref_release *next;
+	purser_fn fn;
+	void *arg;
+};
+void call_ended(struct bcall *b);
+void ctx_release(struct purser_ctx *x);   /* what raw_ref() copied goes back to the plugin */
+void host_ctx_free(struct purser_ctx *x); /* timers and watches that the plugin left */
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * export/inside: what export.c (thread, batches, metrics), send.c (requests, retries) and watch.c
+ * (status, own metrics) share.
+ */
+#ifndef EXPORT_INSIDE_H
+#define EXPORT_INSIDE_H
+#include <pthread.h>
+#include <zlib.h>
+#include "export/export.h"
+#include "export/otlp.h"
+#include "fetch/fetch.h"
+#include "log/log.h"
+#include "loop/loop.h"
+#include "trace/trace.h"
+
+#define SECOND UINT64_C(1000000000)
+#define OTLP_MAX ((size_t)64 << 20)
+
+struct source { /* one worker's ring */
+	struct source *next;
+	struct export *e;
+	struct trace *t;
+	purser_job job;
+	_Atomic bool posted;
+};
+
+struct sender { /* of one signal; the thread's */
+	struct export *e;
+	enum export_signal signal;
+	struct loop_timer retry;
+	struct fetch_call *call;
+	unsigned attempts;          /* of the request at the head that failed */
+	bool given_up;              /* closing, and it did not work */
+	char address[256], port[8]; /* of the collector, for otel.sdk.* */
+};
+
+struct export {
+	struct metric_reg *reg;
+	struct metric_shard *shard; /* the thread's */
+	struct log *log;
+	struct otlp_head head;
+	struct loop *loop;
+	pthread_t thread;
+	bool running;               /* the thread; control thread only */
+	struct export_opts opts;    /* with copies of all texts */
+
+	/* the thread's */
+	struct fetch *fetch;
+	struct export_queue queue;
+	struct sender sender[EXPORT_SIGNALS];
+	struct loop_timer drain, metrics, expire;
+	struct buf batch;           /* spans, encoded */
+	uint32_t batch_items;
+	uint64_t batch_since_ns, wall_ns;
+	uint64_t evicted[EXPORT_SIGNALS]; /* of the queue, as last reported */
+	uint64_t random;
+	purser_job stop;
+	_Atomic bool closing;
+	uint64_t close_at_ns;
+
+	/* shared */
+	pthread_mutex_t lock;
+	struct source *sources;
+	struct {
+		struct export_status st;
+		uint64_t queued[EXPORT_SIGNALS], inflight[EXPORT_SIGNALS]; /* bytes, items */
+		uint64_t oldest_ns, dropped_ns, refused_ns; /* monotonic; 0 = never */
+		uint64_t drained;
+	} pub;
+};
+
+enum lost_reason { LOST_QUEUE_FULL, LOST_REFUSED, LOST_REJECTED, LOST_MEMORY };
+
+/* options.c */
+int options_copy(struct export_opts *to, const struct export_opts *o); /* with the defaults; -1: no
+                                                                       * memory, free it all the same */
+void options_free(struct export_opts *o);
+bool options_same(const struct export_opts *a, const struct export_opts *b); /* two such copies */
+
+/* send.c */
+void send_init(struct sender *s, struct export *e, enum export_signal signal);
+void send_kick(struct sender *s);
+bool send_idle(const struct sender *s); /* nothing to wait for */
+void send_stop(struct sender *s);
+
+/* watch.c */
+void watch_publish(struct export *e);
+void watch_sent(struct sender *s, uint64_t taken, uint64_t rejected);
+void watch_lost(struct export *e, enum export_signal s, enum lost_reason why, uint64_t items,
+    const char *error_type);
+void watch_failed(struct export *e, const char *text);
+void watch_took(struct sender *s, uint64_t ns, const char *error_type, int status);
+void watch_collect(void *arg, struct metric_shard *shard);
+
+uint64_t export_mono_ns(void);
+#endif

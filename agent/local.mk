@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+# The rooms of the agent, as one convenience library, and the daemon.
+
+noinst_LIBRARIES += agent/libagent.a
+agent_libagent_a_SOURCES =
+
+include %D%/base/local.mk
+include %D%/loop/local.mk
+include %D%/config/local.mk
+include %D%/resp/local.mk
+include %D%/command/local.mk
+include %D%/metric/local.mk
+include %D%/trace/local.mk
+include %D%/log/local.mk
+include %D%/fetch/local.mk
+include %D%/export/local.mk
+include %D%/resilience/local.mk
+include %D%/access/local.mk
+include %D%/backend/local.mk
+include %D%/feature/local.mk
+include %D%/health/local.mk
+agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_child.c %D%/stages.def
+include %D%/server/local.mk
+
+sbin_PROGRAMS += agent/purserd
+agent_purserd_SOURCES = %D%/main.c %D%/agent.h %D%/agent.c %D%/agent_build.c %D%/agent_reload.c \
+	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_notify.c \
+	%D%/options.c %D%/dump.c
+agent_purserd_LDADD = $(AGENT_LIBS)

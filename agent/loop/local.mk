@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+agent_libagent_a_SOURCES += %D%/loop.c %D%/loop.h

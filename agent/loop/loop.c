@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * loop: the epoll loop behind loop.h.  Three structures: the kernel's ready list (copied batch by
+ * batch into `events`), a 4-ary heap of timers, and a mailbox, a stack that other threads push to
+ * and that the loop takes whole and turns round.
+ */
+#include <config.h>
+#include "loop/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EVENTS_MAX 256 /* ready descriptors taken from the kernel at once */
+#define ARITY 4
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
+struct entry { /* of the heap: what is compared lies in the array itself */
+	uint64_t due_ns;
+	uint64_t seq; /* when it was set: keeps the order of equal times */
+	struct loop_timer *timer;
+};
+
+struct loop {
+	int epfd, wakefd;
+	struct loop_clock clock;
+	uint64_t now_ns, wall_ms;
+	bool wall_known, again, no_pwait2;
+	_Atomic uint64_t turns;
+
+	struct epoll_event events[EVENTS_MAX];
+	int at, count; /* the event that is being told, and how many there are */
+	size_t nwatched;
+
+	struct entry *heap;
+	size_t ntimers, cap;
+	uint64_t seq;
+
+	struct loop_hook *hooks, **hooks_end;
+
+	_Atomic(purser_job *) mail;
+	atomic_bool asleep, stop;
+};
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+static uint64_t real_mono_ns(void *arg)
+{
+	struct timespec ts;
+
+	(void)arg;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t real_wall_ms(void *arg)
+{
+	struct timespec ts;
+
+	(void)arg;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / NS_PER_MS;
+}
+
+static void loop_read_clock(struct loop *l)
+{
+	l->now_ns = l->clock.mono_ns(l->clock.arg);
+	l->wall_known = false;
+}
+
+uint64_t loop_now(const struct loop *l)
+{
+	return l->now_ns;
+}
+
+uint64_t loop_wall_ms(struct loop *l)
+{
+	if (!l->wall_known) {
+		l->wall_ms = l->clock.wall_ms(l->clock.arg);
+		l->wall_known = true;
+	}
+	return l->wall_ms;
+}
+
+uint64_t loop_turns(const struct loop *l)
+{
+	return atomic_load_explicit(&l->turns, memory_order_relaxed);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+struct loop *loop_new(const struct loop_clock *clock)
+{
+	static const struct loop_clock real = { real_mono_ns, real_wall_ms, NULL };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET }; /* data.ptr NULL: the wake-up */
+	struct loop *l = calloc(1, sizeof(*l));
+	int err;
+
+	if (!l)
+		return NULL;
+	l->hooks_end = &l->hooks;
+	l->clock = clock ? *clock : real;
+	l->wakefd = -1;
+	l->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (l->epfd >= 0)
+		l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (l->wakefd >= 0 && epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->wakefd, &ev) == 0) {
+		loop_read_clock(l);
+		return l;
+	}
+	err = errno;
+	if (l->epfd >= 0)
+		close(l->epfd);
+	if (l->wakefd >= 0)
+		close(l->wakefd);
+	free(l);
+	errno = err;
+	return NULL;
+}
+
+void loop_free(struct loop *l)
+{
+	if (!l)
+		return;
+	assert(l->nwatched == 0);
+	close(l->epfd);
+	close(l->wakefd);
+	free(l->heap);
+	free(l);
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+_Static_assert((int)PURSER_IO_IN == (int)EPOLLIN && (int)PURSER_IO_OUT == (int)EPOLLOUT &&
+    (int)PURSER_IO_HUP == (int)EPOLLHUP, "the public bits are the kernel's");
+
+int loop_watch(struct loop *l, struct loop_io *io, int fd, uint32_t events)
+{
+	struct epoll_event ev = { .events =
+					  (events & (EPOLLIN | EPOLLOUT)) | EPOLLRDHUP | EPOLLET };
+	bool fresh;
+
+	if (io->watched && io->fd != fd)
+		loop_unwatch(l, io);
+	fresh = io->watched == 0;
+	ev.data.ptr = io;
+	if (epoll_ctl(l->epfd, fresh ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, &ev) < 0)
+		return -errno;
+	l->nwatched += fresh;
+	io->fd = fd;
+	io->watched = events | PURSER_IO_HUP;
+	return 0;
+}
+
+void loop_unwatch(struct loop *l, struct loop_io *io)
+{
+	int i;
+
+	if (!io->watched)
+		return;
+	epoll_ctl(l->epfd, EPOLL_CTL_DEL, io->fd, NULL);
+	for (i = l->at + 1; i < l->count; i++)
+		if (l->events[i].data.ptr == io)
+			l->events[i].data.ptr = NULL;
+	io->watched = 0;
+	io->fd = -1;
+	l->nwatched--;
+}
+
+/* Tell the batch; the number of callbacks made. */
+static int loop_tell(struct loop *l, int count)
+{
+	int told = 0;
+
+	l->count = count;
+	for (l->at = 0; l->at < l->count; l->at++) {
+		struct loop_io *io = l->events[l->at].data.ptr;
+		uint32_t ev = l->events[l->at].events;
+
+		if (!io)
+			continue;
+		if (ev & (EPOLLRDHUP | EPOLLERR))
+			ev |= EPOLLHUP;
+		told++;
+		io->fn(io, ev & (EPOLLIN | EPOLLOUT | EPOLLHUP));
+	}
+	l->count = 0;
+	return told;
+}
+
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+static bool entry_less(const struct entry *a, const struct entry *b)
+{
+	return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
+}
+
+static void heap_put(struct loop *l, size_t at, struct entry e)
+{
+	l->heap[at] = e;
+	e.timer->pos = (uint32_t)at + 1;
+}
+
+static void heap_up(struct loop *l, size_t at, struct entry e)
+{
+	while (at > 0) {
+		size_t parent = (at - 1) / ARITY;
+
+		if (!entry_less(&e, &l->heap[parent]))
+			break;
+		heap_put(l, at, l->heap[parent]);
+		at = parent;
+	}
+	heap_put(l, at, e);
+}
+
+static void heap_down(struct loop *l, size_t at, struct entry e)
+{
+	for (;;) {
+		size_t child = at * ARITY + 1, end = child + ARITY, best = child;
+
+		if (child >= l->ntimers)
+			break;
+		if (end > l->ntimers)
+			end = l->ntimers;
+		while (++child < end)
+			if (entry_less(&l->heap[child], &l->heap[best]))
+				best = child;
+		if (!entry_less(&l->heap[best], &e))
+			break;
+		heap_put(l, at, l->heap[best]);
+		at = best;
+	}
+	heap_put(l, at, e);
+}
+
+/* Put e where an entry was that is gone. */
+static void heap_fill(struct loop *l, size_t at, struct entry e)
+{
+	if (at > 0 && entry_less(&e, &l->heap[(at - 1) / ARITY]))
+		heap_up(l, at, e);
+	else
+		heap_down(l, at, e);
+}
+
+static int heap_grow(struct loop *l)
+{
+	size_t cap = l->cap ? l->cap * 2 : 64;
+	struct entry *heap;
+
+	if (cap > UINT32_MAX)
+		return -ENOMEM;
+	heap = realloc(l->heap, cap * sizeof(*heap));
+	if (!heap)
+		return -ENOMEM;
+	l->heap = heap;
+	l->cap = cap;
+	return 0;
+}
+
+int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns)
+{
+	/* Never before now: so whatever was due earlier comes first, and nobody can be starved. */
+	struct entry e = { due_ns > l->now_ns ? due_ns : l->now_ns, l->seq++, t };
+
+	t->due_ns = due_ns;
+	if (t->pos) {
+		heap_fill(l, t->pos - 1, e);
+		return 0;
+	}
+	if (l->ntimers == l->cap && heap_grow(l) < 0)
+		return -ENOMEM;
+	heap_up(l, l->ntimers++, e);
+	return 0;
+}
+
+void loop_timer_stop(struct loop *l, struct loop_timer *t)
+{
+	size_t at = t->pos - 1;
+
+	if (!t->pos)
+		return;
+	t->pos = 0;
+	if (at != --l->ntimers)
+		heap_fill(l, at, l->heap[l->ntimers]);
+}
+
+static void loop_fire(struct loop *l)
+{
+	uint64_t limit = l->seq; /* what is set from here on waits for the next turn */
+
+	while (l->ntimers && l->heap[0].due_ns <= l->now_ns && l->heap[0].seq < limit) {
+		struct loop_timer *t = l->heap[0].timer;
+
+		loop_timer_stop(l, t);
+		t->fn(t);
+	}
+}
+
+/* ---- mailbox --------------------------------------------------------------------------------- */
+
+static void loop_wake(struct loop *l)
+{
+	static const uint64_t one = 1;
+	ssize_t n;
+
+	/* The counter is never read: with EPOLLET each write is an event of its own. */
+	if (atomic_load(&l->asleep) && atomic_exchange(&l->asleep, false)) {
+		do
+			n = write(l->wakefd, &one, sizeof(one));
+		while (n < 0 && errno == EINTR);
+	}
+}
+
+void loop_post(struct loop *l, purser_job *job)
+{
+	purser_job *old = atomic_load_explicit(&l->mail, memory_order_relaxed);
+
+	do
+		job->next = old;
+	while (!atomic_compare_exchange_weak(&l->mail, &old, job));
+	loop_wake(l);
+}
+
+static void loop_jobs(struct loop *l)
+{
+	purser_job *job, *list = NULL;
+
+	if (!atomic_load_explicit(&l->mail, memory_order_relaxed))
+		return;
+	job = atomic_exchange_explicit(&l->mail, NULL, memory_order_acquire);
+	while (job) { /* last in first out, turned round */
+		purser_job *next = job->next;
+
+		job->next = list;
+		list = job;
+		job = next;
+	}
+	while (list) {
+		job = list;
+		list = job->next;
+		job->fn(job->arg);
+	}
+}
+
+void loop_stop(struct loop *l)
+{
+	atomic_store(&l->stop, true);
+	loop_wake(l);
+}
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+void loop_hook_add(struct loop *l, struct loop_hook *h)
+{
+	h->next = NULL;
+	*l->hooks_end = h;
+	l->hooks_end = &h->next;
+}
+
+void loop_again(struct loop *l)
+{
+	l->again = true;
+}
+
+/* How long this turn may wait; -1 = for ever. */
+static int64_t loop_patience(struct loop *l, int64_t max_wait_ns)
+{
+	uint64_t now, due;
+
+	if (max_wait_ns == 0 || l->again)
+		return 0;
+	if (!l->ntimers)
+		return max_wait_ns;
+	due = l->heap[0].due_ns;
+	if (due <= l->now_ns)
+		return 0;
+	now = l->clock.mono_ns(l->clock.arg); /* the turn's own time may be long past */
+	if (due <= now)
+		return 0;
+	if (max_wait_ns >= 0 && (uint64_t)max_wait_ns < due - now)
+		return max_wait_ns;
+	return due - now > INT64_MAX ? INT64_MAX : (int64_t)(due - now);
+}
+
+static int loop_epoll(struct loop *l, int64_t wait_ns)
+{
+	int64_t ms;
+
+#ifdef HAVE_EPOLL_PWAIT2
+	if (wait_ns > 0 && !l->no_pwait2) {
+		struct timespec ts = { (time_t)((uint64_t)wait_ns / NS_PER_S),
+			(long)((uint64_t)wait_ns % NS_PER_S) };
+		int n = epoll_pwait2(l->epfd, l->events, EVENTS_MAX, &ts, NULL);
+
+		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+			return n;
+		l->no_pwait2 = true; /* an old kernel, or a container's filter */
+	}
+#endif
+	ms = wait_ns < 0 ? -1 : (int64_t)(((uint64_t)wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+	return epoll_wait(l->epfd, l->events, EVENTS_MAX, ms > INT_MAX ? INT_MAX : (int)ms);
+}
+
+int loop_turn(struct loop *l, int64_t max_wait_ns)
+{
+	int64_t wait_ns = loop_patience(l, max_wait_ns);
+	struct loop_hook *h;
+	int n;
+
+	if (wait_ns != 0) {
+		/* From here on posters write the eventfd; one that came just before is seen by the
+		 * check. */
+		atomic_store(&l->asleep, true);
+		if (atomic_load(&l->mail) || atomic_load(&l->stop))
+			wait_ns = 0;
+	}
+	n = loop_epoll(l, wait_ns);
+	atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	l->again = false;
+	loop_read_clock(l);
+	if (n > 0 && loop_tell(l, n) > 0) {
+		n = loop_epoll(l, 0); /* stragglers: they share the flush that comes */
+		if (n > 0)
+			loop_tell(l, n);
+	}
+	loop_jobs(l);
+	loop_fire(l);
+	for (h = l->hooks; h; h = h->next)
+		h->fn(h);
+	atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);
+	return 0;
+}
+
+int loop_run(struct loop *l)
+{
+	int rc = 0;
+
+	while (rc == 0 && !atomic_load_explicit(&l->stop, memory_order_acquire))
+		rc = loop_turn(l, -1);
+	atomic_store(&l->stop, false);
+	return rc;
+}

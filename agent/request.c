@@ -1,0 +1,817 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The stage table and the way back.  See request.h.
+ */
+#include <config.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "request.h"
+
+enum stage_result { STAGE_NEXT, STAGE_DONE, STAGE_HOLD };
+
+#define FREE_REQUESTS_MAX 1024u
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+#ifndef ASAN_POISON_MEMORY_REGION /* a request that has ended is poison to whoever still holds it */
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+static uint64_t clock_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- refusals: before a plugin has seen the call ---- */
+
+static enum stage_result refuse(struct request *r, enum err_code code, const char *text)
+{
+	reply_failure(&r->b, code, text);
+	req_finish(r);
+	return STAGE_DONE;
+}
+
+/* An error that Redis itself would give: "ERR ..." as it is. */
+static enum stage_result refuse_as_redis(struct request *r, const char *text)
+{
+	reply_error(&r->b, text, strlen(text));
+	r->b.store_error = false;
+	req_finish(r);
+	return STAGE_DONE;
+}
+
+/* ---- the stages ---- */
+
+static inline enum stage_result stage_identify(struct request *r)
+{
+	r->project = r->cl->anonymous ? NULL : r->cl->project;
+	return STAGE_NEXT;
+}
+
+/* Names of up to eight bytes, as they were spelled last: clients spell alike. */
+static inline const struct command *lookup_recent(struct worker *w, const struct request *r)
+{
+	purser_bytes name = r->argv[0];
+	struct recent_command *e;
+	uint64_t key = 0;
+
+	if (name.n > 8)
+		return NULL;
+	memcpy(&key, name.p, name.n);
+	e = &w->recent[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
+	if (e->key != key || !e->cmd) {
+		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
+
+		if (!c || (c->flags & F_CONTAINER))
+			return NULL;
+		e->key = key;
+		e->cmd = c;
+	}
+	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
+}
+
+static inline enum stage_result stage_lookup(struct request *r)
+{
+	struct worker *w = r->cl->w;
+	const struct command *c = lookup_recent(w, r);
+	char why[384];
+
+	if (!c)
+		c = cmd_find(w->commands, r->argv, r->argc, why, sizeof why);
+	if (!c)
+		return refuse_as_redis(r, why);
+	r->cmd = c;
+	r->local = r->cmd->run != RUN_BACKEND;
+	return STAGE_NEXT;
+}
+
+/* The one place where it is decided whether somebody may. */
+static inline enum stage_result stage_authorize(struct request *r)
+{
+	if (r->cl->anonymous && !(r->cmd->flags & F_PUBLIC))
+		return refuse(r, ERR_NOAUTH, "over TCP nobody is known: this listener serves /healthz, /readyz, "
+		    "/metrics, /redis/status and /openapi.json; use the Unix socket for the rest");
+	if (r->project || r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH))
+		return STAGE_NEXT;
+	return refuse(r, ERR_NOPROJECT, NULL);
+}
+
+/* Room for the words that isolation may add, and words of its own. */
+static int own_argv(struct request *r)
+{
+	purser_bytes *v = r->argv_mem;
+
+	if (r->argv == v)
+		return 0;
+	if (r->argc + ISOLATE_EXTRA > REQ_ARGS) {
+		v = arena_get(&r->arena, (r->argc + ISOLATE_EXTRA) * sizeof *v);
+		if (!v)
+			return -1;
+	}
+	memcpy(v, r->argv, r->argc * sizeof *v);
+	r->argv = v;
+	return 0;
+}
+
+static size_t strip_error(struct bcall *b, char *text, size_t n)
+{
+	return isolate_text(((struct request *)b)->project, text, n);
+}
+
+static int install_strip(struct request *r)
+{
+	struct strip_filter *f = arena_get(&r->arena, sizeof *f);
+
+	if (!f)
+		return -1;
+	strip_begin(f, &r->b.out, r->b.pool, r->project->prefix, r->project->prefix_len,
+	    strip_depth(r->cmd));
+	f->then = r->b.filter;
+	r->b.filter = &f->f;
+	return 0;
+}
+
+static enum stage_result isolate_words(struct request *r)
+{
+	const char *why;
+	uint64_t sum = 0;
+
+	if (cmd_blocks(r->cmd, r->argv, r->argc))
+		return refuse(r, ERR_UNSUPPORTED, "commands that wait are not served yet: ask again without "
+		    "BLOCK, or connect this client to Redis itself");
+	if (own_argv(r))
+		return refuse(r, ERR_OOM, NULL);
+	why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
+	if (why)
+		return *why ? refuse_as_redis(r, why) : refuse(r, ERR_OOM, NULL);
+	for (uint32_t i = 0; i < r->argc; i++)
+		sum += r->argv[i].n;
+	r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+	return STAGE_NEXT;
+}
+
+static inline enum stage_result stage_isolate(struct request *r)
+{
+	const struct project *p = r->project;
+	uint32_t n;
+
+	if (r->local)
+		return STAGE_NEXT;
+	if (r->cmd->args != A_NONE) {
+		enum stage_result rc = isolate_words(r);
+
+		if (rc != STAGE_NEXT)
+			return rc;
+	}
+	n = cmd_key_count(r->cmd, r->argv, r->argc);
+	if (n) {
+		uint32_t *keys = n <= REQ_ARGS ? r->keys_mem : arena_get(&r->arena, n * sizeof *keys);
+
+		if (!keys)
+			return refuse(r, ERR_OOM, NULL);
+		r->b.c.nkeys = cmd_keys(r->cmd, r->argv, r->argc, keys);
+		r->b.c.keys = keys;
+	}
+	r->b.c.argc = r->argc;
+	r->b.argv = r->argv;
+	r->b.c.ns = p->ns;
+	r->b.c.ns_prefix = p->prefix_len;
+	r->b.prefix = p->prefix;
+	if (p->prefix_len) {
+		r->b.rewrite = strip_error;
+		if (r->cmd->transform != X_PASS && install_strip(r))
+			return refuse(r, ERR_OOM, NULL);
+	}
+	return STAGE_NEXT;
+}
+
+static inline enum stage_result stage_admit(struct request *r)
+{
+	if (r->cl->w->draining && !r->local)
+		return refuse(r, ERR_BACKENDDOWN, "the agent is shutting down");
+	return STAGE_NEXT;
+}
+
+static inline enum stage_result stage_feature(struct request *r)
+{
+	if (!r->local)
+		return STAGE_NEXT;
+	if (r->cmd->run == RUN_SPACE) {
+		/* Several steps: alone, so that commands run in the order they were sent. */
+		if (r->cl->head != r || r->cl->session.inflight)
+			return STAGE_HOLD;
+		if (req_pin(r))
+			return refuse(r, ERR_OOM, NULL);
+		r->cl->alone = r; /* until it is answered */
+	}
+	r->cl->w->handlers[r->cmd->id](r);
+	return STAGE_DONE;
+}
+
+static inline enum stage_result stage_route(struct request *r)
+{
+	struct client *cl = r->cl;
+	struct purser_ctx *x = cl->w->ctx[r->project->instance];
+	struct purser_call *c = &r->b.c;
+	uint32_t op = x->inst->op_of[r->cmd->id];
+
+	if (op == OP_NONE)
+		return refuse(r, ERR_UNSUPPORTED, NULL);
+	c->op = op;
+	c->ctx = x;
+	c->session = &cl->session;
+	c->db = cl->db;
+	c->resp = r->sink ? 3 : cl->resp;
+	c->route = PURSER_ROUTE_SHARED;
+	c->flags = r->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0;
+	r->b.limit = cl->gen->output_limit;
+	if (cl->session.inflight == 0) {
+		c->flags |= PURSER_CALL_ALONE;
+		cl->session.instance = x->inst;
+		cl->session.db = c->db;
+		cl->session.resp = c->resp;
+		cl->session.route = c->route;
+		return STAGE_NEXT;
+	}
+	/* Another lane only when nothing is in flight (rule 10). */
+	if (cl->session.instance == x->inst && cl->session.db == c->db &&
+	    cl->session.resp == c->resp && cl->session.route == c->route)
+		return STAGE_NEXT;
+	return STAGE_HOLD;
+}
+
+/* ARGV plugins see whole physical names. */
+static int physical_argv(struct request *r)
+{
+	struct purser_call *c = &r->b.c;
+	purser_bytes *v;
+
+	if (!c->ns_prefix || !c->nkeys) {
+		c->argv = r->argv;
+		return 0;
+	}
+	v = arena_get(&r->arena, r->argc * sizeof *v);
+	if (!v)
+		return -1;
+	memcpy(v, r->argv, r->argc * sizeof *v);
+	for (uint32_t i = 0; i < c->nkeys; i++) {
+		v[c->keys[i]] = isolate_key(r->project, v[c->keys[i]], &r->arena);
+		if (!v[c->keys[i]].p)
+			return -1;
+	}
+	c->argv = v;
+	return 0;
+}
+
+/* Words that fit the request's own memory can be pinned at any time; larger ones are pinned while it
+ * can still be refused. */
+static bool small(const struct request *r)
+{
+	return r->argc <= REQ_ARGS && r->b.payload <= sizeof r->mem / 2;
+}
+
+static inline enum stage_result stage_submit(struct request *r)
+{
+	struct purser_ctx *x = r->b.c.ctx;
+	struct client *cl = r->cl;
+	bool keep = !(x->p->caps & PURSER_CAP_ENDS_INSIDE);
+
+	/* The turn's time is exact enough but for slow commands of a store in this process. */
+	if (x->inst->in_process && !r->timed && !(r->cmd->flags & F_FAST) && r->cmd->retry != R_OPTIONS) {
+		r->timed = true;
+		r->start_ns = clock_now();
+	}
+	r->b.c.deadline_ns = r->start_ns + x->inst->operation_timeout_ns;
+	if (keep && (x->p->args == PURSER_ARGS_ARGV || !small(r)) && req_pin(r))
+		return refuse(r, ERR_OOM, NULL);
+	if (x->p->args == PURSER_ARGS_WIRE)
+		r->b.c.wire_bytes = call_wire_bytes(&r->b);
+	else if (physical_argv(r))
+		return refuse(r, ERR_OOM, NULL);
+	cl->session.inflight++;
+	r->released = false;
+	if (ctx_submit(x, &r->b) == SUBMIT_PENDING && keep)
+		req_pin(r); /* small: it cannot fail */
+	return STAGE_DONE;
+}
+
+/* What is in flight does not end: the one that waits behind it has a deadline too. */
+static void hold_expired(struct loop_timer *t)
+{
+	struct client *c = (struct client *)((char *)t - offsetof(struct client, hold_timer));
+	struct request *r = c->held;
+
+	c->held = NULL;
+	refuse(r, ERR_TIMEOUT, NULL);
+}
+
+static int hold(struct request *r, unsigned stage)
+{
+	struct client *c = r->cl;
+	const struct purser_ctx *x = c->w->ctx[r->project->instance];
+
+	r->stage = (uint8_t)stage;
+	c->hold_timer.fn = hold_expired;
+	if (req_pin(r) || loop_timer_set(c->w->loop, &c->hold_timer,
+	    r->start_ns + x->inst->operation_timeout_ns)) {
+		refuse(r, ERR_OOM, NULL);
+		return REQ_STARTED;
+	}
+	c->held = r;
+	return REQ_HELD;
+}
+
+/* ---- the road ---- */
+
+enum stage {
+#define STAGE(name, doc) ST_##name,
+#include "stages.def"
+#undef STAGE
+	ST_END
+};
+
+static int run(struct request *r)
+{
+	enum stage_result rc = STAGE_NEXT;
+
+	switch ((enum stage)r->stage) {
+#define STAGE(name, doc) \
+	case ST_##name: \
+		rc = stage_##name(r); \
+		if (rc == STAGE_HOLD) \
+			return hold(r, ST_##name); \
+		if (rc == STAGE_DONE) \
+			return REQ_STARTED; \
+		__attribute__((fallthrough));
+#include "stages.def"
+#undef STAGE
+	case ST_END:
+		break;
+	}
+	return REQ_STARTED;
+}
+
+int req_start(struct request *r)
+{
+	r->cl->commands++;
+	trace_begin(r->cl->w->trace, r->parent, &r->trace);
+	if (r->trace.flags & TRACE_SAMPLED) {
+		r->timed = true;
+		r->start_ns = clock_now();
+	}
+	return run(r);
+}
+
+bool req_resume(struct client *c)
+{
+	struct request *r = c->held;
+
+	if (r) {
+		if (c->head != r || c->session.inflight)
+			return false;
+		c->held = NULL;
+		loop_timer_stop(c->w->loop, &c->hold_timer);
+		run(r);
+	}
+	return client_may_start(c);
+}
+
+/* ---- the words ---- */
+
+void req_adopt(struct request *r, void *block)
+{
+	r->adopted = block;
+	r->pinned = true; /* the bytes are; the slices are copied when they must be */
+}
+
+int req_pin(struct request *r)
+{
+	size_t total = 0;
+	uint8_t *d;
+
+	if (own_argv(r))
+		return -1;
+	r->b.argv = r->argv;
+	if (r->pinned)
+		return 0;
+	for (uint32_t i = 0; i < r->argc; i++)
+		total += r->argv[i].n;
+	d = arena_get(&r->arena, total);
+	if (!d)
+		return -1;
+	for (uint32_t i = 0; i < r->argc; i++) {
+		if (r->argv[i].n)
+			memcpy(d, r->argv[i].p, r->argv[i].n);
+		r->argv[i].p = d;
+		d += r->argv[i].n;
+	}
+	r->pinned = true;
+	return 0;
+}
+
+/* ---- life ---- */
+
+static void request_done(struct bcall *b);
+static void request_release(struct bcall *b);
+
+static void request_full(struct bcall *b)
+{
+	struct client *c = ((struct request *)b)->cl;
+
+	c->wake(c);
+}
+
+static struct request *take(struct worker *w)
+{
+	struct request *r = w->free_requests;
+
+	if (!r)
+		return malloc(sizeof *r);
+	ASAN_UNPOISON_MEMORY_REGION(r, sizeof *r);
+	w->free_requests = r->next;
+	w->nfree_requests--;
+	return r;
+}
+
+static void give(struct worker *w, struct request *r)
+{
+	arena_end(&r->arena);
+	free(r->adopted);
+	out_clear(&r->own, &w->pool);
+	if (w->nfree_requests >= FREE_REQUESTS_MAX) {
+		free(r);
+		return;
+	}
+	r->next = w->free_requests;
+	w->free_requests = r;
+	w->nfree_requests++;
+	ASAN_POISON_MEMORY_REGION(r, sizeof *r);
+}
+
+void worker_end_requests(struct worker *w)
+{
+	while (w->free_requests)
+		free(take(w));
+	out_pool_free(&w->pool);
+}
+
+static void mute(struct client *c, struct request *r)
+{
+	if (c->reply_mode == REPLY_OFF)
+		r->b.discard = true;
+	if (c->reply_mode == REPLY_SKIP) {
+		r->b.discard = true;
+		c->reply_mode = REPLY_ON;
+	}
+}
+
+struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
+{
+	struct worker *w = c->w;
+	struct request *r = take(w);
+
+	if (!r)
+		return NULL;
+	memset(r, 0, offsetof(struct request, argv_mem));
+	arena_begin(&r->arena, r->mem, sizeof r->mem);
+	r->b.c.struct_size = sizeof r->b.c;
+	r->b.c.resp = c->resp;
+	r->b.pool = &w->pool;
+	r->b.done = request_done;
+	r->b.release = request_release;
+	r->b.full = request_full;
+	r->cl = c;
+	r->argv = argv;
+	r->argc = argc;
+	for (uint32_t i = 0; i < argc; i++) {
+		uint64_t sum = r->b.payload + (uint64_t)argv[i].n;
+
+		r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+	}
+	r->start_ns = loop_now(w->loop);
+	r->released = true; /* until a plugin gets it */
+	if (c->reply_mode)
+		mute(c, r);
+	r->queued = true;
+	if (c->tail) {
+		c->tail->next = r;
+		r->b.out = &r->own;
+	} else {
+		c->head = r;
+		r->b.out = &c->out;
+		r->start = out_position(&c->out);
+	}
+	c->tail = r;
+	c->nrequests++;
+	return r;
+}
+
+void req_sink(struct request *r, struct reply_filter *f,
+    void (*error_to)(struct bcall *, enum err_code, const char *, size_t),
+    void (*done)(struct request *), void *arg)
+{
+	r->sink_done = done;
+	r->sink_arg = arg;
+	r->b.filter = f;
+	r->b.error_to = error_to;
+	r->b.c.resp = 3;
+	r->sink = true;
+}
+
+/* ---- the way back: account, and replies in order ---- */
+
+static uint8_t error_number(struct worker *w, const struct bcall *b)
+{
+	return b->store_error ? metric_error(w->metrics, b->status, strlen(b->status)) : b->err;
+}
+
+static void record_span(struct request *r, const struct metric_key *k, uint64_t end)
+{
+	struct span *s = trace_reserve(r->cl->w->trace);
+
+	if (!s)
+		return;
+	trace_stamp(s, &r->trace);
+	s->start_ns = r->start_ns;
+	s->end_ns = end;
+	s->command = k->command;
+	s->project = k->project;
+	s->endpoint = k->endpoint;
+	s->instance = k->instance;
+	s->error = k->error;
+	s->db = k->db;
+	s->op_kind = k->kind;
+	s->in = r->wire_in > UINT32_MAX ? UINT32_MAX : (uint32_t)r->wire_in;
+	s->out = r->b.reply_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)r->b.reply_bytes;
+	if (r->parent && r->parent->state.n && r->parent->state.n <= sizeof s->text) {
+		memcpy(s->text, r->parent->state.p, r->parent->state.n);
+		s->text_len = (uint8_t)r->parent->state.n;
+	}
+	trace_commit(r->cl->w->trace);
+}
+
+/* Behind the last byte of the reply: every request is counted and timed, some become spans. */
+static void account(struct request *r)
+{
+	struct worker *w = r->cl->w;
+	struct purser_ctx *x = r->local ? NULL : r->b.c.ctx;
+	struct metric_key k = { .kind = x ? METRIC_OP : METRIC_LOCAL, .db = METRIC_NO_DB,
+		.project = r->project ? r->project->metric_id : 0xffff,
+		.command = r->cmd ? r->cmd->id : CMD_COUNT };
+	uint64_t end = r->timed ? clock_now() : loop_now(w->loop);
+	uint64_t ns = end > r->start_ns ? end - r->start_ns : 0;
+
+	if (x) {
+		k.instance = x->inst->metric_id;
+		k.db = r->b.c.db < METRIC_NO_DB ? (uint8_t)r->b.c.db : METRIC_NO_DB;
+		k.endpoint = x->inst->endpoints[r->b.endpoint].metric_id;
+	}
+	if (r->b.err)
+		k.error = error_number(w, &r->b);
+	metric_op_record(metric_op(w->metrics, k), ns, r->wire_in, r->b.reply_bytes);
+	if (x && trace_keep(w->trace, &r->trace, end, ns, k.error != 0))
+		record_span(r, &k, end);
+}
+
+/* Answered requests leave the queue from its head; what becomes the head writes straight out. */
+static void advance(struct client *c)
+{
+	struct request *r;
+
+	while ((r = c->head)) {
+		if (r->answered)
+			c->behind -= r->own.bytes;
+		if (r->b.out != &c->out)
+			r->start = out_position(&c->out);
+		out_splice(&c->out, &r->own);
+		if (!r->answered) {
+			r->b.out = &c->out;
+			return;
+		}
+		c->head = r->next;
+		if (!c->head)
+			c->tail = NULL;
+		c->nrequests--;
+		r->queued = false;
+		if (r->released)
+			give(c->w, r);
+	}
+}
+
+/* What there is of the reply goes away.  False: some of it has been sent. */
+static bool take_back(struct request *r)
+{
+	struct out *o = r->b.out;
+
+	if (r->sink) /* it knows what of the reply is out */
+		return true;
+	if (o == &r->own)
+		out_clear(o, r->b.pool);
+	else if (o->taken <= r->start)
+		out_drop(o, r->b.pool, (size_t)(out_position(o) - r->start));
+	else
+		return false;
+	r->b.filter = NULL; /* it is in the middle of a value */
+	return true;
+}
+
+static void request_done(struct bcall *b)
+{
+	struct request *r = (struct request *)b;
+	struct client *c = r->cl;
+
+	r->answered = true;
+	if (c->alone == r)
+		c->alone = NULL;
+	/* A reply that broke off becomes an error, unless something of it has been sent: that cannot be
+	 * repaired. */
+	if (b->broken && !b->discard) {
+		b->broken = false;
+		if (take_back(r)) {
+			b->began = false;
+			reply_failure(b, (enum err_code)b->err, NULL);
+		} else {
+			c->cut = true;
+		}
+		if (b->broken)
+			c->cut = true;
+	}
+	account(r);
+	c->behind += r->own.bytes;
+	if (r->sink_done)
+		r->sink_done(r);
+	advance(c);
+	c->wake(c);
+}
+
+static void request_release(struct bcall *b)
+{
+	struct request *r = (struct request *)b;
+	struct client *c = r->cl;
+
+	c->session.inflight--;
+	r->released = true;
+	if (!r->queued)
+		give(c->w, r);
+	c->wake(c);
+}
+
+void req_finish(struct request *r)
+{
+	request_done(&r->b);
+}
+
+/* ---- clients ---- */
+
+struct generation *generation_ref(struct generation *g)
+{
+	atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+	return g;
+}
+
+void generation_unref(struct generation *g)
+{
+	if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	free(g->projects.v);
+	free(g);
+}
+
+void client_leave(struct client *c)
+{
+	int32_t at = c->gen->projects.initial;
+
+	c->project = at < 0 ? NULL : &c->gen->projects.v[at];
+	c->db = 0;
+}
+
+bool client_choose(struct client *c, const void *name, size_t n)
+{
+	const struct project *p = project_find(&c->gen->projects, name, n);
+
+	if (!p)
+		return false;
+	if (p != c->project)
+		c->db = 0;
+	c->project = p;
+	return true;
+}
+
+void client_migrate(struct client *c)
+{
+	struct generation *old = c->gen;
+	const struct project *p = c->project;
+	uint16_t db = c->db;
+
+	if (old == c->w->gen || !client_idle(c))
+		return;
+	c->gen = generation_ref(c->w->gen);
+	client_leave(c);
+	if (p && client_choose(c, p->name, strlen(p->name)))
+		c->db = db < c->project->databases ? db : 0;
+	generation_unref(old);
+}
+
+void client_init(struct client *c, struct worker *w)
+{
+	c->w = w;
+	c->gen = generation_ref(w->gen);
+	c->resp = 2;
+	client_leave(c);
+	c->next = w->clients;
+	if (c->next)
+		c->next->prev = c;
+	w->clients = c;
+	atomic_fetch_add_explicit(&w->nclients, 1, memory_order_relaxed);
+}
+
+void client_gone(struct client *c)
+{
+	struct request *r, *head;
+
+	c->gone = true;
+	if (c->held) {
+		r = c->held;
+		c->held = NULL;
+		loop_timer_stop(c->w->loop, &c->hold_timer);
+		r->b.discard = true;
+		req_finish(r);
+	}
+	for (r = c->head; r; r = r->next)
+		r->b.discard = true;
+	/* What is abandoned at the head leaves the queue, and so does what is answered behind it. */
+	for (r = c->head; r; r = c->head == head ? r->next : c->head) {
+		head = c->head;
+		if (!r->released && !r->answered)
+			ctx_abandon(r->b.c.ctx, &r->b, PURSER_CANCEL_CLIENT_GONE);
+	}
+	out_clear(&c->out, &c->w->pool);
+}
+
+/* Replies that refer to the plugin's memory are copied; one that cannot be cuts its client. */
+static void own_replies(struct client *c)
+{
+	int rc = out_own(&c->out);
+
+	for (struct request *r = c->head; r; r = r->next)
+		rc |= out_own(&r->own);
+	if (!rc)
+		return;
+	out_clear(&c->out, &c->w->pool);
+	for (struct request *r = c->head; r; r = r->next)
+		out_clear(&r->own, &c->w->pool);
+	c->behind = 0;
+	c->cut = true;
+	c->wake(c);
+}
+
+void worker_close_ctx(struct worker *w, uint32_t instance)
+{
+	struct purser_ctx *x = w->ctx[instance];
+
+	if (!x)
+		return;
+	for (struct client *c = w->clients; c; c = c->next) {
+		own_replies(c);
+		if (!c->session.inflight || c->session.instance != x->inst)
+			ctx_session_end(x, &c->session);
+	}
+	ctx_close(x); /* ends what is in flight */
+	w->ctx[instance] = NULL;
+	for (struct client *c = w->clients; c; c = c->next)
+		c->session.slot[instance] = NULL;
+}
+
+bool client_idle(const struct client *c)
+{
+	return !c->head && !c->session.inflight;
+}
+
+void client_free(struct client *c)
+{
+	struct worker *w = c->w;
+
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+		if (w->ctx[i])
+			ctx_session_end(w->ctx[i], &c->session);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		w->clients = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	atomic_fetch_sub_explicit(&w->nclients, 1, memory_order_relaxed);
+	out_clear(&c->out, &w->pool);
+	generation_unref(c->gen);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request: the spine.  In: the words of one command from one client.  Out: the reply, in the client's
+ * buffer, in order, accounted.  A request is one object that moves through the stages of stages.def;
+ * their names are the names of the functions in request.c, of span events and in the docs.
+ *
+ * Everything here belongs to one worker's thread.
+ */
+#ifndef REQUEST_H
+#define REQUEST_H
+#include <stdatomic.h>
+#include "access/project.h"
+#include "backend/call.h"
+#include "backend/instance.h"
+#include "base/arena.h"
+#include "command/command.h"
+#include "loop/loop.h"
+#include "resp/parse.h"
+#include "trace/trace.h"
+#include "metric/metric.h"
+
+struct request;
+struct client;
+struct worker;
+
+/* ---- one configuration generation as requests see it ---- */
+struct generation {
+	_Atomic uint32_t refs;
+	uint64_t number;
+	bool production;
+	struct project_set projects;
+	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
+	uint64_t dbsize_limit;
+	size_t output_limit;
+};
+struct generation *generation_ref(struct generation *g);
+void generation_unref(struct generation *g); /* the last one frees it */
+
+/* ---- a client: what a connection is, whatever protocol it speaks ---- */
+struct peer { uint32_t pid, uid, gid; };
+
+struct client {
+	struct purser_session session;  /* first */
+	struct worker *w;
+	struct generation *gen;         /* one reference */
+	const struct project *project;  /* of gen; NULL: none chosen */
+	struct peer peer;               /* SO_PEERCRED; all ones over TCP */
+	uint16_t db;
+	uint8_t resp;                   /* 2 or 3 */
+	uint8_t reply_mode;             /* CLIENT REPLY: enum client_reply */
+	bool anonymous;                 /* over TCP: nobody knows who it is; F_PUBLIC commands only */
+	bool quit;                      /* close when everything is answered and sent */
+	bool cut;                       /* close at once: the reply stream cannot go on */
+	bool gone;                      /* closed: only calls that plugins hold keep it */
+	char name[64];                  /* CLIENT SETNAME */
+	char lib[32], lib_version[16];  /* CLIENT SETINFO */
+	struct out out;                 /* replies on their way to the socket */
+	struct request *head, *tail;    /* not answered, or answered out of turn, in order */
+	uint32_t nrequests;
+	size_t behind;                  /* reply bytes of those answered out of turn */
+	struct request *held;           /* the next one: waits until nothing is in flight */
+	struct loop_timer hold_timer;   /* ... or its deadline */
+	struct request *alone;          /* runs by itself: nothing starts until it is answered */
+	uint64_t commands;              /* requests so far */
+	uint64_t since_ms;              /* Unix time of accept */
+	/* The reply buffer grew, or a request was answered: the owner is to look at it this turn.  May be
+	 * called from inside a host-table function. */
+	void (*wake)(struct client *c);
+	struct client *next, *prev;     /* of the worker's list */
+};
+enum client_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
+
+void client_init(struct client *c, struct worker *w);
+/* The socket is closed: abandon what is under way.  c must stay until client_idle(). */
+void client_gone(struct client *c);
+bool client_idle(const struct client *c); /* no plugin holds anything of it any more */
+void client_free(struct client *c);       /* after client_idle(): ends the plugins' state of it */
+/* Choose a project by name.  False: there is none of that name. */
+bool client_choose(struct client *c, const void *name, size_t n);
+/* After a reload: to the worker's generation, when nothing is under way.  Its project is looked up by
+ * name; is it gone, the client has none. */
+void client_migrate(struct client *c);
+void client_leave(struct client *c);      /* back to what it had at the beginning */
+
+/* ---- a request ---- */
+#define REQ_ARGS 12u
+
+struct request {
+	struct bcall b;                 /* first */
+	struct client *cl;
+	struct request *next;           /* the client's queue; the worker's free list */
+	const struct command *cmd;      /* NULL until look up */
+	const struct project *project;
+	purser_bytes *argv;             /* logical words, then isolated */
+	uint32_t argc;
+	bool pinned;                    /* argv and its bytes are the request's own */
+	uint8_t stage;                  /* where to go on when it was held */
+	bool answered;                  /* the reply is complete */
+	bool released;                  /* no plugin holds it */
+	bool queued;                    /* in the client's queue */
+	bool local;                     /* not one call of a plugin */
+	bool sink;                      /* the reply does not go to the socket as RESP */
+	void *adopted;                  /* malloc'd memory that argv points into */
+	uint64_t start_ns;              /* monotonic, of the turn that read it */
+	bool timed;                     /* start_ns is the clock's, not the turn's */
+	uint64_t wire_in;               /* bytes that the client sent for it */
+	const struct trace_parent *parent; /* what the caller sent; borrowed until answered, or NULL */
+	struct trace_ctx trace;
+	struct out own;                 /* the reply, until everything before it is answered */
+	uint64_t start;                 /* of the head: where in the client's out its reply begins */
+	void *sink_arg;                 /* whose sink it is */
+	void (*sink_done)(struct request *r); /* the reply is complete; must not call a plugin */
+	struct arena arena;
+	purser_bytes argv_mem[REQ_ARGS];
+	uint32_t keys_mem[REQ_ARGS];
+	uint64_t mem[64];               /* the arena's first memory */
+};
+
+/* Where key names are in its reply, for strip_begin(). */
+static inline unsigned strip_depth(const struct command *c)
+{
+	return c->transform == X_KEYS ? 1 : c->transform == X_SCAN ? 2 : STRIP_STREAMS;
+}
+
+enum { REQ_STARTED = 0, REQ_HELD = 1 };
+static inline bool client_may_start(const struct client *c) { return !c->held && !c->alone; }
+
+/* A request of c with argv borrowed from the caller until req_start returns (it pins them if it must).
+ * NULL: no memory. */
+struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc);
+/* Where the reply goes other than as RESP to the socket: set before req_start. */
+void req_sink(struct request *r, struct reply_filter *f,
+    void (*error_to)(struct bcall *, enum err_code, const char *, size_t),
+    void (*done)(struct request *), void *arg);
+/* Run it through the stages.  REQ_STARTED: it is answered, or will be; r may be gone.  REQ_HELD: the
+ * client's next one; c->held is set, nothing else of c may be started until it is NULL again. */
+int req_start(struct request *r);
+/* Start c->held if it can be now.  True: nothing is held (any more). */
+bool req_resume(struct client *c);
+/* A local command is answered (the reply is written). */
+void req_finish(struct request *r);
+int req_pin(struct request *r);         /* argv becomes the request's own; -1: no memory */
+/* argv points into block (malloc'd), which the request frees at its end: nothing is left to pin. */
+void req_adopt(struct request *r, void *block);
+
+/* ---- the worker ---- */
+typedef void (*req_handler)(struct request *r);
+
+struct recent_command { uint64_t key; const struct command *cmd; };
+
+struct worker {
+	struct loop *loop;
+	uint32_t index;
+	struct log *log;
+	const struct cmd_index *commands;
+	const req_handler *handlers;    /* [CMD_COUNT], of RUN_LOCAL and RUN_SPACE rows */
+	struct recent_command recent[64]; /* by the spelling of short names */
+	struct generation *gen;         /* one reference; new clients get it */
+	struct out_pool pool;
+	struct request *free_requests;
+	uint32_t nfree_requests;
+	struct client *clients;
+	_Atomic uint32_t nclients;
+	struct purser_ctx *ctx[INSTANCES_MAX]; /* by instance index */
+	struct metric_shard *metrics;
+	struct trace *trace;
+	void *agent;                    /* main's: what local commands of the agent need */
+	bool draining;                  /* shutdown: no new request is admitted */
+};
+void worker_end_requests(struct worker *w); /* free lists */
+/* Close the context of an instance, and all that the worker's clients have of it. */
+void worker_close_ctx(struct worker *w, uint32_t instance);
+
+/* ---- child requests: what health and composite commands ask of the store ---- */
+struct child_reply {
+	enum err_code err;              /* ERR_NONE: resp is the reply */
+	const char *error;              /* "WORD text", NUL-terminated, when err is set */
+	const uint8_t *resp;            /* one RESP3 value, the prefix already taken out of names */
+	size_t n;
+};
+typedef void (*child_fn)(void *arg, const struct child_reply *reply);
+
+struct ask {
+	struct worker *w;
+	struct generation *gen;
+	const struct project *project;  /* of gen; NULL: the agent's own keys, physical names */
+	uint32_t instance;
+	uint16_t db;
+	uint64_t deadline_ns;           /* the parent's */
+	bool internal;                  /* the agent's own account, not the users' */
+};
+/* Issue argv (copied).  It enters at isolate and never passes authorize again.  fn is called once, in
+ * a later job of the worker's loop; the reply is borrowed for that call. */
+void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, child_fn fn, void *arg);
+#endif

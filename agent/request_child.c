@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Child requests: one command that the agent asks of a store on its own behalf or as a step of a
+ * composite command.  See request.h.
+ */
+#include <config.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "request.h"
+
+struct child {
+	struct bcall b;                 /* first */
+	struct ask ask;
+	const struct command *cmd;
+	struct purser_session session;
+	child_fn fn;
+	void *arg;
+	struct out reply;
+	struct strip_filter strip;
+	struct arena arena;
+	purser_job job;
+	uint64_t start_ns;
+	bool released, delivered;
+	char error[BCALL_ERROR_MAX];
+	uint64_t mem[64];
+};
+
+/* Not from inside a host-table function: the plugin is told that the session has ended.  Is the context
+ * closed by now, its sessions went with it. */
+static void drop(void *arg)
+{
+	struct child *c = arg;
+
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+		if (c->b.c.ctx && c->ask.w->ctx[i] == c->b.c.ctx)
+			ctx_session_end(c->b.c.ctx, &c->session);
+	out_clear(&c->reply, &c->ask.w->pool);
+	arena_end(&c->arena);
+	generation_unref(c->ask.gen);
+	free(c);
+}
+
+/* As soon as the outcome is known: at a shutdown the context is gone before the reply is delivered. */
+static void account(struct child *c)
+{
+	struct worker *w = c->ask.w;
+	struct purser_ctx *x = c->b.c.ctx;
+	uint64_t end = loop_now(w->loop);
+	struct metric_key k = { .kind = c->ask.internal ? METRIC_INTERNAL : METRIC_CHILD,
+		.db = METRIC_NO_DB, .error = c->b.err,
+		.project = c->ask.project ? c->ask.project->metric_id : 0xffff,
+		.command = c->cmd ? c->cmd->id : CMD_COUNT };
+
+	if (!x)
+		return; /* it never reached a backend */
+	k.instance = x->inst->metric_id;
+	k.endpoint = x->inst->endpoints[c->b.endpoint].metric_id;
+	if (c->b.store_error)
+		k.error = metric_error(w->metrics, c->b.status, strlen(c->b.status));
+	metric_op_record(metric_op(w->metrics, k), end > c->start_ns ? end - c->start_ns : 0,
+	    c->b.payload, c->b.reply_bytes);
+}
+
+static void deliver(void *arg)
+{
+	struct child *c = arg;
+	struct child_reply rep = { .err = (enum err_code)c->b.err, .error = c->error, .n = c->reply.bytes };
+
+	rep.resp = out_flat(&c->reply, &c->ask.w->pool);
+	if (!rep.resp && !rep.err) {
+		rep.err = ERR_OOM;
+		snprintf(c->error, sizeof c->error, "%s %s", err_rows[ERR_OOM].word, err_rows[ERR_OOM].text);
+	}
+	c->fn(c->arg, &rep);
+	c->delivered = true;
+	if (c->released)
+		drop(c);
+}
+
+static void child_done(struct bcall *b)
+{
+	struct child *c = (struct child *)b;
+
+	account(c);
+	if (b->broken && !*c->error)
+		snprintf(c->error, sizeof c->error, "%s %s", err_rows[b->err].word, err_rows[b->err].text);
+	c->job.fn = deliver;
+	c->job.arg = c;
+	loop_post(c->ask.w->loop, &c->job); /* never from inside a host-table function */
+}
+
+static void child_release(struct bcall *b)
+{
+	struct child *c = (struct child *)b;
+
+	c->released = true;
+	if (!c->delivered)
+		return;
+	c->job.fn = drop;
+	c->job.arg = c;
+	loop_post(c->ask.w->loop, &c->job);
+}
+
+static void child_error(struct bcall *b, enum err_code code, const char *text, size_t n)
+{
+	struct child *c = (struct child *)b;
+
+	(void)code;
+	if (n > sizeof c->error - 1)
+		n = sizeof c->error - 1;
+	memcpy(c->error, text, n);
+	c->error[n] = '\0';
+}
+
+static size_t child_rewrite(struct bcall *b, char *text, size_t n)
+{
+	return isolate_text(((struct child *)b)->ask.project, text, n);
+}
+
+static void refuse(struct child *c, enum err_code code, const char *text)
+{
+	reply_failure(&c->b, code, text);
+	c->released = true;
+	child_done(&c->b);
+}
+
+/* isolate: as for a client's request. */
+static bool isolate(struct child *c, purser_bytes *argv, uint32_t argc)
+{
+	const struct project *p = c->ask.project;
+	const char *why = p ? isolate_args(p, c->cmd, argv, &argc, &c->arena) : NULL;
+	uint32_t n = cmd_key_count(c->cmd, argv, argc), *keys = arena_get(&c->arena, (n + 1) * sizeof *keys);
+	purser_bytes *phys = arena_get(&c->arena, argc * sizeof *phys);
+
+	if (why || !keys || !phys)
+		return false;
+	c->b.c.nkeys = cmd_keys(c->cmd, argv, argc, keys);
+	c->b.c.keys = keys;
+	c->b.c.argc = argc;
+	c->b.argv = argv;
+	memcpy(phys, argv, argc * sizeof *phys);
+	c->b.c.argv = phys;
+	for (uint32_t i = 0; i < argc; i++)
+		c->b.payload += (uint32_t)argv[i].n;
+	if (!p || !p->prefix_len)
+		return true;
+	c->b.c.ns = p->ns;
+	c->b.c.ns_prefix = p->prefix_len;
+	c->b.prefix = p->prefix;
+	c->b.rewrite = child_rewrite;
+	for (uint32_t i = 0; i < n; i++) {
+		phys[keys[i]] = isolate_key(p, phys[keys[i]], &c->arena);
+		if (!phys[keys[i]].p)
+			return false;
+	}
+	if (c->cmd->transform != X_PASS) {
+		strip_begin(&c->strip, &c->b.out, c->b.pool, p->prefix, p->prefix_len,
+		    strip_depth(c->cmd));
+		c->b.filter = &c->strip.f;
+	}
+	return true;
+}
+
+static purser_bytes *copy_words(struct child *c, const purser_bytes *argv, uint32_t argc)
+{
+	purser_bytes *v = arena_get(&c->arena, (argc + ISOLATE_EXTRA) * sizeof *v);
+
+	for (uint32_t i = 0; v && i < argc; i++) {
+		uint8_t *d = arena_get(&c->arena, argv[i].n);
+
+		if (!d)
+			return NULL;
+		if (argv[i].n)
+			memcpy(d, argv[i].p, argv[i].n);
+		v[i] = (purser_bytes){ d, argv[i].n };
+	}
+	return v;
+}
+
+static void submit(struct child *c)
+{
+	struct purser_ctx *x = c->ask.w->ctx[c->ask.instance];
+	struct purser_call *call = &c->b.c;
+
+	if (!x) {
+		refuse(c, ERR_BACKENDDOWN, "the backend is closed");
+		return;
+	}
+	call->op = x->inst->op_of[c->cmd->id];
+	if (call->op == OP_NONE) {
+		refuse(c, ERR_UNSUPPORTED, NULL);
+		return;
+	}
+	call->flags = PURSER_CALL_ALONE | (c->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0) |
+	    (c->ask.internal ? PURSER_CALL_INTERNAL : 0);
+	call->db = c->ask.db;
+	call->resp = 3;
+	call->session = &c->session;
+	call->deadline_ns = c->ask.deadline_ns;
+	call->ctx = x;
+	if (x->p->args == PURSER_ARGS_WIRE) {
+		call->argv = NULL;
+		call->wire_bytes = call_wire_bytes(&c->b);
+	}
+	ctx_submit(x, &c->b);
+}
+
+void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, child_fn fn, void *arg)
+{
+	struct child *c = calloc(1, sizeof *c);
+	struct child_reply oom = { .err = ERR_OOM, .error = "OOM out of memory" };
+	purser_bytes *v;
+	char why[384];
+
+	if (!c) {
+		fn(arg, &oom);
+		return;
+	}
+	c->ask = *a;
+	generation_ref(a->gen);
+	c->fn = fn;
+	c->arg = arg;
+	c->start_ns = loop_now(a->w->loop);
+	c->session.id = (uint64_t)(uintptr_t)a->w; /* one order for all that a worker asks itself */
+	arena_begin(&c->arena, c->mem, sizeof c->mem);
+	c->b.c.struct_size = sizeof c->b.c;
+	c->b.out = &c->reply;
+	c->b.pool = &a->w->pool;
+	c->b.done = child_done;
+	c->b.release = child_release;
+	c->b.error_to = child_error;
+	c->cmd = cmd_find(a->w->commands, argv, argc, why, sizeof why);
+	v = copy_words(c, argv, argc);
+	if (!c->cmd)
+		refuse(c, ERR_INTERNAL, why);
+	else if (!v || !isolate(c, v, argc))
+		refuse(c, ERR_OOM, NULL);
+	else
+		submit(c);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * resp/filter: what stands between a backend's reply and its reader.  In: the bytes of one RESP
+ * value, in any fragments.  Out: the bytes of the transformed value.  Nobody who writes a reply can
+ * tell whether a filter is there.
+ */
+#ifndef RESP_FILTER_H
+#define RESP_FILTER_H
+#include <stddef.h>
+#include <stdint.h>
+#include "base/out.h"
+
+struct reply_filter {
+	/* 0, or -1: not RESP, or no memory; the reply is to be abandoned. */
+	int (*feed)(struct reply_filter *f, const uint8_t *p, size_t n);
+};
+
+/* Takes the project's prefix off the key names of a reply: bulk strings at nesting `depth` (1: the
+ * elements of the top array; 2: of arrays inside it; STRIP_STREAMS: what XREAD answers, an array of
+ * [name, entries], in RESP3 a map of names to entries).  A name that does not begin with the prefix is
+ * not the project's: it becomes an empty string and is counted in `foreign`. */
+struct strip_filter {
+	struct reply_filter f;
+	struct out **out;       /* where to: read at each write, because a reply's place may move */
+	struct out_pool *pool;
+	struct reply_filter *then; /* ... or the next filter */
+	const uint8_t *prefix;
+	uint32_t prefix_len;
+	uint32_t foreign;
+	uint8_t depth;          /* where names are; STRIP_STREAMS: the first header will tell */
+	uint8_t level;          /* where we are */
+	uint64_t left[8];       /* values still to come at each level */
+	uint64_t pass;          /* payload bytes to copy (CR LF included) */
+	uint64_t drop;          /* payload bytes to swallow (CR LF included) */
+	uint64_t name;          /* length of the name whose prefix is being gathered */
+	uint8_t gather;         /* 1: in the middle of a name's prefix */
+	uint32_t have;          /* bytes in hold */
+	uint8_t hold[512];      /* an incomplete header line, or the prefix of a name */
+};
+#define STRIP_PREFIX_MAX 256u
+#define STRIP_STREAMS 0u
+void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool,
+    const uint8_t *prefix, uint32_t prefix_len, unsigned depth);
+#endif

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <purser/resp.h>
+#include "resp/parse.h"
+
+void resp_parser_free(struct resp_parser *ps)
+{
+	free(ps->argv);
+	memset(ps, 0, sizeof *ps);
+	ps->bulk = -1;
+}
+
+void resp_parser_reset(struct resp_parser *ps)
+{
+	ps->argc = ps->have = 0;
+	ps->pos = 0;
+	ps->bytes = 0;
+	ps->bulk = -1;
+	ps->base = NULL;
+}
+
+static int argv_room(struct resp_parser *ps, uint32_t n)
+{
+	purser_bytes *v;
+	uint32_t cap = ps->cap ? ps->cap : 8;
+
+	if (n <= ps->cap)
+		return 0;
+	while (cap < n)
+		cap *= 2;
+	v = realloc(ps->argv, cap * sizeof *v);
+	if (!v)
+		return -1;
+	ps->argv = v;
+	ps->cap = cap;
+	return 0;
+}
+
+static enum resp_result bad(struct resp_parser *ps, const char *why)
+{
+	ps->error = why;
+	return RESP_BAD;
+}
+
+static enum resp_result big(struct resp_parser *ps, const char *what, uint64_t limit)
+{
+	snprintf(ps->text, sizeof ps->text, "%s is over the limit of %llu", what,
+	    (unsigned long long)limit);
+	ps->error = ps->text;
+	return RESP_BIG;
+}
+
+static int hex(uint8_t c)
+{
+	return c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10;
+}
+
+/* One quoted or bare word of an inline command, unescaped in place at *w.  Returns the end of the
+ * input used, or NULL for unbalanced quotes. */
+static uint8_t *inline_word(uint8_t *s, uint8_t *end, uint8_t **w)
+{
+	uint8_t *d = *w;
+	int quote = 0;
+
+	for (; s < end; s++) {
+		if (quote == '"' && *s == '\\' && s + 3 < end && s[1] == 'x' && isxdigit(s[2]) &&
+		    isxdigit(s[3])) {
+			*d++ = (uint8_t)(hex(s[2]) << 4 | hex(s[3]));
+			s += 3;
+		} else if (quote == '"' && *s == '\\' && s + 1 < end) {
+			static const char from[] = "nrtba", to[] = "\n\r\t\b\a";
+			const char *k = strchr(from, *++s);
+
+			*d++ = k && *s ? (uint8_t)to[k - from] : *s;
+		} else if (quote == '\'' && *s == '\\' && s + 1 < end && s[1] == '\'') {
+			*d++ = *++s;
+		} else if (quote && *s == quote) {
+			if (s + 1 < end && !isspace(s[1]))
+				return NULL;
+			*w = d;
+			return s + 1;
+		} else if (!quote && isspace(*s)) {
+			break;
+		} else if (!quote && (*s == '"' || *s == '\'')) {
+			quote = *s;
+		} else {
+			*d++ = *s;
+		}
+	}
+	*w = d;
+	return quote ? NULL : s;
+}
+
+static enum resp_result parse_inline(struct resp_parser *ps, const struct resp_limits *lim,
+    uint8_t *p, size_t n)
+{
+	uint8_t *nl = memchr(p, '\n', n), *s = p, *end;
+
+	if (!nl)
+		return n > lim->max_inline ? bad(ps, "Protocol error: too big inline request") : RESP_MORE;
+	if ((size_t)(nl - p) > lim->max_inline)
+		return bad(ps, "Protocol error: too big inline request");
+	end = nl > p && nl[-1] == '\r' ? nl - 1 : nl;
+	ps->pos = (size_t)(nl - p) + 1;
+	ps->argc = 0;
+	while (s < end) {
+		uint8_t *w = s, *from = s;
+
+		if (isspace(*s) || *s == '\0') {
+			s++;
+			continue;
+		}
+		if (argv_room(ps, ps->argc + 1))
+			return big(ps, "the request", 0);
+		s = inline_word(s, end, &w);
+		if (!s)
+			return bad(ps, "Protocol error: unbalanced quotes in request");
+		ps->argv[ps->argc].p = from;
+		ps->argv[ps->argc++].n = (size_t)(w - from);
+	}
+	ps->have = ps->argc;
+	return ps->argc ? RESP_OK : RESP_EMPTY;
+}
+
+/* The integer of the header line at p (behind its type byte), up to CR LF.
+ * Returns the line's length with CR LF; 0: incomplete; -1: not an integer; -2: too long. */
+static int header_slow(const uint8_t *p, size_t n, int64_t *v)
+{
+	const uint8_t *cr = memchr(p, '\r', n < 64 ? n : 64);
+
+	if (!cr)
+		return n >= 64 ? -2 : 0;
+	if (cr + 1 == p + n)
+		return 0;
+	if (cr[1] != '\n' || purser_resp_int(p + 1, (size_t)(cr - p) - 1, v))
+		return -1;
+	return (int)(cr - p) + 2;
+}
+
+static inline int header(const uint8_t *p, size_t n, int64_t *v)
+{
+	unsigned a, b;
+
+	/* The common case: one or two digits. */
+	if (n < 5)
+		return header_slow(p, n, v);
+	a = (unsigned)p[1] - '0';
+	if (a > 9)
+		return header_slow(p, n, v);
+	if (p[2] == '\r' && p[3] == '\n') {
+		*v = a;
+		return 4;
+	}
+	b = (unsigned)p[2] - '0';
+	if (b > 9 || p[3] != '\r' || p[4] != '\n')
+		return header_slow(p, n, v);
+	*v = a * 10 + b;
+	return 5;
+}
+
+static void rebase(struct resp_parser *ps, const uint8_t *p)
+{
+	if (ps->base && ps->base != p)
+		for (uint32_t i = 0; i < ps->have; i++)
+			ps->argv[i].p = p + (ps->argv[i].p - ps->base);
+	ps->base = p;
+}
+
+static enum resp_result not_a_bulk(struct resp_parser *ps, uint8_t c)
+{
+	snprintf(ps->text, sizeof ps->text, "Protocol error: expected '$', got '%c'", isprint(c) ? c : '?');
+	return bad(ps, ps->text);
+}
+
+static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_limits *lim, int h, int64_t v)
+{
+	if (h < 0)
+		return bad(ps, h == -2 ? "Protocol error: too big bulk count string" :
+		    "Protocol error: invalid bulk length");
+	if (v < 0 || (uint64_t)v > PURSER_RESP_BULK_MAX)
+		return bad(ps, "Protocol error: invalid bulk length");
+	if ((uint64_t)v > lim->max_bulk)
+		return big(ps, "an argument", lim->max_bulk);
+	if (ps->bytes > lim->max_request)
+		return big(ps, "the request", lim->max_request);
+	return RESP_OK;
+}
+
+static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_limits *lim,
+    const uint8_t *p, size_t n)
+{
+	size_t pos = ps->pos;
+	uint32_t have = ps->have;
+	int64_t len = ps->bulk;
+	enum resp_result rc = RESP_OK;
+
+	for (; have < ps->argc; have++) {
+		if (len < 0) {
+			int h;
+
+			if (pos == n)
+				break;
+			if (p[pos] != '$')
+				return not_a_bulk(ps, p[pos]);
+			h = header(p + pos, n - pos, &len);
+			if (h == 0) {
+				len = -1;
+				break;
+			}
+			ps->bytes += (uint64_t)len;
+			rc = check_bulk(ps, lim, h, len);
+			if (rc != RESP_OK)
+				return rc;
+			pos += (size_t)h;
+		}
+		if (n - pos < (size_t)len + 2)
+			break;
+		if (p[pos + (size_t)len] != '\r' || p[pos + (size_t)len + 1] != '\n')
+			return bad(ps, "Protocol error: expected CR LF behind a bulk");
+		if (have == ps->cap && argv_room(ps, have + 1))
+			return big(ps, "the request", 0);
+		ps->argv[have] = (purser_bytes){ p + pos, (size_t)len };
+		pos += (size_t)len + 2;
+		len = -1;
+	}
+	rc = have < ps->argc ? RESP_MORE : RESP_OK;
+	ps->pos = pos;
+	ps->have = have;
+	ps->bulk = len;
+	return rc;
+}
+
+enum resp_result resp_parse(struct resp_parser *ps, const struct resp_limits *lim, uint8_t *p,
+    size_t n)
+{
+	int64_t v;
+	int h;
+
+	if (!n)
+		return RESP_MORE;
+	if (ps->pos == 0) {
+		if (p[0] != '*')
+			return parse_inline(ps, lim, p, n);
+		h = header(p, n, &v);
+		if (h == 0)
+			return RESP_MORE;
+		if (h < 0)
+			return bad(ps, h == -2 ? "Protocol error: too big mbulk count string" :
+			    "Protocol error: invalid multibulk length");
+		if (v > INT32_MAX)
+			return bad(ps, "Protocol error: invalid multibulk length");
+		if (v > (int64_t)lim->max_args)
+			return big(ps, "the number of arguments", lim->max_args);
+		ps->pos = (size_t)h;
+		ps->have = 0;
+		ps->bytes = 0;
+		ps->bulk = -1;
+		if (v <= 0)
+			return RESP_EMPTY;
+		ps->argc = (uint32_t)v;
+	}
+	rebase(ps, p);
+	return parse_bulks(ps, lim, p, n);
+}
+
+size_t resp_missing(const struct resp_parser *ps, size_t n)
+{
+	size_t want;
+
+	if (ps->bulk < 0)
+		return 1;
+	want = ps->pos + (size_t)ps->bulk + 2;
+	return want > n ? want - n : 1;
+}

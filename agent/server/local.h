@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server/local: the commands that the agent answers from its own state.  Each handler replies with
+ * reply_*() and ends with req_finish(), at once or later; then it must have pinned its words.
+ */
+#ifndef SERVER_LOCAL_H
+#define SERVER_LOCAL_H
+#include "server/server.h"
+
+static inline purser_bytes word(const struct request *r, uint32_t i) { return r->argv[i]; }
+bool word_is(purser_bytes w, const char *name); /* in any case of letters */
+void local_error(struct request *r, const char *text); /* as Redis says it: "ERR ..." */
+void local_failure(struct request *r, enum err_code code, const char *text);
+void local_ok(struct request *r);
+
+void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
+void local_server(req_handler *table);     /* COMMAND INFO CONFIG TIME */
+void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
+void local_agent(req_handler *table);      /* PURSER.* */
+
+/* What PURSER.* asks of the control thread; main fills it in (struct worker.agent points at one).
+ * Each answers through done(), on the worker's loop, once. */
+struct agent_reply {
+	enum err_code err;
+	const char *text;                      /* the answer, or the error's text */
+	size_t n;
+};
+typedef void (*agent_done)(void *arg, const struct agent_reply *reply);
+enum agent_ask { AGENT_HEALTH, AGENT_RELOAD, AGENT_METRICS, AGENT_METRICS_ANONYMOUS, AGENT_STATUS };
+struct agent_ops {
+	void (*ask)(struct worker *w, enum agent_ask what, agent_done done, void *arg);
+	bool (*ready)(char *why, size_t whylen, void *arg); /* any thread */
+	/* NULL, or how many keys lie outside the project and which setting shows them; owned by arg */
+	size_t (*outside)(void *arg, const struct project *p, char *dst, size_t cap);
+	void *arg;
+	const struct plugin *const *plugins;   /* loaded, NULL at the end */
+};
+#endif

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Handshakes and connection state: HELLO, AUTH, SELECT, CLIENT and their like.
+ */
+#include <config.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <purser/resp.h>
+#include "server/local.h"
+
+#define REDIS_VERSION "7.0.15" /* whose semantics are served; clients choose features by it */
+
+bool word_is(purser_bytes w, const char *name)
+{
+	return w.n == strlen(name) && strncasecmp((const char *)w.p, name, w.n) == 0;
+}
+
+void local_error(struct request *r, const char *text)
+{
+	reply_error(&r->b, text, strlen(text));
+	r->b.store_error = false;
+	req_finish(r);
+}
+
+void local_failure(struct request *r, enum err_code code, const char *text)
+{
+	reply_failure(&r->b, code, text);
+	req_finish(r);
+}
+
+void local_ok(struct request *r)
+{
+	reply_status(&r->b, "OK");
+	req_finish(r);
+}
+
+static void do_ping(struct request *r)
+{
+	if (r->argc > 2) {
+		local_error(r, "ERR wrong number of arguments for 'ping' command");
+		return;
+	}
+	if (r->argc == 2)
+		reply_bulk(&r->b, word(r, 1).p, word(r, 1).n);
+	else
+		reply_status(&r->b, "PONG");
+	req_finish(r);
+}
+
+static void do_echo(struct request *r)
+{
+	reply_bulk(&r->b, word(r, 1).p, word(r, 1).n);
+	req_finish(r);
+}
+
+/* ---- who are you ---- */
+
+static const char no_password[] = "ERR AUTH <password> called without any password configured for the "
+    "default user. Are you sure your configuration is correct? Choose a project by its name instead: "
+    "AUTH <project> <anything>, or PURSER.PROJECT <name>";
+static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user "
+    "name is a project's: see the [project] sections of the configuration";
+
+/* The user name names the project; "default" is whoever the connection is by itself. */
+static const char *login(struct client *cl, purser_bytes user)
+{
+	if (word_is(user, "default") && !project_find(&cl->gen->projects, user.p, user.n)) {
+		if (cl->gen->production)
+			return no_such;
+		client_leave(cl);
+		return NULL;
+	}
+	return client_choose(cl, user.p, user.n) ? NULL : no_such;
+}
+
+static void do_auth(struct request *r)
+{
+	const char *why;
+
+	if (r->argc > 3) {
+		local_error(r, "ERR syntax error");
+		return;
+	}
+	why = r->argc == 2 ? no_password : login(r->cl, word(r, 1));
+	if (why)
+		local_error(r, why);
+	else
+		local_ok(r);
+}
+
+static void set_name(struct client *cl, purser_bytes name)
+{
+	size_t n = name.n < sizeof cl->name - 1 ? name.n : sizeof cl->name - 1;
+
+	memcpy(cl->name, name.p, n);
+	cl->name[n] = '\0';
+}
+
+static bool name_ok(purser_bytes w)
+{
+	for (size_t i = 0; i < w.n; i++)
+		if (w.p[i] < '!' || w.p[i] > '~')
+			return false;
+	return true;
+}
+
+static void greet(struct request *r)
+{
+	struct client *cl = r->cl;
+
+	reply_map(&r->b, 7);
+	reply_text(&r->b, "server");
+	reply_text(&r->b, "redis");
+	reply_text(&r->b, "version");
+	reply_text(&r->b, REDIS_VERSION);
+	reply_text(&r->b, "proto");
+	reply_integer(&r->b, cl->resp);
+	reply_text(&r->b, "id");
+	reply_integer(&r->b, (int64_t)cl->session.id);
+	reply_text(&r->b, "mode");
+	reply_text(&r->b, "standalone");
+	reply_text(&r->b, "role");
+	reply_text(&r->b, "master");
+	reply_text(&r->b, "modules");
+	reply_array(&r->b, 0);
+	req_finish(r);
+}
+
+static const char bad_name[] = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+static void do_hello(struct request *r)
+{
+	int64_t ver = r->cl->resp;
+	purser_bytes user = { NULL, 0 }, name = { NULL, 0 };
+	char text[160];
+	const char *why;
+	uint32_t i;
+
+	if (r->argc > 1 && (purser_resp_int(word(r, 1).p, word(r, 1).n, &ver))) {
+		local_error(r, "ERR Protocol version is not an integer or out of range");
+		return;
+	}
+	if (ver != 2 && ver != 3) {
+		local_error(r, "NOPROTO unsupported protocol version");
+		return;
+	}
+	for (i = 2; i < r->argc; i++) {
+		if (word_is(word(r, i), "AUTH") && i + 2 < r->argc) {
+			user = word(r, i + 1);
+			i += 2;
+		} else if (word_is(word(r, i), "SETNAME") && i + 1 < r->argc) {
+			name = word(r, ++i);
+		} else {
+			snprintf(text, sizeof text, "ERR Syntax error in HELLO option '%.*s'",
+			    (int)(word(r, i).n < 64 ? word(r, i).n : 64), (const char *)word(r, i).p);
+			local_error(r, text);
+			return;
+		}
+	}
+	why = user.p ? login(r->cl, user) : NULL;
+	if (!why && name.p && !name_ok(name))
+		why = bad_name;
+	if (why) {
+		local_error(r, why);
+		return;
+	}
+	if (name.p)
+		set_name(r->cl, name);
+	if (!r->sink) {
+		r->cl->resp = (uint8_t)ver;
+		r->b.c.resp = (uint8_t)ver;
+	}
+	greet(r);
+}
+
+static void do_project(struct request *r)
+{
+	char text[256];
+
+	if (client_choose(r->cl, word(r, 1).p, word(r, 1).n)) {
+		local_ok(r);
+		return;
+	}
+	snprintf(text, sizeof text, "there is no project of that name: %s",
+	    project_name_ok(word(r, 1).p, word(r, 1).n) ? "add a [project NAME] section, or see PURSER.WHOAMI" :
+	    "a name is 1 to 64 of a-z 0-9 . _ -");
+	local_failure(r, ERR_NOPROJECT, text);
+}
+
+static void do_select(struct request *r)
+{
+	struct client *cl = r->cl;
+	int64_t db;
+
+	if (purser_resp_int(word(r, 1).p, word(r, 1).n, &db)) {
+		local_error(r, "ERR value is not an integer or out of range");
+	} else if (!cl->project) {
+		local_failure(r, ERR_NOPROJECT, NULL);
+	} else if (db < 0 || db >= (int64_t)cl->project->databases) {
+		local_error(r, "ERR DB index is out of range");
+	} else {
+		cl->db = (uint16_t)db;
+		local_ok(r);
+	}
+}
+
+static void do_quit(struct request *r)
+{
+	r->cl->quit = true;
+	local_ok(r);
+}
+
+static void do_reset(struct request *r)
+{
+	struct client *cl = r->cl;
+
+	cl->resp = 2;
+	r->b.c.resp = r->sink ? 3 : 2;
+	cl->reply_mode = REPLY_ON;
+	cl->name[0] = '\0';
+	client_leave(cl);
+	reply_status(&r->b, "RESET");
+	req_finish(r);
+}
+
+/* ---- CLIENT ---- */
+
+static void do_client_id(struct request *r)
+{
+	reply_integer(&r->b, (int64_t)r->cl->session.id);
+	req_finish(r);
+}
+
+static void do_client_getname(struct request *r)
+{
+	if (*r->cl->name)
+		reply_text(&r->b, r->cl->name);
+	else
+		reply_null(&r->b);
+	req_finish(r);
+}
+
+static void do_client_setname(struct request *r)
+{
+	if (!name_ok(word(r, 2))) {
+		local_error(r, bad_name);
+		return;
+	}
+	set_name(r->cl, word(r, 2));
+	local_ok(r);
+}
+
+static void do_client_setinfo(struct request *r)
+{
+	struct client *cl = r->cl;
+	bool name = word_is(word(r, 2), "LIB-NAME");
+
+	if (!name && !word_is(word(r, 2), "LIB-VER")) {
+		local_error(r, "ERR Unrecognized option");
+		return;
+	}
+	if (!name_ok(word(r, 3))) {
+		local_error(r, "ERR lib-name and lib-ver cannot contain spaces, newlines or special characters.");
+		return;
+	}
+	snprintf(name ? cl->lib : cl->lib_version, name ? sizeof cl->lib : sizeof cl->lib_version, "%.*s",
+	    (int)(word(r, 3).n < 64 ? word(r, 3).n : 64), (const char *)word(r, 3).p);
+	local_ok(r);
+}
+
+static void do_client_info(struct request *r)
+{
+	struct client *cl = r->cl;
+	char text[512];
+	int n = snprintf(text, sizeof text, "id=%llu addr=unix:%u laddr=unix:0 fd=0 name=%s age=%llu idle=0 "
+	    "flags=U db=%u sub=0 psub=0 ssub=0 multi=-1 cmd=client|info user=%s resp=%u lib-name=%s "
+	    "lib-ver=%s\n", (unsigned long long)cl->session.id, cl->peer.pid, cl->name,
+	    (unsigned long long)((loop_wall_ms(cl->w->loop) - cl->since_ms) / 1000), cl->db,
+	    cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
+
+	reply_bulk(&r->b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+	req_finish(r);
+}
+
+static void do_client_noevict(struct request *r)
+{
+	if (word_is(word(r, 2), "ON") || word_is(word(r, 2), "OFF"))
+		local_ok(r);
+	else
+		local_error(r, "ERR syntax error");
+}
+
+static void do_client_reply(struct request *r)
+{
+	struct client *cl = r->cl;
+
+	if (word_is(word(r, 2), "ON")) {
+		cl->reply_mode = REPLY_ON;
+		r->b.discard = false;
+		local_ok(r);
+	} else if (word_is(word(r, 2), "OFF")) {
+		cl->reply_mode = REPLY_OFF;
+		r->b.discard = true;
+		req_finish(r);
+	} else if (word_is(word(r, 2), "SKIP")) {
+		if (cl->reply_mode != REPLY_OFF)
+			cl->reply_mode = REPLY_SKIP;
+		r->b.discard = true;
+		req_finish(r);
+	} else {
+		local_error(r, "ERR syntax error");
+	}
+}
+
+void local_connection(req_handler *t)
+{
+	t[CMD_PING] = do_ping;
+	t[CMD_ECHO] = do_echo;
+	t[CMD_HELLO] = do_hello;
+	t[CMD_AUTH] = do_auth;
+	t[CMD_SELECT] = do_select;
+	t[CMD_QUIT] = do_quit;
+	t[CMD_RESET] = do_reset;
+	t[CMD_CLIENT_ID] = do_client_id;
+	t[CMD_CLIENT_GETNAME] = do_client_getname;
+	t[CMD_CLIENT_SETNAME] = do_client_setname;
+	t[CMD_CLIENT_SETINFO] = do_client_setinfo;
+	t[CMD_CLIENT_INFO] = do_client_info;
+	t[CMD_CLIENT_NO_EVICT] = do_client_noevict;
+	t[CMD_CLIENT_REPLY] = do_client_reply;
+	t[CMD_PURSER_PROJECT] = do_project;
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+#include <ctype.h>
+#include <string.h>
+#include "command/command.h"
+#include "resp/json_text.h"
+#include "server/http_route.h"
+#include "server/openapi.h"
+
+static const char schemas[] =
+    "\"Binary\":{\"type\":\"object\",\"description\":\"bytes that are not UTF-8\",\"required\":[\"encoding\","
+    "\"value\"],\"properties\":{\"encoding\":{\"const\":\"base64\"},\"value\":{\"type\":\"string\","
+    "\"contentEncoding\":\"base64\"}}},"
+    "\"BinaryArgument\":{\"anyOf\":[{\"type\":\"object\",\"required\":[\"base64\"],\"properties\":{\"base64\":"
+    "{\"type\":\"string\",\"contentEncoding\":\"base64\"}},\"additionalProperties\":false},"
+    "{\"$ref\":\"#/components/schemas/Binary\"}]},"
+    "\"Key\":{\"anyOf\":[{\"type\":\"string\"},{\"$ref\":\"#/components/schemas/Binary\"}]},"
+    "\"Entry\":{\"type\":\"object\",\"required\":[\"key\",\"value\",\"ttl_ms\"],\"properties\":{\"key\":"
+    "{\"$ref\":\"#/components/schemas/Key\"},\"value\":{\"type\":\"string\"},\"encoding\":{\"const\":"
+    "\"base64\",\"description\":\"present where value is base64\"},\"ttl_ms\":{\"type\":[\"integer\",\"null\"],"
+    "\"description\":\"null: the key does not expire\"}}},"
+    "\"Store\":{\"type\":\"object\",\"required\":[\"key\",\"value\"],\"additionalProperties\":false,"
+    "\"properties\":{\"key\":{\"anyOf\":[{\"type\":\"string\"},{\"$ref\":"
+    "\"#/components/schemas/BinaryArgument\"}]},\"value\":{\"description\":"
+    "\"a string is stored as it is, anything else as compact JSON\"},\"encoding\":{\"const\":\"base64\"},"
+    "\"expire\":{\"type\":[\"integer\",\"null\"],\"minimum\":1,\"description\":\"seconds\"},"
+    "\"expire_ms\":{\"type\":[\"integer\",\"null\"],\"minimum\":1}}},"
+    "\"Stored\":{\"type\":\"object\",\"required\":[\"key\",\"stored\"],\"properties\":{\"key\":{\"$ref\":"
+    "\"#/components/schemas/Key\"},\"stored\":{\"const\":true}}},"
+    "\"Deleted\":{\"type\":\"object\",\"required\":[\"key\",\"deleted\"],\"properties\":{\"key\":{\"$ref\":"
+    "\"#/components/schemas/Key\"},\"deleted\":{\"type\":\"boolean\"}}},"
+    "\"Command\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[{\"type\":[\"string\",\"number\","
+    "\"boolean\"]},{\"$ref\":\"#/components/schemas/BinaryArgument\"}]}},"
+    "\"Commands\":{\"anyOf\":[{\"$ref\":\"#/components/schemas/Command\"},{\"type\":\"array\",\"minItems\":1,"
+    "\"items\":{\"$ref\":\"#/components/schemas/Command\"}}]},"
+    "\"Result\":{\"type\":\"object\",\"required\":[\"result\"],\"properties\":{\"result\":{}}},"
+    "\"Results\":{\"anyOf\":[{\"$ref\":\"#/components/schemas/Result\"},{\"type\":\"array\",\"items\":"
+    "{\"anyOf\":[{\"$ref\":\"#/components/schemas/Result\"},{\"type\":\"object\",\"required\":[\"error\"],"
+    "\"properties\":{\"error\":{\"type\":\"string\"}}}]}}]},";
+
+static void quoted(struct buf *out, const char *s)
+{
+	json_put_string(out, s, strlen(s));
+}
+
+static void put_problem_schema(struct buf *out)
+{
+	buf_puts(out, "\"Problem\":{\"type\":\"object\",\"description\":\"RFC 9457\",\"required\":[\"type\","
+	    "\"title\",\"status\",\"code\",\"detail\",\"retryable\"],\"properties\":{\"type\":{\"type\":"
+	    "\"string\"},\"title\":{\"type\":\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":"
+	    "\"string\"},\"retryable\":{\"type\":\"boolean\"},\"code\":{\"type\":\"string\",\"description\":"
+	    "\"the error's word; beside these, any word of the store itself, as WRONGTYPE\",\"examples\":[");
+	for (int i = ERR_NONE + 1; i < ERR_COUNT; i++) {
+		if (i == ERR_REDIS)
+			continue; /* its word is INTERNAL's too */
+		if (i > ERR_NONE + 1)
+			buf_putc(out, ',');
+		quoted(out, err_rows[i].word);
+	}
+	buf_puts(out, "]}}}");
+}
+
+/* Is this the first row of errors.def with its status? */
+static bool first_of_status(int i)
+{
+	for (int k = ERR_NONE + 1; k < i; k++)
+		if (err_rows[k].http == err_rows[i].http)
+			return false;
+	return true;
+}
+
+/* One response for each status of errors.def, described by its words. */
+static void put_error_responses(struct buf *out)
+{
+	bool comma = false;
+
+	for (int i = ERR_NONE + 1; i < ERR_COUNT; i++) {
+		bool more = false;
+
+		if (!first_of_status(i))
+			continue;
+		buf_printf(out, "%s\"E%d\":{\"description\":\"", comma ? "," : "", err_rows[i].http);
+		for (int k = i; k < ERR_COUNT; k++) {
+			if (err_rows[k].http != err_rows[i].http)
+				continue;
+			buf_printf(out, "%s%s", more ? ", " : "", k == ERR_REDIS ?
+			    "a word of the store, as WRONGTYPE" : err_rows[k].word);
+			more = true;
+		}
+		buf_puts(out, "\",\"content\":{\"application/problem+json\":{\"schema\":{\"$ref\":"
+		    "\"#/components/schemas/Problem\"}}}}");
+		comma = true;
+	}
+}
+
+static void put_content(struct buf *out, const char *type, const char *schema)
+{
+	buf_printf(out, "\"content\":{\"%s\":{\"schema\":%s}}", type, schema);
+}
+
+#define SCHEMA(name) "{\"$ref\":\"#/components/schemas/" name "\"}"
+
+static void put_responses(struct buf *out, const struct http_route *r)
+{
+	buf_puts(out, "\"responses\":{\"200\":{\"description\":");
+	quoted(out, r->summary);
+	buf_putc(out, ',');
+	switch (r->kind) {
+	case HTTP_KIND_KV_GET:
+		put_content(out, "application/json", SCHEMA("Entry"));
+		break;
+	case HTTP_KIND_KV_SET:
+		put_content(out, "application/json", SCHEMA("Stored"));
+		break;
+	case HTTP_KIND_KV_DEL:
+		put_content(out, "application/json", SCHEMA("Deleted"));
+		break;
+	case HTTP_KIND_COMMAND:
+		put_content(out, "application/json", SCHEMA("Results"));
+		break;
+	case HTTP_KIND_TEXT:
+	case HTTP_KIND_METRICS:
+		put_content(out, "text/plain", "{\"type\":\"string\"}");
+		break;
+	case HTTP_KIND_JSON:
+	case HTTP_KIND_VALUE:
+		put_content(out, "application/json", "{}");
+		break;
+	}
+	buf_putc(out, '}');
+	for (int i = ERR_NONE + 1; i < ERR_COUNT; i++)
+		if (first_of_status(i))
+			buf_printf(out, ",\"%d\":{\"$ref\":\"#/components/responses/E%d\"}", err_rows[i].http,
+			    err_rows[i].http);
+	buf_putc(out, '}');
+}
+
+static void put_parameters(struct buf *out, const struct http_route *r)
+{
+	const char *p = r->params;
+
+	buf_puts(out, "\"parameters\":[{\"$ref\":\"#/components/parameters/Project\"}");
+	while (*p) {
+		size_t n = strcspn(p, " ");
+
+		buf_puts(out, ",{\"$ref\":\"#/components/parameters/");
+		buf_put(out, p, n);
+		buf_puts(out, "\"}");
+		p += n + (p[n] == ' ');
+	}
+	buf_puts(out, "],");
+}
+
+static void put_commands(struct buf *out)
+{
+	buf_puts(out, "\"x-purser-commands\":[");
+	for (int i = 0; i < CMD_COUNT; i++) {
+		const struct command *c = &cmd_rows[i];
+		const char *bar = strchr(c->name, '|');
+
+		buf_printf(out, "%s{\"name\":\"", i ? "," : "");
+		if (bar)
+			buf_printf(out, "%.*s %s", (int)(bar - c->name), c->name, bar + 1);
+		else
+			buf_puts(out, c->name);
+		buf_printf(out, "\",\"arity\":%d,\"permission\":\"%s\",\"summary\":", c->arity,
+		    cmd_perm_name((enum cmd_perm)c->perm));
+		quoted(out, c->summary);
+		buf_putc(out, '}');
+	}
+	buf_puts(out, "],");
+}
+
+/* "GET /redis/kv" -> "get_redis_kv" */
+static void put_operation_id(struct buf *out, const struct http_route *r)
+{
+	buf_puts(out, "\"operationId\":\"");
+	for (const char *p = http_method_name(r->method); *p; p++)
+		buf_putc(out, (char)tolower((unsigned char)*p));
+	for (const char *p = r->path; *p; p++)
+		buf_putc(out, isalnum((unsigned char)*p) ? *p : '_');
+	buf_puts(out, "\",");
+}
+
+static void put_operation(struct buf *out, const struct http_route *r)
+{
+	buf_putc(out, '"');
+	for (const char *p = http_method_name(r->method); *p; p++)
+		buf_putc(out, (char)tolower((unsigned char)*p));
+	buf_puts(out, "\":{");
+	put_operation_id(out, r);
+	buf_puts(out, "\"summary\":");
+	quoted(out, r->summary);
+	buf_putc(out, ',');
+	if (*r->command) {
+		buf_puts(out, "\"x-purser-command\":");
+		quoted(out, r->command);
+		buf_putc(out, ',');
+	}
+	put_parameters(out, r);
+	if (r->map == HTTP_MAP_COMMAND)
+		put_commands(out);
+	if (r->map == HTTP_MAP_COMMAND || r->map == HTTP_MAP_KV_SET) {
+		buf_puts(out, "\"requestBody\":{\"required\":true,");
+		put_content(out, "application/json", r->map == HTTP_MAP_COMMAND ? SCHEMA("Commands") :
+		    SCHEMA("Store"));
+		buf_puts(out, "},");
+	}
+	put_responses(out, r);
+	buf_putc(out, '}');
+}
+
+void openapi_write(struct buf *out, const char *version)
+{
+	buf_puts(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Purser\",\"summary\":\"The commands of the "
+	    "host-local agent, as JSON over its Unix socket\",\"license\":{\"name\":\"Apache-2.0\","
+	    "\"identifier\":\"Apache-2.0\"},\"version\":");
+	quoted(out, version);
+	buf_puts(out, "},\"servers\":[{\"url\":\"http://purser\",\"description\":\"any host name: the address "
+	    "is the Unix socket\"}],\"paths\":{");
+	for (unsigned i = 0; i < http_nroutes; i++) {
+		bool same = i && strcmp(http_routes[i].path, http_routes[i - 1].path) == 0;
+
+		if (i)
+			buf_puts(out, same ? "," : "},");
+		if (!same) {
+			quoted(out, http_routes[i].path);
+			buf_puts(out, ":{");
+		}
+		put_operation(out, &http_routes[i]);
+	}
+	buf_puts(out, "}},\"security\":[{},{\"bearer\":[]}],\"components\":{\"securitySchemes\":{\"bearer\":"
+	    "{\"type\":\"http\",\"scheme\":\"bearer\"}},\"parameters\":{"
+	    "\"Project\":{\"name\":\"Purser-Project\",\"in\":\"header\",\"description\":\"the project; otherwise "
+	    "the one that the caller's identity allows\",\"schema\":{\"type\":\"string\"}},"
+	    "\"key\":{\"name\":\"key\",\"in\":\"query\",\"required\":true,\"schema\":{\"type\":\"string\"}},"
+	    "\"encoding\":{\"name\":\"encoding\",\"in\":\"query\",\"description\":\"base64: every string value, "
+	    "UTF-8 or not\",\"schema\":{\"const\":\"base64\"}}},\"responses\":{");
+	put_error_responses(out);
+	buf_puts(out, "},\"schemas\":{");
+	buf_puts(out, schemas);
+	put_problem_schema(out);
+	buf_puts(out, "}}}");
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server: from sockets to requests and back.  In: connections on the Unix socket (RESP or HTTP,
+ * decided once per connection) and on the loopback TCP listener (HTTP only).  Out: requests to the
+ * spine, replies to the sockets: every ready client is read once a turn, every client flushed once.
+ */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+#include <stdatomic.h>
+#include <sys/types.h>
+#include "request.h"
+#include "resp/parse.h"
+#include "server/http_head.h"
+
+struct conn;
+struct serving;
+
+struct server_limits {              /* of one configuration generation; copied into each worker */
+	struct resp_limits resp;
+	struct resp_limits preauth;     /* of a connection that has no project yet */
+	struct http_limits http;
+	uint32_t max_clients;
+	uint32_t max_pipeline;
+	size_t output_limit;
+	uint64_t slow_reader_ns;
+	uint64_t idle_ns;               /* 0: never */
+};
+
+/* ---- listening (worker 0) ---- */
+struct listener {
+	struct loop_io io;
+	struct server *srv;
+	int fd;                         /* -1: none */
+	bool tcp;
+	char path[108];                 /* of a Unix socket that we made: unlinked at the end */
+	dev_t dev;                      /* ... if it is still ours */
+	ino_t ino;
+};
+
+struct server {
+	struct serving *workers;
+	uint32_t nworkers;
+	struct log *log;
+	struct listener unix_listener, http_listener;
+	struct loop_timer pause;        /* accept again after a shortage of descriptors */
+	_Atomic uint32_t nclients;
+	_Atomic uint64_t next_id;
+};
+
+struct socket_opts {
+	const char *path;
+	uint32_t mode;
+	const char *group;              /* "" = the agent's own */
+};
+/* Bind and listen.  A socket file that nobody listens on is removed; a live one is an error.  0, or
+ * -1 with a sentence in why. */
+int listen_unix(struct server *s, const struct socket_opts *o, char *why, size_t whylen);
+int listen_tcp(struct server *s, const char *address, uint16_t port, char *why, size_t whylen);
+/* Sockets handed over by systemd (LISTEN_FDS, LISTEN_PID): how many were taken, or -1 with why. */
+int listen_inherited(struct server *s, char *why, size_t whylen);
+void listen_start(struct server *s);  /* on worker 0's thread */
+void listen_stop(struct server *s);   /* on worker 0's thread: no more connections */
+void listen_close(struct server *s);  /* close, and remove the socket file that we made */
+
+/* ---- a worker that serves ---- */
+#define READ_BLOCK 65536u
+
+struct serving {
+	struct worker w;                /* first */
+	struct server *srv;
+	struct server_limits limits;
+	struct loop_hook hook;
+	struct loop_timer tick;         /* once a second: idle and slow clients */
+	struct conn *dirty;             /* to be looked at this turn */
+	struct resp_parser parser;
+	uint8_t *scratch;               /* READ_BLOCK */
+	uint64_t turns_seen;            /* the control thread's: is the loop alive? */
+};
+
+int serving_init(struct serving *s, struct server *srv); /* 0 or -ENOMEM; s->w is ready */
+void serving_start(struct serving *s);                   /* on its thread */
+void serving_close_all(struct serving *s, bool now);     /* now: without waiting for replies */
+void serving_free(struct serving *s);
+/* A connected descriptor (transfers) becomes a client of this worker; on its thread. */
+void conn_accept(struct serving *s, int fd, bool tcp);
+
+/* ---- a connection ---- */
+enum conn_proto { CONN_SNIFF, CONN_RESP, CONN_HTTP };
+
+struct http_conn;
+struct conn {
+	struct client cl;               /* first */
+	struct loop_io io;
+	struct serving *sv;
+	uint8_t proto;
+	bool tcp;
+	bool readable, writable;        /* the kernel may have more for us; takes more from us */
+	bool ending;                    /* no edge follows: read on until the end */
+	bool eof;                       /* the peer sends no more */
+	bool hup;                       /* ... and reads no more either */
+	bool hungry;                    /* what is in `in` is incomplete: only the socket can help */
+	bool closing;                   /* the descriptor is closed; waits until the client is idle */
+	bool dirty;
+	bool busy;                      /* HTTP: a request is being answered; the next one waits */
+	struct conn *next_dirty;
+	struct buf in;                  /* an incomplete request, or requests that wait */
+	struct resp_parser *parser;     /* of a large incomplete request at in's front */
+	struct http_conn *http;
+	uint64_t last_ns;               /* something came in */
+	uint64_t blocked_ns;            /* replies wait and the peer reads nothing since; 0 = it reads */
+};
+
+void conn_wake(struct client *c);
+void conn_close(struct conn *c);
+/* Protocols: start the requests in p[0..n), as many as may start now.  The bytes used, or FEED_TOOK: the
+ * block of c->in went to a request and c->in is already what is left. */
+#define FEED_TOOK SIZE_MAX
+size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n);
+size_t conn_feed_http(struct conn *c, uint8_t *p, size_t n);
+void conn_http_step(struct conn *c);  /* the next command, the next reply */
+bool conn_http_may_step(const struct conn *c);
+void conn_http_free(struct conn *c);
+/* Answer with an error behind the replies that are owed, and close behind that.  text NULL: the row's. */
+void conn_refuse(struct conn *c, enum err_code code, const char *text);
+static inline bool conn_may_read(const struct conn *c)
+{
+	return client_may_start(&c->cl) && !c->cl.quit && !c->busy &&
+	    (c->cl.gen == c->sv->w.gen || !c->cl.head) && c->cl.nrequests < c->sv->limits.max_pipeline &&
+	    c->cl.out.bytes + c->cl.behind < c->sv->limits.output_limit;
+}
+
+/* Handlers of the commands that the agent answers itself, by command id. */
+void server_handlers(req_handler *table);
+#endif

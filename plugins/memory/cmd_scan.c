@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * SCAN, HSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
+ * shards are walked one after the other, each as table_scan() says.
+ */
+#include <limits.h>
+#include "cmd.h"
+#include "hash.h"
+#include "number.h"
+#include "table.h"
+
+struct scan {
+	struct ctx *cx;
+	const purser_bytes *match, *type; /* NULL: any */
+	int64_t count;
+	uint64_t seen;                 /* elements looked at */
+	struct item **found;           /* in scratch memory */
+	size_t n, cap;
+	int keys;                      /* of a database: expired ones do not count */
+	int nomem;
+};
+
+static int scan_item(void *arg, uint64_t slot)
+{
+	struct scan *s = arg;
+	struct item *it = slot_item(slot);
+
+	s->seen++;
+	if (s->keys && slot & SLOT_TTL && expired(s->cx, it))
+		return 0;
+	if (s->type && !arg_is(*s->type, item_type_name(it)))
+		return 0;
+	if (s->match && !glob_match(s->match->p, s->match->n, item_key(it), item_klen(it)))
+		return 0;
+	if (s->n == s->cap) {
+		size_t cap = s->cap ? 2 * s->cap : 256;
+		void *p = scratch(s->cx, cap * sizeof(*s->found));
+
+		if (!p) {
+			s->nomem = 1;
+			return -1;
+		}
+		s->found = p;
+		s->cap = cap;
+	}
+	s->found[s->n++] = it;
+	return 0;
+}
+
+/* As strtoul() of Redis: a sign is taken, no number is 0, a NUL ends it. */
+static int cursor_parse(struct ctx *cx, purser_call *c, uint32_t arg, uint64_t *out)
+{
+	purser_bytes a = c->argv[arg];
+	size_t i = a.n > 0 && (a.p[0] == '-' || a.p[0] == '+'), sign = i;
+	uint64_t v = 0;
+
+	for (; i < a.n && a.p[i]; i++) {
+		unsigned d = (unsigned)a.p[i] - '0';
+
+		if (d > 9 || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, d, &v))
+			goto bad;
+	}
+	if (sign && i == 1)
+		goto bad;
+	*out = sign && a.p[0] == '-' ? 0 - v : v;
+	return 0;
+bad:
+	reply_error(cx, c, "ERR invalid cursor");
+	return -1;
+}
+
+static int scan_options(struct ctx *cx, purser_call *c, uint32_t i, struct scan *s)
+{
+	for (; i < c->argc; i += 2) {
+		int more = i + 1 < c->argc;
+
+		if (more && arg_is(c->argv[i], "count")) {
+			if (arg_int(cx, c, i + 1, &s->count))
+				return -1;
+			if (s->count >= 1)
+				continue;
+		} else if (more && arg_is(c->argv[i], "match")) {
+			s->match = &c->argv[i + 1];
+			if (s->match->n == 1 && s->match->p[0] == '*')
+				s->match = NULL;
+			continue;
+		} else if (more && s->keys && arg_is(c->argv[i], "type")) {
+			s->type = &c->argv[i + 1];
+			continue;
+		}
+		reply_error(cx, c, err_syntax);
+		return -1;
+	}
+	return 0;
+}
+
+static void reply_cursor(struct ctx *cx, purser_call *c, uint64_t cursor)
+{
+	char text[INT_TEXT];
+	size_t n = 0, i;
+
+	do
+		text[n++] = (char)('0' + cursor % 10);
+	while (cursor /= 10);
+	for (i = 0; i < n / 2; i++) {
+		char t = text[i];
+
+		text[i] = text[n - 1 - i];
+		text[n - 1 - i] = t;
+	}
+	reply_bulk(cx, c, text, n);
+}
+
+void op_scan(struct ctx *cx, purser_call *c)
+{
+	struct scan s = { .cx = cx, .count = 10, .keys = 1 };
+	uint64_t cursor;
+	uint32_t shard, at;
+	size_t i;
+
+	if (cursor_parse(cx, c, 1, &cursor) || scan_options(cx, c, 2, &s))
+		return;
+	shard = (uint32_t)cursor & (SHARDS - 1);
+	at = (uint32_t)(cursor >> SHARD_BITS);
+	/* The locks stay until the names are in the reply; ascending, as everywhere. */
+	while (shard < SHARDS && !s.nomem && s.seen < (uint64_t)s.count) {
+		struct table *t;
+
+		shards_lock(cx, 1u << shard);
+		t = cx->st->shard[shard].db[c->db];
+		at = t ? table_scan(t, at, scan_item, &s) : 0;
+		shard += at == 0;
+	}
+	if (s.nomem) {
+		reply_nomem(cx, c);
+		return;
+	}
+	reply_array(cx, c, 2);
+	reply_cursor(cx, c, shard < SHARDS ? (uint64_t)at << SHARD_BITS | shard : 0);
+	reply_array(cx, c, s.n);
+	for (i = 0; i < s.n; i++)
+		reply_bulk(cx, c, item_key(s.found[i]), item_klen(s.found[i]));
+}
+
+static int keys_table(struct scan *s, const struct table *t)
+{
+	if (t)
+		table_each(t, scan_item, s);
+	return s->nomem;
+}
+
+void op_keys(struct ctx *cx, purser_call *c)
+{
+	struct scan s = { .cx = cx, .keys = 1, .match = &c->argv[1] };
+	uint32_t shard;
+	size_t i;
+
+	if (s.match->n == 1 && s.match->p[0] == '*')
+		s.match = NULL;
+	for (shard = 0; shard < SHARDS; shard++) {
+		if (keys_table(&s, cx->st->shard[shard].db[c->db])) {
+			reply_nomem(cx, c);
+			return;
+		}
+	}
+	reply_array(cx, c, s.n);
+	for (i = 0; i < s.n; i++)
+		reply_bulk(cx, c, item_key(s.found[i]), item_klen(s.found[i]));
+}
+
+/* ---- HSCAN ------------------------------------------------------------------------------------------- */
+struct packed { struct scan *s; purser_call *c; size_t n; int reply; };
+
+/* First counts what matches, then replies it. */
+static int packed_field(void *arg, const uint8_t *f, size_t fn, const uint8_t *v, size_t vn)
+{
+	struct packed *w = arg;
+
+	if (w->s->match && !glob_match(w->s->match->p, w->s->match->n, f, fn))
+		return 0;
+	w->n++;
+	if (w->reply) {
+		reply_bulk(w->s->cx, w->c, f, fn);
+		reply_bulk(w->s->cx, w->c, v, vn);
+	}
+	return 0;
+}
+
+/* A packed hash comes whole, as a listpack does. */
+static void hscan_packed(struct ctx *cx, purser_call *c, struct scan *s, struct item *it)
+{
+	struct packed w = { .s = s, .c = c };
+
+	hash_each(it, packed_field, &w);
+	reply_array(cx, c, 2);
+	reply_cursor(cx, c, 0);
+	reply_array(cx, c, 2 * w.n);
+	w.reply = 1;
+	hash_each(it, packed_field, &w);
+}
+
+static void hscan_table(struct ctx *cx, purser_call *c, struct scan *s, const struct table *t, uint32_t at)
+{
+	struct view v;
+	size_t i;
+
+	do
+		at = table_scan(t, at, scan_item, s);
+	while (at && !s->nomem && s->seen < (uint64_t)s->count);
+	if (s->nomem) {
+		reply_nomem(cx, c);
+		return;
+	}
+	reply_array(cx, c, 2);
+	reply_cursor(cx, c, at);
+	reply_array(cx, c, 2 * s->n);
+	for (i = 0; i < s->n; i++) {
+		string_view(s->found[i], &v);
+		reply_bulk(cx, c, item_key(s->found[i]), item_klen(s->found[i]));
+		reply_bulk(cx, c, v.p, v.n);
+	}
+}
+
+void op_hscan(struct ctx *cx, purser_call *c)
+{
+	struct scan s = { .cx = cx, .count = 10 };
+	uint64_t cursor;
+	struct pos p;
+
+	if (cursor_parse(cx, c, 2, &cursor))
+		return;
+	if (!arg_find(cx, c, 1, 0, &p, FIND_READ)) {
+		reply_array(cx, c, 2);
+		reply_cursor(cx, c, 0);
+		reply_array(cx, c, 0);
+		return;
+	}
+	if (wrong_type(cx, c, p.it, TYPE_HASH) || scan_options(cx, c, 3, &s))
+		return;
+	if (item_enc(p.it) == ENC_TABLE)
+		s.count = INT64_MAX; /* as a listpack: all at once */
+	if (enc_is_table(item_enc(p.it)))
+		hscan_table(cx, c, &s, item_table(p.it), (uint32_t)cursor);
+	else
+		hscan_packed(cx, c, &s, p.it);
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Memory with accounts, locks, scratch space, random numbers: what every other file stands on.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include "memory.h"
+
+/* Tests let an allocation fail: the one after fail_after more have succeeded. */
+static int must_fail(struct store *st)
+{
+	if (LIKELY(st->fail_after < 0))
+		return 0;
+	return st->fail_after-- == 0 ? (st->fail_after = 0, 1) : 0;
+}
+
+/* The whole chunk is asked for: what has room in it may grow in place. */
+static size_t usable(size_t n) { return chunk_size(n) - (n >= (128u << 10) ? 16 : 8); }
+
+void *mem_get(struct ctx *cx, size_t n)
+{
+	void *p = must_fail(cx->st) ? NULL : malloc(usable(n));
+
+	if (p)
+		mem_account(cx, (int64_t)chunk_size(n));
+	return p;
+}
+
+void mem_put(struct ctx *cx, void *p, size_t n)
+{
+	if (!p)
+		return;
+	mem_account(cx, -(int64_t)chunk_size(n));
+	free(p);
+}
+
+void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n)
+{
+	void *q = must_fail(cx->st) ? NULL : realloc(p, usable(n));
+
+	if (q)
+		mem_account(cx, (int64_t)chunk_size(n) - (int64_t)chunk_size(old));
+	return q;
+}
+
+/* glibc gives the front of the gap back, but keeps a header and its own rounding. */
+static size_t aligned_size(size_t n) { return chunk_size(n + 16); }
+
+void *mem_get_aligned(struct ctx *cx, size_t n)
+{
+	void *p = must_fail(cx->st) ? NULL : aligned_alloc(64, n);
+
+	if (p) {
+		memset(p, 0, n);
+		mem_account(cx, (int64_t)aligned_size(n));
+	}
+	return p;
+}
+
+void mem_put_aligned(struct ctx *cx, void *p, size_t n)
+{
+	if (!p)
+		return;
+	mem_account(cx, -(int64_t)aligned_size(n));
+	free(p);
+}
+
+void *mem_map(struct ctx *cx, size_t n)
+{
+	void *p;
+
+	if (must_fail(cx->st))
+		return NULL;
+	p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void mem_unmap(void *p, size_t n) { munmap(p, n); }
+
+/* Sections are short; a holder that lost its CPU is waited for with ever longer naps. */
+void lock_slow(_Atomic uint32_t *l)
+{
+	unsigned turn = 0;
+
+	for (;;) {
+		while (atomic_load_explicit(l, memory_order_relaxed)) {
+			if (turn < 64) {
+#if defined(__x86_64__) || defined(__i386__)
+				__builtin_ia32_pause();
+#endif
+			} else if (turn < 96) {
+				sched_yield();
+			} else {
+				nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+			}
+			turn++;
+		}
+		if (!atomic_exchange_explicit(l, 1, memory_order_acquire))
+			return;
+	}
+}
+
+uint32_t shards_lock(struct ctx *cx, uint32_t mask)
+{
+	uint32_t mine = mask & ~cx->held, todo = mine;
+
+	cx->held |= mine;
+	while (todo) {
+		lock(&cx->st->shard[__builtin_ctz(todo)].lock);
+		todo &= todo - 1;
+	}
+	return mine;
+}
+
+void shards_unlock(struct ctx *cx, uint32_t mask)
+{
+	uint32_t todo = mask & cx->held;
+
+	cx->held &= ~todo;
+	while (todo) {
+		unlock(&cx->st->shard[__builtin_ctz(todo)].lock);
+		todo &= todo - 1;
+	}
+}
+
+void *scratch(struct ctx *cx, size_t n)
+{
+	void *p;
+
+	if (n <= cx->scratch_cap)
+		return cx->scratch;
+	if (must_fail(cx->st) || !(p = realloc(cx->scratch, n)))
+		return NULL;
+	cx->scratch = p;
+	cx->scratch_cap = n;
+	return p;
+}
+
+uint64_t now_ms(struct ctx *cx)
+{
+	if (!cx->now_ms)
+		cx->now_ms = cx->h->wall_ms(cx->x);
+	return cx->now_ms;
+}
+
+/* xoroshiro128+ */
+uint64_t rng_next(struct ctx *cx)
+{
+	uint64_t a = cx->rng[0], b = cx->rng[1], r = a + b;
+
+	b ^= a;
+	cx->rng[0] = SIP_ROTL(a, 24) ^ b ^ (b << 16);
+	cx->rng[1] = SIP_ROTL(b, 37);
+	return r;
+}

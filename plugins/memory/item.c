@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Items and large strings: see item.h.
+ */
+#include <stdlib.h>
+#include "item.h"
+#include "keyspace.h"
+#include "number.h"
+#include "table.h"
+
+static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
+	[ENC_EMB] = { "string", "embstr" },
+	[ENC_RAW] = { "string", "raw" },
+	[ENC_BIG] = { "string", "raw" },
+	[ENC_INT] = { "string", "int" },
+	[ENC_INT_OWN] = { "string", "int" },
+	[ENC_PACK] = { "hash", "listpack" },
+	[ENC_TABLE] = { "hash", "listpack" },
+	[ENC_HASH] = { "hash", "hashtable" },
+};
+
+const char *item_type_name(const struct item *it) { return names[item_enc(it)].type; }
+const char *item_encoding(const struct item *it) { return names[item_enc(it)].encoding; }
+
+void item_fill(struct item *it, const struct shape *s, const void *key, size_t klen, uint32_t clock)
+{
+	uint32_t n = (uint32_t)klen;
+
+	it->head = s->enc | (s->ttl ? ITEM_TTL : 0) | (klen > SHORTKEY_MAX ? ITEM_LONGKEY : 0) |
+	    clock << 8;
+	it->klen = (uint16_t)(klen > SHORTKEY_MAX ? 0 : klen);
+	it->vlen = (uint16_t)s->vlen;
+	if (UNLIKELY(klen > SHORTKEY_MAX))
+		memcpy(it->body + item_key_at(it) - 4, &n, 4);
+	memcpy(it->body + item_key_at(it), key, klen);
+}
+
+struct item *item_new(struct ctx *cx, const struct shape *s, const void *key, size_t klen)
+{
+	struct item *it = mem_get(cx, shape_bytes(s, klen));
+
+	if (it)
+		item_fill(it, s, key, klen, cx->clock);
+	return it;
+}
+
+struct item *item_reshape(struct ctx *cx, struct item *it, const struct shape *s)
+{
+	size_t klen = item_klen(it), keep = it->vlen < s->vlen ? it->vlen : s->vlen;
+	size_t was = item_bytes(it), is = shape_bytes(s, klen);
+	const uint8_t *from = item_key(it);
+	uint64_t word = enc_has_word(item_enc(it)) ? item_word(it) : 0;
+	int64_t expiry = item_has_ttl(it) ? item_expiry(it) : 0;
+	uint32_t clock = it->head >> 8, n = (uint32_t)klen;
+	struct item *to = it;
+
+	if (chunk_size(was) != chunk_size(is) && !(to = mem_get(cx, is)))
+		return NULL;
+	/* Key and value are one block, which may move over itself: so the head comes after it. */
+	memmove(to->body + shape_bytes(s, klen) - sizeof(*to) - klen - s->vlen, from, klen + keep);
+	to->head = s->enc | (s->ttl ? ITEM_TTL : 0) | (klen > SHORTKEY_MAX ? ITEM_LONGKEY : 0) |
+	    clock << 8;
+	to->klen = (uint16_t)(klen > SHORTKEY_MAX ? 0 : klen);
+	to->vlen = (uint16_t)s->vlen;
+	if (klen > SHORTKEY_MAX)
+		memcpy(to->body + item_key_at(to) - 4, &n, 4);
+	if (s->ttl)
+		item_set_expiry(to, expiry);
+	if (enc_has_word(s->enc))
+		item_set_word(to, word);
+	if (to != it)
+		mem_put(cx, it, was);
+	return to;
+}
+
+void item_free_shell(struct ctx *cx, struct item *it) { mem_put(cx, it, item_bytes(it)); }
+
+void item_drop_word(struct ctx *cx, unsigned enc, uint64_t word)
+{
+	if (enc == ENC_BIG)
+		blob_drop(cx, (struct blob *)(uintptr_t)word);
+	else if (enc_is_table(enc))
+		table_dispose(cx, (struct table *)(uintptr_t)word);
+}
+
+void item_free(struct ctx *cx, struct item *it)
+{
+	if (enc_has_word(item_enc(it)))
+		item_drop_word(cx, item_enc(it), item_word(it));
+	item_free_shell(cx, it);
+}
+
+/* ---- strings ------------------------------------------------------------------------------------------ */
+void string_view(struct item *it, struct view *v)
+{
+	switch (item_enc(it)) {
+	case ENC_INT:
+	case ENC_INT_OWN:
+		v->n = int_format(item_int(it), v->buf);
+		v->p = (const uint8_t *)v->buf;
+		break;
+	case ENC_BIG:
+		v->p = item_blob(it)->data;
+		v->n = item_blob(it)->len;
+		break;
+	default:
+		v->p = item_value(it);
+		v->n = it->vlen;
+	}
+}
+
+size_t string_len(struct item *it)
+{
+	switch (item_enc(it)) {
+	case ENC_INT:
+	case ENC_INT_OWN:
+		return int_length(item_int(it));
+	case ENC_BIG:
+		return item_blob(it)->len;
+	default:
+		return it->vlen;
+	}
+}
+
+struct blob *blob_new(struct ctx *cx, size_t len, size_t cap)
+{
+	struct blob *b = mem_get(cx, blob_bytes(cap));
+
+	if (!b)
+		return NULL;
+	atomic_init(&b->refs, 1);
+	b->pad = 0;
+	b->st = cx->st;
+	b->len = len;
+	b->cap = cap;
+	return b;
+}
+
+void blob_drop(struct ctx *cx, struct blob *b)
+{
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+		mem_put(cx, b, blob_bytes(b->cap));
+}
+
+/* A reply has no context to charge: what it frees is counted in the store. */
+void blob_release(void *arg)
+{
+	struct blob *b = arg;
+
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+		atomic_fetch_add_explicit(&b->st->released, (int64_t)chunk_size(blob_bytes(b->cap)),
+		    memory_order_relaxed);
+		free(b);
+	}
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The keys of the databases: see keyspace.h.
+ */
+#include "keyspace.h"
+#include "table.h"
+
+struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes key, uint64_t hash,
+    int how)
+{
+	p->tp = db_table(cx->st, hash, db);
+	p->hash = hash;
+	p->key = key.p;
+	p->klen = key.n;
+	p->slot = *p->tp ? table_find(*p->tp, hash, key.p, key.n) : NULL;
+	p->it = p->slot ? slot_item(*p->slot) : NULL;
+	if (p->it && UNLIKELY(*p->slot & SLOT_TTL) && expired(cx, p->it)) {
+		key_delete(cx, p);
+		count_add(&cx->led->expired, 1);
+	}
+	if (!p->it) {
+		if (how & FIND_READ)
+			count_add(&cx->led->misses, 1);
+		return NULL;
+	}
+	if (how & FIND_READ)
+		count_add(&cx->led->hits, 1);
+	if (!(how & FIND_NOTOUCH))
+		item_touch(p->it, cx->clock);
+	return p->it;
+}
+
+static void count_item(struct ctx *cx, const struct item *it, int d)
+{
+	count_add(&cx->led->keys, d);
+	if (item_has_ttl(it)) {
+		count_add(&cx->led->ttls, d);
+		if (d > 0 && !cx->timer)
+			upkeep_arm(cx);
+	}
+}
+
+int key_add(struct ctx *cx, struct pos *p, struct item *it)
+{
+	if (!*p->tp && !(*p->tp = table_new(cx)))
+		return -1;
+	if (table_add(cx, *p->tp, p->hash, it)) {
+		if (table_n(*p->tp) == 0) {
+			table_free_empty(cx, *p->tp);
+			*p->tp = NULL;
+		}
+		return -1;
+	}
+	count_item(cx, it, 1);
+	p->it = it;
+	p->slot = NULL; /* the table may have grown: look it up again if it is needed */
+	return 0;
+}
+
+void key_moved(struct ctx *cx, struct pos *p, struct item *it)
+{
+	int had = !!(*p->slot & SLOT_TTL);
+
+	table_swap(*p->tp, p->slot, it);
+	if (had != item_has_ttl(it)) {
+		count_add(&cx->led->ttls, had ? -1 : 1);
+		if (!had && !cx->timer)
+			upkeep_arm(cx);
+	}
+	p->it = it;
+}
+
+void key_replace(struct ctx *cx, struct pos *p, struct item *it)
+{
+	struct item *old = p->it;
+
+	key_moved(cx, p, it);
+	item_free(cx, old);
+}
+
+struct item *key_take(struct ctx *cx, struct pos *p)
+{
+	struct item *it = p->it;
+
+	count_item(cx, it, -1);
+	table_remove(cx, *p->tp, p->hash, p->slot);
+	if (table_n(*p->tp) == 0) {
+		table_free_empty(cx, *p->tp);
+		*p->tp = NULL;
+	}
+	p->it = NULL;
+	p->slot = NULL;
+	return it;
+}
+
+void key_delete(struct ctx *cx, struct pos *p) { item_free(cx, key_take(cx, p)); }
+
+int key_expire_at(struct ctx *cx, struct pos *p, int64_t ms)
+{
+	struct shape s = { item_enc(p->it), 1, p->it->vlen };
+	struct item *it = p->it;
+
+	if (!item_has_ttl(it)) {
+		it = item_reshape(cx, it, &s);
+		if (!it)
+			return -1;
+		key_moved(cx, p, it);
+	}
+	item_set_expiry(it, ms);
+	return 0;
+}
+
+int key_persist(struct ctx *cx, struct pos *p)
+{
+	struct shape s = { item_enc(p->it), 0, p->it->vlen };
+	struct item *it = item_reshape(cx, p->it, &s);
+
+	if (!it)
+		return -1;
+	key_moved(cx, p, it);
+	return 0;
+}

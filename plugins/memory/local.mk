@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# The embedded store.  Its unit tests link the same files as a library.
+MEMORY_SOURCES = %D%/memory.c %D%/memory.h %D%/heap.c %D%/siphash.h %D%/table.c %D%/table.h \
+	%D%/item.c %D%/item.h %D%/keyspace.c %D%/keyspace.h %D%/upkeep.c %D%/hash.c %D%/hash.h \
+	%D%/number.c %D%/number.h %D%/glob.c %D%/cmd.c %D%/cmd.h %D%/ops.def %D%/cmd_string.c \
+	%D%/cmd_lcs.c %D%/cmd_key.c %D%/cmd_expire.c %D%/cmd_object.c %D%/cmd_scan.c \
+	%D%/cmd_hash.c %D%/cmd_hrandfield.c %D%/cmd_info.c
+
+plugin_LTLIBRARIES += plugins/memory.la
+plugins_memory_la_SOURCES = $(MEMORY_SOURCES)
+plugins_memory_la_LDFLAGS = $(PLUGIN_LINK)
+plugins_memory_la_LIBADD = -lm

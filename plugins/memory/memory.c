@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The plugin: what it declares, its life cycle, and the way of a call to its operation.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include "cmd.h"
+#include "table.h"
+
+#define OOM_TEXT "OOM command not allowed when used memory > 'maxmemory'."
+
+const struct op ops[OP_COUNT] = {
+#define OP(id, name, fn, arity, flags, first, last, step) \
+	[OP_ID_##id] = { name, fn, arity, flags, first, last, step },
+#include "ops.def"
+#undef OP
+};
+
+/* ---- calls ---------------------------------------------------------------------------------------------- */
+static uint32_t count_keys(const struct op *op, uint32_t argc)
+{
+	uint32_t last = op->last < 0 ? argc - 1 : (uint32_t)op->last;
+
+	return op->first ? (last - (uint32_t)op->first) / (uint32_t)op->step + 1 : 0;
+}
+
+/* Hashes the keys into cx->hash; the mask of their shards in *mask.  0, or -1: no memory. */
+static int hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask)
+{
+	uint32_t n = count_keys(op, c->argc), i, at = (uint32_t)op->first;
+
+	if (UNLIKELY(n > cx->hash_cap)) {
+		uint64_t *h = malloc(n * sizeof(*h));
+
+		if (!h)
+			return -1;
+		if (cx->hash != cx->hash0)
+			free(cx->hash);
+		cx->hash = h;
+		cx->hash_cap = n;
+	}
+	*mask = op->flags & OP_ALL ? SHARDS_ALL : 0;
+	for (i = 0; i < n; i++, at += (uint32_t)op->step) {
+		cx->hash[i] = hash_key(cx->st, c->argv[at].p, c->argv[at].n);
+		*mask |= 1u << shard_of(cx->hash[i]);
+	}
+	return 0;
+}
+
+/* Most commands have one key: its shard is locked here, without the detours of the general way. */
+static inline void run_one_key(struct ctx *cx, purser_call *c, const struct op *op)
+{
+	const purser_bytes *key = &c->argv[op->first];
+	uint64_t hash = hash_key(cx->st, key->p, key->n);
+	struct shard *s = &cx->st->shard[shard_of(hash)];
+
+	cx->hash[0] = hash;
+	lock(&s->lock);
+	cx->held = 1u << shard_of(hash);
+	op->fn(cx, c);
+	cx->held = 0;
+	unlock(&s->lock);
+}
+
+/* Runs one operation; the locks in held stay.  The reply is given, the call not ended. */
+static void run_op(struct ctx *cx, purser_call *c)
+{
+	const struct op *op = &ops[c->op];
+	uint32_t mask, held = cx->held; /* by a batch; SCAN locks more as it goes */
+
+	if (UNLIKELY(op->arity > 0 ? c->argc != (uint32_t)op->arity : c->argc < (uint32_t)-op->arity)) {
+		reply_arity(cx, c);
+		return;
+	}
+	if (UNLIKELY(c->db >= cx->st->databases)) {
+		reply_error(cx, c, "ERR DB index is out of range");
+		return;
+	}
+	count_add(&cx->led->commands, 1);
+	if (op->first && op->last == op->first && !held) {
+		run_one_key(cx, c, op);
+		return;
+	}
+	if (UNLIKELY(hash_keys(cx, op, c, &mask))) {
+		reply_nomem(cx, c);
+		return;
+	}
+	shards_lock(cx, mask);
+	op->fn(cx, c);
+	shards_unlock(cx, cx->held & ~held);
+}
+
+static void turn_begin(struct ctx *cx)
+{
+	cx->now_ms = 0;
+	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
+}
+
+static int run(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	turn_begin(cx);
+	if (ops[c->op].flags & OP_OOM && UNLIKELY(over_limit(cx->st)) && make_room(cx))
+		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
+	else
+		run_op(cx, c);
+	cx->h->end(c);
+	return PURSER_DONE;
+}
+
+/* A MULTI block: nobody comes between, and either all parts run or none does. */
+static int run_batch(struct ctx *cx, purser_call *c)
+{
+	uint32_t i;
+	int needs = 0;
+
+	turn_begin(cx);
+	for (i = 0; i < c->nparts; i++) {
+		if (c->parts[i]->op >= OP_COUNT) {
+			cx->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED,
+			    "a command of the batch is not one of the memory backend");
+			return PURSER_DONE;
+		}
+		needs |= ops[c->parts[i]->op].flags & OP_OOM;
+	}
+	if (needs && over_limit(cx->st) && make_room(cx)) {
+		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
+		cx->h->end(c);
+		return PURSER_DONE;
+	}
+	shards_lock(cx, SHARDS_ALL);
+	for (i = 0; i < c->nparts; i++) {
+		run_op(cx, c->parts[i]);
+		cx->h->end(c->parts[i]);
+	}
+	shards_unlock(cx, SHARDS_ALL);
+	cx->h->end(c);
+	return PURSER_DONE;
+}
+
+static int submit(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	if (c->op == PURSER_OP_BATCH)
+		return run_batch(cx, c);
+	if (c->op < OP_COUNT)
+		return run(cs, c);
+	cx->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED, NULL);
+	return PURSER_DONE;
+}
+
+/* ---- sums over the ledgers -------------------------------------------------------------------------------- */
+int64_t store_sum(const struct store *st, size_t field)
+{
+	uint32_t n = atomic_load_explicit(&st->nledgers, memory_order_acquire), i;
+	int64_t sum = 0;
+
+	for (i = 0; i < n; i++)
+		sum += atomic_load_explicit(
+		    (_Atomic int64_t *)((char *)st->ledger[i] + field), memory_order_relaxed);
+	return sum;
+}
+
+int64_t store_used(const struct store *st)
+{
+	return store_sum(st, offsetof(struct ledger, used)) -
+	    atomic_load_explicit(&st->released, memory_order_relaxed);
+}
+
+int64_t store_peak(struct store *st, int64_t used)
+{
+	int64_t peak = atomic_load_explicit(&st->peak, memory_order_relaxed);
+
+	while (used > peak && !atomic_compare_exchange_weak(&st->peak, &peak, used))
+		;
+	return used > peak ? used : peak;
+}
+
+static int stats(void *state, purser_stats *out)
+{
+	struct store *st = state;
+	int64_t used = store_used(st);
+
+	store_peak(st, used);
+	out->keys = (uint64_t)store_sum(st, offsetof(struct ledger, keys));
+	out->used_bytes = used > 0 ? (uint64_t)used : 0;
+	out->max_bytes = (uint64_t)atomic_load_explicit(&st->max_memory, memory_order_relaxed);
+	out->evicted = (uint64_t)store_sum(st, offsetof(struct ledger, evicted));
+	out->expired = (uint64_t)store_sum(st, offsetof(struct ledger, expired));
+	return 0;
+}
+
+/* ---- contexts ------------------------------------------------------------------------------------------------ */
+/* A ledger is never given back: what it counted stays counted, and the next context goes on with it. */
+static int ledger_take(struct store *st, struct ctx *cx)
+{
+	uint32_t i, n;
+	int rc = -1;
+
+	lock(&st->ledger_lock);
+	n = atomic_load_explicit(&st->nledgers, memory_order_relaxed);
+	for (i = 0; i < n && st->ledger_taken[i]; i++)
+		;
+	if (i < LEDGERS && (i < n || (st->ledger[i] = aligned_alloc(64, sizeof(struct ledger))))) {
+		if (i == n) {
+			memset(st->ledger[i], 0, sizeof(struct ledger));
+			atomic_store_explicit(&st->nledgers, n + 1, memory_order_release);
+		}
+		st->ledger_taken[i] = 1;
+		cx->led = st->ledger[i];
+		cx->ledger_slot = i;
+		rc = 0;
+	}
+	unlock(&st->ledger_lock);
+	return rc;
+}
+
+int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx)
+{
+	memset(cx, 0, sizeof(*cx));
+	cx->h = st->h;
+	cx->st = st;
+	cx->x = x;
+	cx->hash = cx->hash0;
+	cx->hash_cap = sizeof(cx->hash0) / sizeof(*cx->hash0);
+	if (getrandom(cx->rng, sizeof(cx->rng), 0) != sizeof(cx->rng))
+		cx->rng[0] = (uint64_t)(uintptr_t)cx;
+	cx->rng[1] |= 1;
+	if (x) {
+		int64_t none = 0;
+
+		atomic_compare_exchange_strong(&st->born_ms, &none, (int64_t)st->h->wall_ms(x));
+	}
+	return ledger_take(st, cx);
+}
+
+void store_close_ctx(struct ctx *cx)
+{
+	if (cx->timer)
+		cx->h->untimer(cx->x, cx->timer);
+	lock(&cx->st->ledger_lock);
+	cx->st->ledger_taken[cx->ledger_slot] = 0;
+	unlock(&cx->st->ledger_lock);
+	if (cx->hash != cx->hash0)
+		free(cx->hash);
+	free(cx->scratch);
+}
+
+static int error(purser_error *e, const char *text)
+{
+	snprintf(e->text, sizeof(e->text), "%s", text);
+	return -1;
+}
+
+static int open_ctx(void *state, purser_ctx *x, void **cs, purser_error *e)
+{
+	struct ctx *cx = malloc(sizeof(*cx));
+
+	if (!cx)
+		return error(e, "out of memory");
+	if (store_open_ctx(state, x, cx)) {
+		free(cx);
+		return error(e, "too many workers for one memory backend");
+	}
+	*cs = cx;
+	return 0;
+}
+
+static void close_ctx(void *cs)
+{
+	store_close_ctx(cs);
+	free(cs);
+}
+
+/* ---- instances ------------------------------------------------------------------------------------------------ */
+static void stop(void *state)
+{
+	struct store *st = state;
+	struct ctx cx;
+	uint32_t s, d, i;
+
+	if (st->ledger[0] && store_open_ctx(st, NULL, &cx) == 0) {
+		for (s = 0; s < SHARDS; s++)
+			for (d = 0; st->shard[s].db && d < st->databases; d++)
+				table_dispose(&cx, st->shard[s].db[d]);
+		reap_all(&cx);
+		store_close_ctx(&cx);
+	}
+	for (s = 0; s < SHARDS; s++)
+		free(st->shard[s].db);
+	for (i = 0; i < LEDGERS; i++)
+		free(st->ledger[i]);
+	free(st);
+}
+
+static int start(const purser_host *h, purser_instance *i, void **state, purser_error *e)
+{
+	struct store *st = aligned_alloc(64, (sizeof(*st) + 63) & ~(size_t)63);
+	struct ctx first;
+	uint32_t s;
+
+	if (!st)
+		return error(e, "out of memory");
+	memset(st, 0, sizeof(*st));
+	st->h = h;
+	st->i = i;
+	st->fail_after = -1;
+	st->databases = (uint32_t)h->value(i, "databases");
+	atomic_init(&st->max_memory, h->value(i, "max_memory"));
+	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));
+	if (getrandom(&st->sip, sizeof(st->sip), 0) != sizeof(st->sip)) {
+		free(st);
+		return error(e, "no random numbers for the hash key");
+	}
+	for (s = 0; s < SHARDS; s++) {
+		st->shard[s].db = calloc(st->databases, sizeof(struct table *));
+		if (!st->shard[s].db) {
+			stop(st);
+			return error(e, "out of memory");
+		}
+	}
+	if (store_open_ctx(st, NULL, &first)) { /* the ledger that is always there */
+		stop(st);
+		return error(e, "out of memory");
+	}
+	store_close_ctx(&first);
+	*state = st;
+	return 0;
+}
+
+static int prepare(void *state, purser_error *e)
+{
+	struct store *st = state;
+
+	if ((uint32_t)st->h->value(st->i, "databases") != st->databases)
+		return error(e, "databases of a memory backend cannot change while it runs");
+	st->next_max = st->h->value(st->i, "max_memory");
+	st->next_eviction = (uint32_t)st->h->value(st->i, "eviction");
+	return 0;
+}
+
+static void adopt(void *state, int commit)
+{
+	struct store *st = state;
+
+	if (!commit)
+		return;
+	atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
+	atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
+}
+
+/* ---- what the plugin declares ----------------------------------------------------------------------------------- */
+static const purser_key keys[] = {
+	{ "max_memory", PURSER_KEY_SIZE, PURSER_KEY_RELOADABLE, 0, INT64_MAX, "100MiB", NULL,
+	    "bytes of keys, values and tables; 0 = no limit" },
+	{ "eviction", PURSER_KEY_ENUM, PURSER_KEY_RELOADABLE, 0, 0, "noeviction",
+	    "noeviction|allkeys-lru",
+	    "at max_memory: refuse writes that need memory, or drop the keys unused for longest" },
+	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
+};
+
+static const purser_op plugin_ops[] = {
+#define OP(id, name, ...) { name, run },
+#include "ops.def"
+#undef OP
+};
+
+static const purser_plugin memory = {
+	.struct_size = sizeof(purser_plugin),
+	.api = PURSER_API,
+	.name = "memory",
+	.version = "0.1.0",
+	.summary = "Redis' data types in the agent's own memory",
+	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH | PURSER_CAP_BATCH |
+	    PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
+	    PURSER_CAP_ENDS_INSIDE,
+	.model = PURSER_INLINE,
+	.args = PURSER_ARGS_ARGV,
+	.keys = keys,
+	.nkeys = sizeof(keys) / sizeof(*keys),
+	.key_stride = sizeof(*keys),
+	.ops = plugin_ops,
+	.nops = OP_COUNT,
+	.op_stride = sizeof(*plugin_ops),
+	.start = start,
+	.prepare = prepare,
+	.adopt = adopt,
+	.stats = stats,
+	.stop = stop,
+	.open = open_ctx,
+	.submit = submit,
+	.close = close_ctx,
+};
+
+PURSER_PLUGIN(memory);

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The memory backend: Redis' semantics in the agent's own process.
+ *
+ *   store   one [backend] instance: 16 shards, limits, ledgers
+ *   shard   a lock and one table per database; a key's hash chooses its shard
+ *   table   linear hashing over 64-byte buckets (table.h)
+ *   item    key, value, expiry and access time in one allocation (item.h)
+ *   ctx     one worker's view: scratch memory, clocks, its own ledger
+ *
+ * A command runs under the locks of the shards of all its keys (ascending order); what it needs is
+ * allocated before anything is changed, so that a failed allocation loses nothing.  Expired keys go
+ * when they are touched (keyspace.c) or when the timer of any context walks past them (upkeep.c).
+ */
+#ifndef MEMORY_MEMORY_H
+#define MEMORY_MEMORY_H
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <purser/plugin.h>
+#include "siphash.h"
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#define SHARD_BITS 4
+#define SHARDS (1u << SHARD_BITS)
+#define LEDGERS 128                    /* contexts of one instance */
+#define DATABASES_MAX 1024
+#define STRING_MAX (UINT64_C(512) << 20) /* proto-max-bulk-len of Redis */
+
+struct item;
+struct table;
+struct ctx;
+
+/* ---- accounts -------------------------------------------------------------------------------------
+ * Written by one context only (relaxed load and store), read by anybody; sums over all ledgers are
+ * exact when nobody runs. */
+struct ledger {
+	_Alignas(64) _Atomic int64_t used; /* bytes, as chunk_size() counts them */
+	_Atomic int64_t keys, ttls;
+	_Atomic int64_t hits, misses, expired, evicted, commands;
+	_Atomic int64_t freeing;           /* keys and fields handed to the reaper, not freed yet */
+};
+
+static inline void count_add(_Atomic int64_t *c, int64_t d)
+{
+	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + d,
+	    memory_order_relaxed);
+}
+
+/* ---- shards --------------------------------------------------------------------------------------- */
+struct shard {
+	_Alignas(64) _Atomic uint32_t lock;
+	struct table **db;                 /* databases pointers; NULL: no key */
+};
+
+enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
+
+struct store {
+	const purser_host *h;
+	purser_instance *i;
+	struct sip_key sip;
+	uint32_t databases;
+	_Atomic int64_t max_memory;        /* 0: no limit */
+	_Atomic uint32_t eviction;
+	int64_t next_max;                  /* prepare() .. adopt() */
+	uint32_t next_eviction;
+	struct shard shard[SHARDS];
+
+	_Atomic uint32_t nledgers;
+	struct ledger *ledger[LEDGERS];    /* [0]: the control thread and late releases */
+	_Atomic uint32_t ledger_lock;
+	uint8_t ledger_taken[LEDGERS];
+
+	_Atomic uint32_t reap_lock;
+	struct table *reap;                /* tables to take apart, linked by next */
+	_Atomic uint32_t reaping;          /* is there any? */
+	_Atomic uint32_t sweep;            /* where active expiry goes on: shard * databases + db */
+	_Atomic int64_t released;          /* bytes of values freed by replies: see blob_release() */
+	_Atomic int64_t peak;
+	_Atomic int64_t born_ms;
+	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
+};
+
+struct ctx {
+	const purser_host *h;
+	struct store *st;
+	purser_ctx *x;
+	struct ledger *led;
+	uint64_t timer;                    /* 0: not armed */
+	uint64_t rng[2];
+	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
+	uint32_t clock;                    /* access clock: see CLOCK_SHIFT */
+	uint32_t held;                     /* bit per shard */
+	uint32_t ledger_slot;
+	uint64_t *hash;                    /* of the command's keys, in order */
+	uint32_t hash_cap;
+	void *scratch;                     /* of one command; not part of the accounts */
+	size_t scratch_cap;
+	uint64_t hash0[32];
+};
+
+#define CLOCK_SHIFT 28                 /* ns >> 28: steps of 268 ms, 52 days in 24 bits */
+#define CLOCK_MASK 0xffffffu
+
+uint64_t now_ms(struct ctx *cx);       /* wall clock, the same all through one command */
+uint64_t rng_next(struct ctx *cx);
+static inline uint32_t rng_below(struct ctx *cx, uint32_t n)
+{
+	return (uint32_t)(((rng_next(cx) >> 32) * n) >> 32);
+}
+
+/* n bytes that live until the command ends; called again it grows and keeps what is in it, perhaps in
+ * another place.  NULL: no memory, what was there still is. */
+void *scratch(struct ctx *cx, size_t n);
+
+int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx);
+void store_close_ctx(struct ctx *cx);
+int64_t store_used(const struct store *st);
+int64_t store_peak(struct store *st, int64_t used); /* the most that was ever seen, used among it */
+int64_t store_sum(const struct store *st, size_t field); /* offsetof(struct ledger, ...) */
+
+/* ---- memory with accounts (heap.c) ------------------------------------------------------------------ */
+/* What malloc takes for n bytes (glibc: 8 of header, multiples of 16, at least 32; pages above). */
+static inline size_t chunk_size(size_t n)
+{
+	if (UNLIKELY(n >= (128u << 10)))
+		return (n + 16 + 4095) & ~(size_t)4095;
+	return n <= 24 ? 32 : (n + 8 + 15) & ~(size_t)15;
+}
+void *mem_get(struct ctx *cx, size_t n);
+void mem_put(struct ctx *cx, void *p, size_t n); /* n as in mem_get */
+void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n); /* NULL: p is as it was */
+void *mem_get_aligned(struct ctx *cx, size_t n); /* 64-byte aligned, zeroed; mem_put_aligned */
+void mem_put_aligned(struct ctx *cx, void *p, size_t n);
+void *mem_map(struct ctx *cx, size_t n);         /* zero pages, not accounted: the caller does */
+void mem_unmap(void *p, size_t n);
+static inline void mem_account(struct ctx *cx, int64_t d) { count_add(&cx->led->used, d); }
+
+/* ---- locks ------------------------------------------------------------------------------------------- */
+void lock_slow(_Atomic uint32_t *l);
+static inline void lock(_Atomic uint32_t *l)
+{
+	if (UNLIKELY(atomic_exchange_explicit(l, 1, memory_order_acquire)))
+		lock_slow(l);
+}
+static inline void unlock(_Atomic uint32_t *l) { atomic_store_explicit(l, 0, memory_order_release); }
+
+static inline uint32_t shard_of(uint64_t hash) { return (uint32_t)hash & (SHARDS - 1); }
+static inline uint64_t hash_key(const struct store *st, const void *p, size_t n)
+{
+	return siphash13(&st->sip, p, n);
+}
+/* Ascending; a shard that is held already (by a batch) is passed over.  Returns what was locked now: the
+ * mask for shards_unlock(). */
+uint32_t shards_lock(struct ctx *cx, uint32_t mask);
+void shards_unlock(struct ctx *cx, uint32_t mask);
+#define SHARDS_ALL ((1u << SHARDS) - 1)
+#endif

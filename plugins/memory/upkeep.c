@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What happens beside commands: expired keys that nobody asks for, large values taken apart piece by
+ * piece, room made when max_memory is reached.  Every turn of the timer does a bounded amount.
+ */
+#include <stdlib.h>
+#include "keyspace.h"
+#include "table.h"
+
+#define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
+#define TICK_BUSY_NS UINT64_C(2000000)   /* there is more to do now */
+#define REAP_AT_ONCE 64                  /* items of a table that are freed on the spot */
+#define REAP_TICK 8192                   /* items freed in one turn */
+#define SWEEP_TICK 8192                  /* cost of one turn of active expiry: see COST_* */
+#define SWEEP_HOLD 512                   /* ... and of one hold of a shard's lock */
+#define COST_BUCKET 1
+#define COST_ITEM 8
+#define SAMPLES 10                       /* candidates for one eviction */
+#define EVICT_TRIES 64                   /* random places looked at for one */
+#define EVICT_MAX 20000                  /* keys evicted before one command */
+
+/* ---- the reaper ------------------------------------------------------------------------------------------ */
+static void reap_push(struct ctx *cx, struct table *t)
+{
+	struct store *st = cx->st;
+
+	lock(&st->reap_lock);
+	t->next = st->reap;
+	st->reap = t;
+	atomic_store_explicit(&st->reaping, 1, memory_order_relaxed);
+	unlock(&st->reap_lock);
+}
+
+static struct table *reap_pop(struct store *st)
+{
+	struct table *t;
+
+	lock(&st->reap_lock);
+	t = st->reap;
+	if (t)
+		st->reap = t->next;
+	if (!st->reap)
+		atomic_store_explicit(&st->reaping, 0, memory_order_relaxed);
+	unlock(&st->reap_lock);
+	return t;
+}
+
+static void reap_drop(struct ctx *cx, struct item *it)
+{
+	count_add(&cx->led->freeing, -1);
+	item_free(cx, it);
+}
+
+void table_dispose(struct ctx *cx, struct table *t)
+{
+	int64_t all = INT64_MAX;
+
+	if (!t)
+		return;
+	count_add(&cx->led->freeing, (int64_t)table_n(t));
+	if (table_n(t) > REAP_AT_ONCE) {
+		reap_push(cx, t);
+		if (!cx->timer)
+			upkeep_arm(cx);
+		return;
+	}
+	table_reap(cx, t, &all, reap_drop);
+	table_free_empty(cx, t);
+}
+
+int reap_some(struct ctx *cx, int64_t budget)
+{
+	struct table *t;
+
+	if (!atomic_load_explicit(&cx->st->reaping, memory_order_relaxed))
+		return 1;
+	while (budget > 0 && (t = reap_pop(cx->st)) != NULL) {
+		if (table_reap(cx, t, &budget, reap_drop))
+			table_free_empty(cx, t);
+		else
+			reap_push(cx, t);
+	}
+	return !atomic_load_explicit(&cx->st->reaping, memory_order_relaxed);
+}
+
+void reap_all(struct ctx *cx)
+{
+	while (!reap_some(cx, INT64_MAX))
+		;
+}
+
+/* ---- active expiry ------------------------------------------------------------------------------------------ */
+struct sweep {
+	struct ctx *cx;
+	int64_t cost;
+	unsigned seen, ndue;
+	struct item *due[64];
+};
+
+static int sweep_item(void *arg, uint64_t slot)
+{
+	struct sweep *w = arg;
+
+	if (!(slot & SLOT_TTL))
+		return 0;
+	w->cost += COST_ITEM;
+	w->seen++;
+	if (expired(w->cx, slot_item(slot)) && w->ndue < sizeof(w->due) / sizeof(*w->due))
+		w->due[w->ndue++] = slot_item(slot);
+	return 0;
+}
+
+/* Removes what is due in one bucket. */
+static void sweep_bucket(struct sweep *w, uint32_t db, struct table *t, uint32_t b)
+{
+	struct ctx *cx = w->cx;
+	unsigned i;
+
+	w->ndue = 0;
+	w->cost += COST_BUCKET;
+	table_each_in(t, b, sweep_item, w);
+	for (i = 0; i < w->ndue; i++) {
+		purser_bytes key = { item_key(w->due[i]), item_klen(w->due[i]) };
+		struct pos p;
+
+		/* key_find() finds it expired and removes it. */
+		key_find(cx, &p, db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH);
+	}
+}
+
+/* Goes on in one table until it is through or the cost of a hold is reached; 1: through. */
+static int sweep_table(struct sweep *w, uint32_t sh, uint32_t db, unsigned *gone)
+{
+	struct table **tp = &w->cx->st->shard[sh].db[db];
+	int64_t until = w->cost + SWEEP_HOLD;
+
+	while (*tp && table_ttls(*tp)) {
+		if ((*tp)->sweep >= (*tp)->buckets) {
+			(*tp)->sweep = 0;
+			return 1;
+		}
+		if (w->cost >= until)
+			return 0;
+		sweep_bucket(w, db, *tp, (*tp)->sweep++);
+		*gone += w->ndue;
+	}
+	return 1;
+}
+
+/* One turn over the tables of all shards; 1: much was due, come back soon. */
+static int sweep(struct ctx *cx)
+{
+	struct store *st = cx->st;
+	struct sweep w = { .cx = cx };
+	uint32_t places = SHARDS * st->databases, steps;
+	unsigned gone = 0;
+
+	for (steps = 0; steps < places && w.cost < SWEEP_TICK;) {
+		uint32_t at = atomic_load_explicit(&st->sweep, memory_order_relaxed);
+		uint32_t sh = at % places / st->databases, db = at % st->databases;
+		uint32_t mine = shards_lock(cx, 1u << sh);
+		int through = sweep_table(&w, sh, db, &gone);
+
+		shards_unlock(cx, mine);
+		if (through) {
+			atomic_compare_exchange_strong(&st->sweep, &at, (at + 1) % places);
+			steps++;
+		}
+	}
+	return gone > 0 && gone >= w.seen / 8;
+}
+
+/* ---- the timer ---------------------------------------------------------------------------------------------- */
+static void upkeep(void *arg)
+{
+	struct ctx *cx = arg;
+	int more = 0;
+
+	cx->timer = 0;
+	cx->now_ms = 0;
+	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
+	if (!reap_some(cx, REAP_TICK))
+		more = 1;
+	if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)
+		more |= sweep(cx);
+	if (over_limit(cx->st) && atomic_load_explicit(&cx->st->eviction, memory_order_relaxed))
+		more |= make_room(cx) == 0 && over_limit(cx->st);
+	if (more)
+		cx->timer = cx->h->timer(cx->x, TICK_BUSY_NS, upkeep, cx);
+	else if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)
+		cx->timer = cx->h->timer(cx->x, TICK_NS, upkeep, cx);
+}
+
+void upkeep_arm(struct ctx *cx)
+{
+	if (cx->x && !cx->timer)
+		cx->timer = cx->h->timer(cx->x, TICK_NS, upkeep, cx);
+}
+
+/* ---- eviction ------------------------------------------------------------------------------------------------ */
+struct sample {
+	struct ctx *cx;
+	unsigned n;
+	uint32_t idle;
+	struct item *worst;
+};
+
+static int sample_item(void *arg, uint64_t slot)
+{
+	struct sample *s = arg;
+	uint32_t idle = item_idle(slot_item(slot), s->cx->clock);
+
+	if (!s->worst || idle > s->idle) {
+		s->idle = idle;
+		s->worst = slot_item(slot);
+	}
+	return ++s->n >= SAMPLES;
+}
+
+/* A table of shard sh, chosen by how many keys it has; NULL: none has any. */
+static struct table *pick_table(struct ctx *cx, uint32_t sh, uint32_t *db)
+{
+	struct table **t = cx->st->shard[sh].db;
+	uint64_t total = 0, at;
+	uint32_t i;
+
+	for (i = 0; i < cx->st->databases; i++)
+		total += table_n(t[i]);
+	if (!total)
+		return NULL;
+	for (at = rng_next(cx) % total, i = 0; at >= table_n(t[i]); i++)
+		at -= table_n(t[i]);
+	*db = i;
+	return t[i];
+}
+
+/* The longest unused of some random items goes; 1: one went. */
+static int evict_one(struct ctx *cx)
+{
+	unsigned tries;
+
+	for (tries = 0; tries < EVICT_TRIES; tries++) {
+		/* nearly empty: after some tries go through them all */
+		uint32_t sh = tries < SHARDS ? rng_below(cx, SHARDS) : tries % SHARDS;
+		uint32_t mine = shards_lock(cx, 1u << sh), db = 0, b, i;
+		struct sample s = { .cx = cx };
+		struct table *t = pick_table(cx, sh, &db);
+
+		if (t) {
+			b = rng_below(cx, t->buckets);
+			for (i = 0; i < t->buckets && s.n < SAMPLES && (i < 8 || !s.n); i++)
+				table_each_in(t, (b + i) % t->buckets, sample_item, &s);
+		}
+		if (s.worst) {
+			purser_bytes key = { item_key(s.worst), item_klen(s.worst) };
+			struct pos p;
+
+			if (key_find(cx, &p, db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH)) {
+				key_delete(cx, &p);
+				count_add(&cx->led->evicted, 1);
+			}
+		}
+		shards_unlock(cx, mine);
+		if (s.worst)
+			return 1;
+	}
+	return 0;
+}
+
+int make_room(struct ctx *cx)
+{
+	unsigned n;
+
+	while (over_limit(cx->st) && !reap_some(cx, 256))
+		;
+	if (!over_limit(cx->st))
+		return 0;
+	if (atomic_load_explicit(&cx->st->eviction, memory_order_relaxed) == EVICT_NONE)
+		return -1;
+	for (n = 0; n < EVICT_MAX && over_limit(cx->st); n++) {
+		reap_some(cx, 256);
+		if (!evict_one(cx))
+			return over_limit(cx->st) ? -1 : 0;
+	}
+	if (over_limit(cx->st))
+		upkeep_arm(cx); /* it goes on beside the commands */
+	return 0;
+}

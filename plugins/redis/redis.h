@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * redis: the plugin that passes calls on to a Redis server.  What comes in: calls whose bytes the
+ * host encodes into our write buffers.  What goes out: the replies' bytes, scanned for their length
+ * and never parsed into objects.
+ *
+ *   redis.c     what the plugin declares; the callbacks of the contract
+ *   settings.c  one instance: its settings, its password
+ *   url.c       redis:// and unix://
+ *   lane.c      lanes: which link serves a SHARED call; connecting, back-off, being down
+ *   pool.c      links of one call or one session: EXCLUSIVE and PINNED
+ *   link.c      one connection: connect, up, lost, closed
+ *   prep.c      what may block before connecting, on another thread: names, the password file
+ *   hello.c     the handshake
+ *   wire.c      calls out: encode, write
+ *   reply.c     replies in: read, scan, hand over
+ *
+ * A LANE is what calls can share: one database, one protocol version, one credential.  It has one
+ * LINK in normal times; while a link is caught in a large reply or request, or behind a client that
+ * does not read, a further one serves everybody who has nothing in flight on it.
+ * Everything but struct instance belongs to one context, that is, to one thread.
+ */
+#ifndef REDIS_H
+#define REDIS_H
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <purser/plugin.h>
+#include <purser/resp.h>
+
+#define WINDOW_CALLS 16384u        /* calls on one link */
+#define WINDOW_BYTES (256u << 10)  /* unsent bytes of one link at which it takes no further call */
+#define OUT_MAX (512u << 10)       /* unsent bytes of one link; a larger request goes in pieces */
+#define OUT_KEEP (64u << 10)       /* write buffer that an idle link keeps */
+#define READ_MAX (64u << 10)       /* one recv */
+#define READ_TURN (1u << 20)       /* bytes of one link in one turn */
+#define LARGE_REPLY (256u << 10)   /* bytes still to come, or already come */
+#define SCRATCH (READ_MAX + PURSER_RESP_LINE_MAX + 4096u)
+#define LANE_LINKS 4u              /* links of one lane */
+#define LANES_MAX 128u             /* lanes of one context */
+#define DEDICATED_CONNECTING 8u    /* dedicated links of one lane that connect at the same time */
+#define ADDRESSES_MAX 8u
+#define TEXT_MAX 240u
+#define SECRET_MAX 1024u
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+
+struct url { /* url.c */
+	char host[256];       /* name or address without brackets; empty: path counts */
+	char path[108];       /* of a Unix socket */
+	char user[256], secret[SECRET_MAX];
+	uint16_t port, db;
+	bool has_db;
+};
+
+/* 0, or -1 with a sentence in err that does not contain the secret. */
+int url_parse(const char *text, struct url *u, char *err, size_t cap);
+
+enum { DEDICATED_POOL, DEDICATED_BLOCKING, DEDICATED_CLASSES };
+
+/* One [backend NAME]; shared by all contexts.  Freed with the last reference: a job on a host's
+ * thread may outlive stop(). */
+struct instance {
+	const purser_host *h;
+	purser_instance *i;
+	atomic_uint refs;
+	/* settings: constant after start() */
+	struct url url;             /* secret and user moved to the fields below */
+	char where[300];            /* for people: "127.0.0.1:6379" */
+	char client_name[64], password_file[4096], eviction[32];
+	uint64_t connect_ns, op_ns, base_ns, cap_ns;
+	int64_t max_memory;
+	bool apply;
+	unsigned limit[DEDICATED_CLASSES], pool_min;
+	struct sockaddr_storage address; /* where the host is a number or a path */
+	socklen_t address_len;           /* 0: a name, resolved for each connection */
+	uint32_t endpoint;
+	/* shared state */
+	atomic_uint dedicated[DEDICATED_CLASSES]; /* links that exist, of all contexts */
+	atomic_bool secret_stale;   /* the server refused it: read the file before the next attempt */
+	atomic_bool legacy;         /* the server does not know HELLO */
+	pthread_mutex_t lock;       /* of what follows */
+	char secret[SECRET_MAX];
+	bool eviction_told;
+};
+
+struct ctx;
+struct lane;
+struct link;
+struct prep;
+
+/* What a session has here, from its first need to session_end(), or close(). */
+struct session {
+	struct session *next, *prev; /* all of a context */
+	struct link *pin;     /* its own link: PINNED */
+	bool pin_lost;        /* it was lost, and with it what was watched; until UNPIN */
+	uint64_t mark;        /* lane epoch * LANE_LINKS + index of the link that its calls are on */
+	uint32_t flight;      /* how many: those that somebody still waits for */
+};
+
+/* A call's user[]: its link; where its last byte is in the link's stream (see link.sent); the session
+ * that it binds to its link while the lane is tracked, or CANCELLED. */
+#define CANCELLED ((struct session *)(uintptr_t)1)
+
+enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_HELLO, LINK_UP };
+/* Why a shared link takes no new sessions: its client does not read, a request goes out in pieces, or
+ * a large reply is coming in. */
+enum { BLOCKED_REPLY = 1, BLOCKED_ENCODE = 2, BLOCKED_LARGE = 4 };
+enum { READ_START, READ_VALUE, READ_SKIP, READ_DROP };
+enum hello_step { STEP_HELLO, STEP_AUTH, STEP_NAME, STEP_SELECT, STEP_INFO, STEP_POLICY, STEP_PING,
+	STEP_SET, STEPS_MAX };
+
+struct out { uint8_t *p; size_t at, end, cap; };
+
+struct link {
+	struct ctx *x;
+	struct lane *lane;
+	int fd;                   /* -1: none */
+	uint8_t phase, blocked, reading, version; /* version: 2 or 3 */
+	uint8_t index;            /* of a shared link in its lane */
+	bool dedicated, dirty, armed, began;
+	bool waiting;             /* encode() said WAIT: resume() comes */
+	bool hup;                 /* the peer sends no more: read to the end, no edge follows */
+	bool idle;                /* a dedicated link in its lane's list */
+	uint8_t class_;           /* of a dedicated link */
+	uint8_t shown;            /* PURSER_LINK_* as told to the host */
+
+	/* calls in the order of their bytes: head .. (unsent .. tail] */
+	purser_call *head, *tail, *unsent; /* unsent: the first whose last byte has not left */
+	purser_call *encoding;    /* the last one, if only a part of it is encoded */
+	uint32_t ncalls, skip;    /* skip: replies to swallow before head's own */
+	uint32_t nskips;          /* calls with such replies */
+	uintptr_t sent;           /* bytes handed to the kernel since it is up; wraps */
+	struct out out;
+	unsigned small;           /* writes that a small buffer would have done for */
+
+	purser_scan scan;
+	uint64_t came;            /* bytes of a reply that comes in several pieces */
+	uint8_t *carry;           /* bytes that were read and could not be used yet */
+	size_t carried, carry_cap;
+
+	struct link *next_dirty, *next_grave, *next_idle, *prev_idle;
+	struct link *next_dedicated, *prev_dedicated;
+	struct session *owner;    /* PINNED */
+	uint64_t idle_since;
+
+	uint64_t timer;           /* connection_timeout, or "go on reading" */
+	struct prep *prep;        /* addresses and the one that is tried */
+	unsigned address;
+	uint8_t steps[STEPS_MAX], nsteps, step;
+	uint64_t up_since;
+	char server[32];          /* its version, from HELLO */
+};
+
+struct lane {
+	struct lane *next;
+	struct ctx *x;
+	uint64_t key;
+	uint16_t db;
+	uint8_t version;
+	struct link *links[LANE_LINKS]; /* made on demand; the first is the normal one */
+	unsigned nlinks;
+	bool tracking;            /* more than the first link is in use: sessions are marked */
+	uint64_t epoch;           /* of tracking */
+	struct link *idle[DEDICATED_CLASSES]; /* LIFO */
+	unsigned connecting;      /* dedicated links on their way */
+
+	bool down;                /* the last attempt failed: calls fail at once */
+	uint32_t code;            /* ... with this */
+	char text[TEXT_MAX];
+	unsigned fails;           /* attempts in a row */
+	unsigned flaps;           /* links in a row that were lost as soon as they were up */
+	uint64_t down_since, told, used; /* ns: of the first failure, the last log line, the last call */
+	uint64_t timer;           /* the next attempt */
+};
+
+struct ctx {
+	const purser_host *h;     /* first: the hot path's */
+	purser_ctx *x;
+	struct instance *in;
+	struct lane *hot;         /* the one last used */
+	struct link *dirty;       /* links with bytes to write */
+	struct link *dedicated;   /* all that live */
+	struct link *grave;       /* dead dedicated links: freed at the next flush */
+	struct lane *lanes;
+	struct session *sessions;
+	unsigned nlanes, routes_again; /* bit per route: AGAIN was answered */
+	uint64_t epoch, random;
+	uint64_t poll_timer, sweep_timer;
+	bool draining;
+	uint8_t *scratch;
+};
+
+enum { COUNT_OPENED, COUNT_FAILED, COUNT_LOST, COUNT_PROTOCOL, COUNT_PUSHES };
+
+/* settings.c */
+#define REDIS_NKEYS 12
+extern const purser_key redis_keys[REDIS_NKEYS];
+int instance_new(const purser_host *h, purser_instance *i, struct instance **out, purser_error *e);
+void instance_ref(struct instance *in);
+void instance_unref(struct instance *in); /* wipes the secret with the last reference */
+int instance_read_secret(struct instance *in, char *err, size_t cap); /* may block */
+void instance_tell_policy(struct instance *in, const char *policy, size_t n);
+
+/* prep.c */
+struct prep {
+	purser_job work, done;
+	struct instance *in;
+	struct link *l;           /* NULL: nobody waits any more, done() frees it */
+	struct sockaddr_storage address[ADDRESSES_MAX];
+	socklen_t length[ADDRESSES_MAX];
+	unsigned n;
+	uint32_t code;            /* 0, or PURSER_E_* with err */
+	char err[TEXT_MAX];
+	bool running;
+};
+int prep_start(struct link *l);  /* 0, or -1 without memory; link_prepared() follows, at once or later */
+void prep_leave(struct link *l); /* its link does not need it any more */
+
+/* link.c */
+struct link *link_new(struct lane *lane, bool dedicated, unsigned class_); /* NULL: no memory */
+void link_open(struct link *l);      /* CLOSED -> ... -> UP, or link_lost() */
+void link_prepared(struct link *l);
+void link_up(struct link *l);
+/* Ends all its calls, in order, closes it and tells the lane or the pool. */
+void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void link_end(struct link *l);       /* close for good: its calls fail, nobody else is told */
+void link_shut(struct link *l);      /* close without telling anybody; it has no calls */
+void link_free(struct link *l);
+void link_bury(struct link *l);      /* free it at the next flush; it is shut */
+void link_event(void *arg, int fd, uint32_t events);
+void link_read_later(struct link *l);
+void link_show(struct link *l, uint32_t state);
+static inline bool link_busy(const struct link *l) { return l->head != NULL; }
+
+/* hello.c */
+int hello_begin(struct link *l);     /* 0, or -1 without memory */
+/* One whole reply, or error text.  <0: the link is gone. */
+int hello_reply(struct link *l, const uint8_t *p, size_t n);
+
+/* wire.c */
+int out_room(struct out *o, size_t n);
+void out_put(struct out *o, const void *p, size_t n); /* there is room */
+static inline size_t out_len(const struct out *o) { return o->end - o->at; }
+int link_put(struct link *l, purser_call *c); /* PENDING, DONE (failed), AGAIN */
+int link_flush(struct link *l);      /* <0: the link is gone */
+void link_dirty(struct link *l);
+void link_encode(struct link *l);    /* more of l->encoding */
+
+/* reply.c */
+int link_read(struct link *l);       /* <0: the link is gone */
+void link_resume(struct link *l);    /* its client takes bytes again */
+
+/* lane.c */
+static inline uint64_t lane_key(uint16_t db, uint8_t version, uint32_t cred)
+{
+	return (uint64_t)cred << 32 | (uint64_t)db << 8 | version;
+}
+
+/* The lane, made if need be; NULL: see errno. */
+struct lane *lane_find(struct ctx *x, uint16_t db, uint8_t version, uint32_t cred);
+static inline struct lane *lane_of(struct ctx *x, const purser_call *c)
+{
+	uint8_t version = c->resp == 3 ? 3 : 2;
+
+	if (x->hot && x->hot->key == lane_key(c->db, version, c->cred))
+		return x->hot;
+	return lane_find(x, c->db, version, c->cred);
+}
+
+void lane_free(struct lane *lane);
+int lane_submit(struct ctx *x, purser_call *c);
+void lane_up(struct link *l);
+void lane_lost(struct link *l, const char *text, unsigned calls); /* it was up */
+void lane_failed(struct lane *lane, uint32_t code, const char *text);
+int lane_refuse(struct lane *lane, purser_call *c); /* fails c with the reason; PURSER_DONE */
+void lane_drained(struct link *l);   /* its last call ended */
+void lane_forget(purser_call *c);    /* nobody waits for it: it binds its session to no link */
+/* A call of a tracked lane has ended. */
+static inline void lane_ended(purser_call *c)
+{
+	struct session *s = c->user[2];
+
+	if (s && s != CANCELLED)
+		s->flight--;
+}
+int ctx_again(struct ctx *x, uint32_t route); /* PURSER_AGAIN; ctx_wake() follows */
+void ctx_wake(struct ctx *x, uint32_t route);
+void ctx_wake_all(struct ctx *x);
+struct session *session_of(struct ctx *x, purser_session *s); /* NULL: no memory */
+void session_free(struct ctx *x, struct session *s); /* closes what it has pinned */
+
+/* pool.c */
+int pool_submit(struct ctx *x, purser_call *c);
+void pool_up(struct link *l);
+void pool_gone(struct link *l, bool was_up); /* a dedicated link was closed: account and bury it */
+void pool_ended(struct link *l, uint32_t flags); /* one of its calls ended well */
+void pool_unpin(struct session *s);  /* the session ends: its link is closed */
+void pool_close_idle(struct ctx *x);
+void pool_stop(struct ctx *x);       /* all links and timers */
+#endif

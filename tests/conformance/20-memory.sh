@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+. tests/functions.sh
+"$PURSER_PLUGIN_CHECK" "$PURSER_PLUGIN_PATH/memory.so"

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Random commands.  A line of the table is a command and what its arguments are made of; what two
+ * correct servers could answer differently (a life of a few ms, an order that hangs on the clock) is
+ * thrown away or marked.
+ */
+#include <config.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "diff.h"
+
+struct line { unsigned weight; enum rule rule; const char *text; };
+static const struct line lines[] = {
+#define LINE(weight, rule, text) { weight, rule, text },
+#include "commands.def"
+#undef LINE
+};
+#define LINES (sizeof(lines) / sizeof(*lines))
+
+/* ---- random numbers, memory -------------------------------------------------------------------------- */
+uint64_t rng_next(struct gen *g)
+{
+	uint64_t z = g->rng += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+uint32_t rng_below(struct gen *g, uint32_t n) { return (uint32_t)((rng_next(g) >> 32) * n >> 32); }
+
+struct chunk { struct chunk *next; size_t used, cap; _Alignas(16) uint8_t bytes[]; };
+
+void *arena_get(struct arena *a, size_t n)
+{
+	n = (n + 15) & ~(size_t)15;
+	if (!a->first || a->first->used + n > a->first->cap) {
+		size_t cap = n > 65536 ? n : 65536;
+		struct chunk *c = malloc(sizeof(*c) + cap);
+
+		if (!c)
+			exit(2);
+		*c = (struct chunk){ a->first, 0, cap };
+		a->first = c;
+	}
+	a->first->used += n;
+	return a->first->bytes + a->first->used - n;
+}
+
+void arena_free(struct arena *a)
+{
+	while (a->first) {
+		struct chunk *next = a->first->next;
+
+		free(a->first);
+		a->first = next;
+	}
+}
+
+/* ---- words ---------------------------------------------------------------------------------------------- */
+struct word word_text(const char *s) { return (struct word){ (const uint8_t *)s, (uint32_t)strlen(s) }; }
+
+int word_is(struct word w, const char *upper)
+{
+	uint32_t i;
+
+	for (i = 0; i < w.n && upper[i]; i++)
+		if (toupper(w.p[i]) != upper[i])
+			return 0;
+	return i == w.n && !upper[i];
+}
+
+int word_int(struct word w, int64_t *out)
+{
+	char text[24], *end;
+
+	if (w.n == 0 || w.n > 20 || isspace(w.p[0]) || w.p[0] == '+')
+		return -1;
+	memcpy(text, w.p, w.n);
+	text[w.n] = '\0';
+	*out = strtoll(text, &end, 10);
+	return *end || end != text + w.n ? -1 : 0;
+}
+
+static struct word format(struct gen *g, const char *fmt, long long v)
+{
+	char *p = arena_get(g->mem, 64);
+
+	snprintf(p, 64, fmt, v);
+	return word_text(p);
+}
+
+static struct word bytes(struct gen *g, uint32_t n)
+{
+	uint8_t *p = arena_get(g->mem, n + 1);
+	uint32_t i, kind = rng_below(g, 3);
+
+	for (i = 0; i < n; i++)
+		p[i] = kind == 0 ? (uint8_t)rng_next(g) : kind == 1 ? 'a' + (uint8_t)rng_below(g, 3) : 'x';
+	return (struct word){ p, n };
+}
+
+#define PICK(g, list) word_text((list)[rng_below(g, sizeof(list) / sizeof(*(list)))])
+
+static struct word make_key(struct gen *g)
+{
+	static const char *const odd[] = { "", "a key", "*[a]?", "{tag}:k", "10", "k\\0", "K0", "proj:default:k",
+		"proj:other:k1", "-1" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 75)
+		return format(g, "k%lld", rng_below(g, 8));
+	if (r < 85)
+		return format(g, "h%lld", rng_below(g, 4));
+	if (r < 95) {
+		struct word w = PICK(g, odd);
+
+		return w.n || !g->isolated ? w : word_text("k0");
+	}
+	if (r < 97)
+		return (struct word){ (const uint8_t *)"\0\r\n\xff\x80", 5 };
+	if (r < 98 && g->big) {
+		uint8_t *p = arena_get(g->mem, 70000);
+
+		memset(p, 'L', 70000);
+		return (struct word){ p, 70000 };
+	}
+	return word_text("a-key-that-is-longer-than-sixty-four-bytes-so-that-it-is-no-short-one-any-more");
+}
+
+/* Mostly keys that no command of strings uses. */
+static struct word make_hash_key(struct gen *g)
+{
+	return rng_below(g, 100) < 70 ? format(g, "h%lld", rng_below(g, 4)) : make_key(g);
+}
+
+static struct word make_int(struct gen *g)
+{
+	static const char *const odd[] = { "9999", "10000", "10001", "9998", "9223372036854775807",
+		"-9223372036854775808", "9223372036854775806", "-9223372036854775807", "2147483647",
+		"-2147483648", "2147483648", "4294967296", "1000000", "100", "536870912", "512" };
+	static const char *const wrong[] = { "abc", "", "1.5", " 1", "1 ", "+1", "-0", "007", "0x10",
+		"9223372036854775808", "-9223372036854775809", "18446744073709551616", "1e3", "-" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 70)
+		return format(g, "%lld", (long long)rng_below(g, 21) - 10);
+	return r < 90 ? PICK(g, odd) : PICK(g, wrong);
+}
+
+static struct word make_float(struct gen *g)
+{
+	static const char *const some[] = { "1", "0.1", "-2.5", "3.0e3", "1e17", "1e-5", "0.5", "-0.5", "0",
+		"-0", "1e300", "3.14159265358979323846", "100000000000000000000", "0.000000000000000001" };
+	static const char *const odd[] = { "inf", "-inf", "nan", "abc", "", "0x1p3", "5.", ".5", " 1", "1 ",
+		"1e5000", "1e4932", "-1e4932", "1e-5000", "infinity", "1.5e", "1e308" };
+
+	return rng_below(g, 100) < 75 ? PICK(g, some) : PICK(g, odd);
+}
+
+static struct word make_value(struct gen *g)
+{
+	static const uint32_t sizes[] = { 0, 1, 2, 5, 12, 20, 21, 43, 44, 45, 46, 63, 64, 65, 66, 100, 255, 256,
+		300 };
+	static const uint32_t large[] = { 1000, 4095, 4096, 4097, 5000, 16383, 16384, 20000, 70000 };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 30)
+		return make_int(g);
+	if (r < 40)
+		return make_float(g);
+	if (r < 45)
+		return format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64)));
+	if (r < 97 || !g->big)
+		return bytes(g, sizes[rng_below(g, sizeof(sizes) / sizeof(*sizes))]);
+	return bytes(g, large[rng_below(g, sizeof(large) / sizeof(*large))]);
+}
+
+static struct word make_field(struct gen *g)
+{
+	uint32_t r = rng_below(g, 200);
+
+	if (r < 160)
+		return format(g, "f%lld", rng_below(g, 10));
+	if (r < 190)
+		return format(g, "field:%lld", rng_below(g, 700));
+	return r < 199 ? make_hash_key(g) : make_value(g);
+}
+
+/* One that is longer than 64 bytes changes the form of a hash for ever: mostly not. */
+static struct word make_field_value(struct gen *g)
+{
+	if (rng_below(g, 40) == 0)
+		return make_value(g);
+	return rng_below(g, 3) ? make_int(g) : bytes(g, rng_below(g, 65));
+}
+
+static struct word make_bulk_field(struct gen *g) { return format(g, "field:%lld", rng_below(g, 700)); }
+
+static struct word make_pattern(struct gen *g)
+{
+	static const char alphabet[] = "**??kkf0123[]^-\\a";
+	static const char *const some[] = { "*", "k*", "k?", "k[0-3]", "*0", "f*", "[", "k[^0-4]", "**", "" };
+	uint32_t n = rng_below(g, 8), i;
+	uint8_t *p;
+
+	if (rng_below(g, 2))
+		return PICK(g, some);
+	p = arena_get(g->mem, n + 1);
+	for (i = 0; i < n; i++)
+		p[i] = rng_below(g, 20) ? (uint8_t)alphabet[rng_below(g, sizeof(alphabet) - 1)] :
+		    (uint8_t)rng_next(g);
+	return (struct word){ p, n };
+}
+
+/* ---- times: lives from now are all different, and far from every absolute time ----------------------------- */
+static long long life_s(struct gen *g) { return 1000 + 40 * (long long)(g->lives++ * 389 % 1024); }
+
+static struct word make_time(struct gen *g, int ms, int absolute)
+{
+	static const char *const odd[] = { "0", "-1", "abc", "9223372036854775807", "-9223372036854775808",
+		"9223372036854775", "9223372036854776", "-9223372036854776", "1.5", "", "-100" };
+	long long v;
+
+	if (rng_below(g, 100) < 12)
+		return PICK(g, odd);
+	if (absolute) {
+		v = (long long)(g->now_ms / 1000);
+		v = rng_below(g, 5) ? v + 100000 + 7919 * (long long)rng_below(g, 40) :
+		    v - 60 - (long long)rng_below(g, 100);
+	} else {
+		if (ms && g->brief && rng_below(g, 4) == 0)
+			return format(g, "%lld", 1 + rng_below(g, 5)); /* marked later: see tame() */
+		v = life_s(g);
+	}
+	return format(g, "%lld", ms ? v * 1000 + (absolute ? 0 : rng_below(g, 1000)) : v);
+}
+
+/* ---- commands -------------------------------------------------------------------------------------------------- */
+static void add(struct gen *g, struct cmd *c, struct word w)
+{
+	if (c->argc == c->cap) {
+		struct word *more = arena_get(g->mem, 2 * (c->cap + 8) * sizeof(*more));
+
+		if (c->argc)
+			memcpy(more, c->argv, c->argc * sizeof(*more));
+		c->cap = 2 * (c->cap + 8);
+		c->argv = more;
+	}
+	c->argv[c->argc++] = w;
+}
+
+/* A word of the table, in any case. */
+static void add_literal(struct gen *g, struct cmd *c, const char *s, size_t n)
+{
+	char *p = arena_get(g->mem, n + 1);
+	uint32_t how = rng_below(g, 8);
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		int lower = how == 0 || (how == 1 && rng_below(g, 2));
+
+		p[i] = (char)(lower ? tolower((unsigned char)s[i]) : s[i]);
+	}
+	p[n] = '\0';
+	add(g, c, word_text(p));
+}
+
+static void add_life(struct gen *g, struct cmd *c)
+{
+	static const char *const words[] = { "EX", "PX", "EXAT", "PXAT" };
+	uint32_t w = rng_below(g, 4);
+
+	add_literal(g, c, words[w], strlen(words[w]));
+	add(g, c, make_time(g, w & 1, w >> 1));
+}
+
+/* Options of one kind: each word with its chance in percent. */
+static void add_options(struct gen *g, struct cmd *c, const char *kind)
+{
+	static const struct { const char *kind, *word; unsigned percent; } some[] = {
+		{ "set", "NX", 12 }, { "set", "XX", 12 }, { "set", "GET", 15 }, { "set", "KEEPTTL", 12 },
+		{ "set", "!life", 25 }, { "set", "PERSIST", 1 }, { "getex", "PERSIST", 25 },
+		{ "getex", "!life", 45 }, { "getex", "KEEPTTL", 1 }, { "expire", "NX", 12 },
+		{ "expire", "XX", 12 }, { "expire", "GT", 15 }, { "expire", "LT", 15 }, { "expire", "QQ", 2 },
+		{ "copy", "REPLACE", 40 }, { "copy", "!db", 25 }, { "copy", "JUNK", 2 },
+		{ "flush", "ASYNC", 30 }, { "flush", "SYNC", 30 }, { "flush", "JUNK", 10 },
+		{ "lcs", "LEN", 25 }, { "lcs", "IDX", 45 }, { "lcs", "WITHMATCHLEN", 35 },
+		{ "lcs", "!min", 30 }, { "lcs", "JUNK", 3 }, { "scan", "!match", 45 },
+		{ "scan", "!count", 40 }, { "scan", "!type", 25 }, { "hscan", "!match", 45 },
+		{ "hscan", "!count", 40 }, { "hscan", "!type", 3 },
+	};
+	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "none1", "" };
+	size_t i;
+
+	for (i = 0; i < sizeof(some) / sizeof(*some); i++) {
+		const char *w = some[i].word;
+
+		if (strcmp(some[i].kind, kind) || rng_below(g, 100) >= some[i].percent)
+			continue;
+		if (*w != '!') {
+			add_literal(g, c, w, strlen(w));
+		} else if (!strcmp(w, "!life")) {
+			add_life(g, c);
+		} else if (!strcmp(w, "!db")) {
+			add_literal(g, c, "DB", 2);
+			add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, g->databases + 1)) :
+			    make_int(g));
+		} else if (!strcmp(w, "!min")) {
+			add_literal(g, c, "MINMATCHLEN", 11);
+			add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, 5)) : make_int(g));
+		} else if (!strcmp(w, "!match")) {
+			add_literal(g, c, "MATCH", 5);
+			add(g, c, make_pattern(g));
+		} else if (!strcmp(w, "!count")) {
+			add_literal(g, c, "COUNT", 5);
+			add(g, c, rng_below(g, 8) ? format(g, "%lld", 1 + rng_below(g, 50)) : make_int(g));
+		} else {
+			add_literal(g, c, "TYPE", 4);
+			add(g, c, PICK(g, types));
+		}
+	}
+}
+
+static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen *),
+    struct word (*two)(struct gen *))
+{
+	uint32_t n = one == make_bulk_field ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
+
+	for (; n > 0; n--) {
+		add(g, c, one(g));
+		if (two)
+			add(g, c, two(g));
+	}
+}
+
+static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
+{
+	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
+		"99999999999999999999999" };
+	static const struct { const char *name; int ms, absolute; } times[] = {
+		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
+	};
+	char name[16];
+	size_t i;
+
+	snprintf(name, sizeof(name), "%.*s", (int)n, t);
+	for (i = 0; i < 4; i++)
+		if (!strcmp(name, times[i].name)) {
+			add(g, c, make_time(g, times[i].ms, times[i].absolute));
+			return;
+		}
+	if (!strcmp(name, "key"))
+		add(g, c, make_key(g));
+	else if (!strcmp(name, "hkey"))
+		add(g, c, make_hash_key(g));
+	else if (!strcmp(name, "val"))
+		add(g, c, make_value(g));
+	else if (!strcmp(name, "int"))
+		add(g, c, make_int(g));
+	else if (!strcmp(name, "flt"))
+		add(g, c, make_float(g));
+	else if (!strcmp(name, "fld"))
+		add(g, c, make_field(g));
+	else if (!strcmp(name, "pat"))
+		add(g, c, make_pattern(g));
+	else if (!strcmp(name, "off"))
+		add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, rng_below(g, 20) ? 80 : 6000)) :
+		    make_int(g));
+	else if (!strcmp(name, "cursor"))
+		add(g, c, PICK(g, cursors));
+	else if (!strcmp(name, "keys"))
+		add_many(g, c, make_key, NULL);
+	else if (!strcmp(name, "flds"))
+		add_many(g, c, make_field, NULL);
+	else if (!strcmp(name, "kvs"))
+		add_many(g, c, make_key, make_value);
+	else if (!strcmp(name, "fvs"))
+		add_many(g, c, make_field, make_field_value);
+	else if (!strcmp(name, "bulk"))
+		add_many(g, c, make_bulk_field, make_field_value);
+	else if (!strcmp(name, "fval"))
+		add(g, c, make_field_value(g));
+	else
+		abort();
+}
+
+static void from_line(struct gen *g, struct cmd *c, const struct line *l)
+{
+	const char *t = l->text;
+
+	*c = (struct cmd){ .rule = l->rule };
+	while (*t) {
+		size_t n = strcspn(t, " ");
+
+		if (isupper((unsigned char)*t)) {
+			add_literal(g, c, t, n);
+		} else if (*t == '?') { /* "?kind": options */
+			char kind[16];
+
+			snprintf(kind, sizeof(kind), "%.*s", (int)n - 1, t + 1);
+			add_options(g, c, kind);
+		} else {
+			add_made(g, c, t, n);
+		}
+		t += n;
+		t += *t == ' ';
+	}
+}
+
+/* One argument too few or too many, or another one. */
+static void damage(struct gen *g, struct cmd *c)
+{
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 2 && c->argc > 1)
+		c->argc--;
+	else if (r < 4)
+		add(g, c, make_value(g));
+	else if (r < 6 && c->argc > 1) {
+		struct word w = rng_below(g, 2) ? make_int(g) : make_value(g);
+
+		if (w.n || !g->isolated)
+			c->argv[1 + rng_below(g, c->argc - 1)] = w;
+	}
+}
+
+/* ---- what two correct servers may answer differently --------------------------------------------------------------- */
+static int used_before(struct gen *g, int64_t ms)
+{
+	uint32_t bit = (uint32_t)((uint64_t)ms / 20000 % (64 * 256));
+	int was = g->used[bit / 64] >> (bit % 64) & 1;
+
+	g->used[bit / 64] |= UINT64_C(1) << (bit % 64);
+	return was;
+}
+
+static int has_option(const struct cmd *c, const char *word)
+{
+	uint32_t i;
+
+	for (i = 3; i < c->argc; i++)
+		if (word_is(c->argv[i], word))
+			return 1;
+	return 0;
+}
+
+/* A life of v units from now: 1 if it may stay. */
+static int tame_life(struct gen *g, struct cmd *c, struct word w, int ms)
+{
+	int64_t v;
+
+	if (word_int(w, &v) || v <= 0 || (!ms && v > INT64_MAX / 1000))
+		return 1;
+	v *= ms ? 1 : 1000;
+	if (v <= 5 && g->brief) {
+		c->wait_ms = 15;
+		return 1;
+	}
+	if (v < 200000)
+		return 0;
+	return !used_before(g, v) || !(has_option(c, "GT") || has_option(c, "LT"));
+}
+
+/* An absolute time: not near now. */
+static int tame_at(const struct gen *g, struct word w, int ms)
+{
+	int64_t v, now = (int64_t)g->now_ms;
+
+	if (word_int(w, &v) || v <= 0 || (!ms && v > INT64_MAX / 1000))
+		return 1;
+	v *= ms ? 1 : 1000;
+	return v < now - 20000 || v > now + 50000000;
+}
+
+static int tame_options(struct gen *g, struct cmd *c, uint32_t from)
+{
+	uint32_t i;
+
+	for (i = from; i + 1 < c->argc; i++) {
+		struct word w = c->argv[i], v = c->argv[i + 1];
+
+		if ((word_is(w, "EX") && !tame_life(g, c, v, 0)) ||
+		    (word_is(w, "PX") && !tame_life(g, c, v, 1)) ||
+		    (word_is(w, "EXAT") && !tame_at(g, v, 0)) ||
+		    (word_is(w, "PXAT") && !tame_at(g, v, 1)))
+			return 0;
+	}
+	return 1;
+}
+
+/* A cursor is the beginning, or wrong: others mean something to one server only. */
+static int tame_cursor(struct word w)
+{
+	char text[32], *end;
+
+	if (w.n >= sizeof(text))
+		return 1;
+	memcpy(text, w.p, w.n);
+	text[w.n] = '\0';
+	errno = 0;
+	return strtoull(text, &end, 10) == 0 || *end || errno == ERANGE;
+}
+
+static int is_expire(struct word name)
+{
+	return word_is(name, "EXPIRE") || word_is(name, "PEXPIRE") || word_is(name, "EXPIREAT") ||
+	    word_is(name, "PEXPIREAT");
+}
+
+/* 1: its replies can be compared. */
+static int tame(struct gen *g, struct cmd *c)
+{
+	struct word name = c->argv[0];
+	uint32_t i;
+	int64_t v;
+
+	for (i = 3; i < c->argc && is_expire(name); i++)
+		if (c->argv[i].n > 400)
+			return 0; /* the error text repeats it, and the agent's are of bounded length */
+	if (c->argc >= 2 && word_is(name, "SCAN"))
+		return tame_cursor(c->argv[1]);
+	if (c->argc < 3)
+		return 1;
+	if (word_is(name, "HSCAN"))
+		return tame_cursor(c->argv[2]);
+	if (word_is(name, "SET") || word_is(name, "GETEX"))
+		return tame_options(g, c, word_is(name, "SET") ? 3 : 2);
+	if (word_is(name, "SETEX") || word_is(name, "EXPIRE"))
+		return tame_life(g, c, c->argv[2], 0);
+	if (word_is(name, "PSETEX") || word_is(name, "PEXPIRE"))
+		return tame_life(g, c, c->argv[2], 1);
+	if (word_is(name, "EXPIREAT") || word_is(name, "PEXPIREAT"))
+		return tame_at(g, c->argv[2], word_is(name, "PEXPIREAT"));
+	if (word_int(c->argv[2], &v))
+		return 1;
+	if (word_is(name, "SETRANGE"))
+		return v < 100000 || v >= 536870912;
+	if (word_is(name, "HRANDFIELD")) /* Redis would try to make a reply of that size */
+		return v > -300 || v == INT64_MIN || (v == -INT64_MAX && c->argc == 4);
+	return 1;
+}
+
+/* May it leave a key behind whose time is over (soon), which DBSIZE of one server counts until it is touched
+ * and the other's does not? */
+static int leaves_dead(const struct cmd *c)
+{
+	return c->wait_ms || (c->argc >= 3 && word_is(c->argv[0], "SET") &&
+	    (has_option(c, "EXAT") || has_option(c, "PXAT")));
+}
+
+unsigned gen_commands(struct gen *g, struct cmd out[2])
+{
+	uint32_t at, i, total = 0;
+
+	for (i = 0; i < LINES; i++)
+		total += lines[i].weight;
+	do {
+		at = rng_below(g, total);
+		for (i = 0; at >= lines[i].weight; i++)
+			at -= lines[i].weight;
+		from_line(g, &out[0], &lines[i]);
+		damage(g, &out[0]);
+	} while (!tame(g, &out[0]));
+	if (!leaves_dead(&out[0]))
+		return 1;
+	out[1] = (struct cmd){ .rule = EXACT };
+	add(g, &out[1], word_text("EXISTS"));
+	add(g, &out[1], out[0].argv[1]);
+	return 2;
+}

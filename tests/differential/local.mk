@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# Random commands to two servers, replies compared.  Long: make check-differential SECONDS=600
+
+check_PROGRAMS += %D%/differential
+%C%_differential_SOURCES = %D%/differential.c %D%/diff.h %D%/run.c %D%/gen.c %D%/commands.def \
+	%D%/wire.c %D%/compare.c
+%C%_differential_LDADD =
+
+SCRIPT_TESTS += %D%/10-finds.sh %D%/20-memory.sh %D%/30-redis.sh
+
+SECONDS = 60
+.PHONY: check-differential
+check-differential: all
+	PURSER_SECONDS='$(SECONDS)' $(MAKE) $(AM_MAKEFLAGS) check \
+		TESTS='%D%/20-memory.sh %D%/30-redis.sh' check_PROGRAMS=%D%/differential \
+		check_LTLIBRARIES= check_LIBRARIES=

@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""commands.def against a live redis-server 7.0: arity, flags, key positions and key specifications of every row,
+and where the keys are in generated command lines."""
+
+import os
+import random
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import harness
+from harness import check, equal
+
+
+def rows(c):
+    """name: row, subcommands too."""
+    found = {}
+    for row in c.cmd("COMMAND"):
+        for r in [row] + row[9]:
+            found[r[0].decode()] = r
+    return found
+
+
+def plain(value):
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, dict):
+        return {plain(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    return value
+
+
+def specs(row):
+    return [dict(plain(s), flags=sorted(plain(s["flags"] if "flags" in s else s[b"flags"]))) for s in row[8]]
+
+
+def table(agent, live):
+    ours, theirs = rows(agent), rows(live)
+    compared = 0
+    for name, row in sorted(ours.items()):
+        if name.startswith("purser."):
+            continue
+        want = theirs.get(name)
+        if want is None:
+            equal(name, "client|setinfo", "a row that Redis 7.0 does not have")
+            continue
+        equal(row[1], want[1], f"{name}: arity")
+        if not row[9]:
+            equal(sorted(row[2]), sorted(want[2]), f"{name}: flags")
+        equal(row[3:6], want[3:6], f"{name}: first, last, step")
+        equal(specs(row), specs(want), f"{name}: key specifications")
+        compared += 1
+    check(compared > 200, "only", compared, "rows compared")
+
+
+class Lines:
+    """Valid command lines, with keys that look like options and numbers too."""
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    def word(self):
+        return self.rng.choice(["k", "key2", "store", "STREAMS", "3", "BY", "limit", "count", "", "a b", "weights", "m\0n"])
+
+    def words(self, least=1, most=4):
+        return [self.word() for _ in range(self.rng.randint(least, most))]
+
+    def some(self, *options):
+        """Some of these options, each a list of words."""
+        chosen = [o for o in options if self.rng.random() < 0.5]
+        self.rng.shuffle(chosen)
+        return [w for o in chosen for w in o]
+
+    def counted(self):
+        keys = self.words()
+        return [len(keys)] + keys
+
+    def streams(self):
+        keys = self.words()
+        return ["STREAMS"] + keys + ["0-0"] * len(keys)
+
+    def make(self):
+        r, w = self.rng, self.word
+        radius = self.some(["WITHDIST"], ["COUNT", 3, "ANY"], ["asc"], [r.choice(["STORE", "storedist"]), w()])
+        return r.choice([
+            lambda: [r.choice(["LMPOP", "lmpop"])] + self.counted() + ["LEFT"] + self.some(["COUNT", 2]),
+            lambda: ["ZMPOP"] + self.counted() + ["MAX"],
+            lambda: [r.choice(["ZUNION", "ZINTER"])] + self.counted() + self.some(["AGGREGATE", "MIN"], ["WITHSCORES"]),
+            lambda: ["ZDIFF"] + self.counted(),
+            lambda: [r.choice(["SINTERCARD", "ZINTERCARD"])] + self.counted() + self.some(["LIMIT", 1]),
+            lambda: [r.choice(["ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE"]), w()] + self.counted() + self.some(["AGGREGATE", "MIN"]),
+            lambda: ["XREAD"] + self.some(["COUNT", 2], ["BLOCK", 1]) + self.streams(),
+            lambda: ["XREADGROUP", "GROUP", "g", "c"] + self.some(["COUNT", 2], ["NOACK"], ["BLOCK", 0]) + self.streams(),
+            lambda: ["SORT", w()] + self.some(["BY", w()], ["GET", w()], ["GET", "#"], ["LIMIT", 0, 1], ["DESC"], ["store", w()]),
+            lambda: ["SORT_RO", w()] + self.some(["BY", w()], ["GET", w()], ["LIMIT", 0, 1], ["ALPHA"]),
+            lambda: ["GEORADIUS", w(), 1, 2, 3, "km"] + radius,
+            lambda: ["GEORADIUSBYMEMBER", w(), "member", 3, "km"] + radius,
+            lambda: ["BITOP", "AND", w()] + self.words(),
+            lambda: [r.choice(["SUNIONSTORE", "PFMERGE", "PFCOUNT", "DEL", "SINTER"])] + self.words(2),
+            lambda: [r.choice(["LMOVE", "lmove"]), w(), w(), "LEFT", "RIGHT"],
+            lambda: ["XGROUP", r.choice(["CREATE", "SETID"]), w(), "g", "$"],
+            lambda: ["XINFO", "STREAM", w(), "FULL"],
+            lambda: ["OBJECT", "ENCODING", w()],
+            lambda: ["GEOSEARCHSTORE", w(), w(), "FROMMEMBER", "m", "BYRADIUS", 1, "m"],
+            lambda: ["ZRANGESTORE", w(), w(), 0, -1],
+        ])()
+
+
+def generic(row, rng):
+    """The shortest line, or a longer one if there is one, of a row whose keys are at fixed places."""
+    name, arity, step = row[0].decode(), row[1], max(row[5], 1)
+    line = name.split("|")
+    if line == ["pfmerge"]:  # it runs with one key, which COMMAND GETKEYS of the live server does not say
+        arity -= 1
+    n = abs(arity) + (rng.randint(0, 2) * step if arity < 0 else 0)
+    return line + [f"w{i}" for i in range(len(line), n)]
+
+
+def ambiguous(line):
+    """A second STORE: COMMAND GETKEYS of the live server takes the first one, or what follows a key of that name.  What
+    it executes is what the agent goes by; 26-types.py sees to that."""
+    return line[0].startswith(("GEORADIUS", "SORT")) and sum(str(w).lower() in ("store", "storedist") for w in line) > 1
+
+
+def positions(agent, live, seed):
+    rng = random.Random(seed)
+    lines = Lines(rng)
+    made = [m for m in (lines.make() for _ in range(1500 if not harness.LONG else 100000)) if not ambiguous(m)]
+    for row in rows(agent).values():
+        name = row[0].decode()
+        if row[3] and not name.startswith("purser.") and b"movablekeys" not in [f.encode() for f in row[2]]:
+            made += [generic(row, rng) for _ in range(3)]
+    for at in range(0, len(made), 500):
+        part = made[at:at + 500]
+        asked = [["COMMAND", "GETKEYS"] + m for m in part]
+        for line, a, b in zip(part, agent.pipeline(asked), live.pipeline(asked)):
+            equal(a, b, f"COMMAND GETKEYS {line!r}")
+    check(len(made) > 1500, "only", len(made), "lines")
+    for line in (["LMPOP", "x", "a", "LEFT"], ["ZUNION", "0", "a"], ["ZUNION", "5", "a"], ["SINTERCARD", "-1", "a"], ["PING", "x"], ["NOPE", "x"], ["GET", "a", "b"]):
+        equal(agent.error("COMMAND", "GETKEYS", *line), live.error("COMMAND", "GETKEYS", *line), line)
+
+
+def main():
+    with harness.Redis() as redis, harness.Purserd() as p, p.client() as agent, harness.Client(redis.sock) as live:
+        version = live.cmd("INFO", "server").decode().split("redis_version:")[1].split("\r")[0]
+        if not version.startswith("7.0."):
+            harness.skip(f"redis-server is {version}; the table is that of 7.0")
+        for c in (agent, live):
+            c.cmd("HELLO", 3)
+        table(agent, live)
+        positions(agent, live, harness.seed())
+
+
+harness.run(main)

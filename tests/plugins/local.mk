@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+# Plugins that tests run the agent on.
+ORDER_SOURCES = %D%/order.h %D%/order.c %D%/order_exec.c %D%/order_check.c
+
+check_LTLIBRARIES += %D%/order_argv.la
+%C%_order_argv_la_SOURCES = $(ORDER_SOURCES)
+%C%_order_argv_la_LDFLAGS = $(TEST_PLUGIN_LINK)
+check_LTLIBRARIES += %D%/order_wire.la
+%C%_order_wire_la_SOURCES = $(ORDER_SOURCES)
+%C%_order_wire_la_CPPFLAGS = $(AM_CPPFLAGS) -DORDER_WIRE
+%C%_order_wire_la_LDFLAGS = $(TEST_PLUGIN_LINK)
+check_LTLIBRARIES += %D%/order_blocking.la
+%C%_order_blocking_la_SOURCES = $(ORDER_SOURCES)
+%C%_order_blocking_la_CPPFLAGS = $(AM_CPPFLAGS) -DORDER_BLOCKING
+%C%_order_blocking_la_LDFLAGS = $(TEST_PLUGIN_LINK)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# The files of plugins/memory as a library, with a small host around it.
+check_LIBRARIES += %D%/libmemory.a
+%C%_libmemory_a_SOURCES = $(MEMORY_SOURCES) %D%/memory_host.c %D%/memory_host.h
+%C%_libmemory_a_CFLAGS = $(AM_CFLAGS)
+
+UNIT_TESTS += %D%/test_memory_table %D%/test_memory_store %D%/test_memory_failure %D%/test_memory_threads
+
+%C%_test_memory_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_table_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_store_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_store_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_failure_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_failure_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_threads_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm

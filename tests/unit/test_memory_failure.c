@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Allocation failure in the memory plugin: every command is run with its first, second, ... allocation
+ * failing.  It answers OOM and has changed nothing, or it succeeds; afterwards it works again and the
+ * accounts come back to zero.
+ */
+#include <config.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "cmd.h"
+#include "memory_host.h"
+
+#define SITES_MAX 5000
+
+static const char word[] = "0123456789012345678901234567890123456789012345678901234567890123456789";
+
+struct fixture { struct mh m; struct mh_ctx x; struct store *st; };
+
+static void setup(struct fixture *f)
+{
+	struct mh_ctx *x = &f->x;
+	char big[3001];
+	int i;
+
+	mh_start(&f->m, (struct mh_settings){ 0, 0, 2 });
+	mh_open(x, &f->m);
+	f->st = f->m.state;
+	memset(big, 'b', 3000);
+	big[3000] = '\0';
+	mh_run(x, "MSET int 5 small abc raw %s%s", word, word);
+	mh_run(x, "SET ttl value PX 100000");
+	mh_run(x, "SETRANGE big 6000 %s", big);
+	mh_run(x, "HSET pack a 1 b two c 3.5");
+	for (i = 0; i < 127; i++)
+		mh_run(x, "HSET full f%d v%d", i, i);
+	for (i = 0; i < 200; i++)
+		mh_run(x, "HSET table f%d v%d", i, i);
+	mh_run(x, "HSET table n 5 x 1.5 long %s", big);
+	for (i = 0; i < 40; i++)
+		mh_run(x, "SET fill%d %d", i, i);
+}
+
+static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+/* Everything that can be seen of the store, as one text. */
+static char *dump(struct fixture *f)
+{
+	static const char *const ask[] = { "TYPE %s", "PTTL %s", "OBJECT ENCODING %s", "GET %s", "HGETALL %s" };
+	struct mh_ctx *x = &f->x;
+	char *lines[8192], *out = malloc(1 << 20), *text, *save = NULL, *l;
+	size_t n = 0, i, q, at = 0;
+	int64_t fail_after = f->st->fail_after;
+
+	f->st->fail_after = -1;
+	for (x->db = 0; x->db < 2; x->db++) {
+		n = 0;
+		text = strdup(mh_run(x, "KEYS *"));
+		for (l = strtok_r(text, "\r\n", &save); l; l = strtok_r(NULL, "\r\n", &save))
+			if (*l != '$' && *l != '*')
+				lines[n++] = l;
+		qsort(lines, n, sizeof(*lines), compare);
+		for (i = 0; i < n; i++) {
+			at += (size_t)snprintf(out + at, (1u << 20) - at, "%u %s\n", x->db, lines[i]);
+			for (q = 0; q < sizeof(ask) / sizeof(*ask); q++) {
+				char *fields[2048], *reply, *s2 = NULL, *w;
+				size_t m = 0, j;
+
+				reply = strdup(mh_run(x, ask[q], lines[i]));
+				mh_release(x);
+				for (w = strtok_r(reply, "\r\n", &s2); w && m < 2048; w = strtok_r(NULL, "\r\n", &s2))
+					fields[m++] = w;
+				if (q == 4) /* the order of a table is its own */
+					qsort(fields, m, sizeof(*fields), compare);
+				for (j = 0; j < m; j++)
+					at += (size_t)snprintf(out + at, (1u << 20) - at, "%s ", fields[j]);
+				free(reply);
+			}
+		}
+		free(text);
+	}
+	x->db = 0;
+	f->st->fail_after = fail_after;
+	return out;
+}
+
+static void teardown(struct fixture *f)
+{
+	int i;
+
+	f->st->fail_after = -1;
+	mh_run(&f->x, "FLUSHALL");
+	for (i = 0; i < 20; i++)
+		mh_pass(&f->x, 100);
+	mh_release(&f->x);
+	assert_int_equal(store_used(f->st), 0);
+	assert_int_equal(mh_stats(&f->m).keys, 0);
+	mh_close(&f->x);
+	mh_stop(&f->m);
+}
+
+/* One command with its allocation number `site` failing; 1: it has fewer allocations than that. */
+static int one_site(const char *line, int64_t site)
+{
+	struct fixture f;
+	char *before, *after;
+	int oom, through, wrong;
+
+	memset(&f, 0, sizeof(f));
+	setup(&f);
+	before = dump(&f);
+	((struct ctx *)f.x.cs)->scratch_cap = 0; /* so that it is asked for again */
+	f.st->fail_after = site;
+	mh_run(&f.x, "%s", line);
+	mh_release(&f.x);
+	oom = strncmp(f.x.reply, "-OOM", 4) == 0;
+	wrong = f.x.reply[0] == '-' && !oom;
+	through = f.st->fail_after > 0 || (!oom && f.st->fail_after == 0 && site == 0);
+	after = dump(&f);
+	if (wrong)
+		fail_msg("%s, allocation %lld: an error that is not OOM", line, (long long)site);
+	if (oom && strcmp(before, after))
+		fail_msg("%s, allocation %lld: it said OOM and has changed something", line, (long long)site);
+	free(after);
+	f.st->fail_after = -1;
+	if (oom) {
+		mh_run(&f.x, "%s", line);
+		if (f.x.reply[0] == '-')
+			fail_msg("%s, again: %s", line, f.x.reply);
+	}
+	free(before);
+	teardown(&f);
+	return through;
+}
+
+static const char *const simple[] = {
+	"SET new v", "SET small v", "SET small 0123456789012345678901234567890123456789", "SET small 5 PX 1000",
+	"SET big v GET", "SET ttl v KEEPTTL", "SET table v", "SETEX int 100 v", "SETNX new v", "GETSET raw v",
+	"GETEX small PX 1000", "GETEX ttl PERSIST", "GETDEL big", "INCR int", "INCR new", "INCRBYFLOAT int 1.5",
+	"INCRBYFLOAT new 3.25", "APPEND new abc", "APPEND int abc",
+	"APPEND raw 01234567890123456789012345678901234567890123456789", "APPEND big 0123456789",
+	"SETRANGE new 10 x", "SETRANGE new 10000 x", "SETRANGE small 5000 x", "SETRANGE big 20000 x",
+	"MSET a 1 b 2 c 3 small x a 4", "MSETNX a 1 b 2 a 3", "RENAME small other", "RENAME small raw",
+	"RENAME ttl a-much-longer-name-than-before", "RENAME table pack", "RENAMENX pack new", "COPY small new",
+	"COPY table new", "COPY pack small REPLACE", "COPY big new DB 1", "MOVE table 1", "EXPIRE small 100",
+	"PEXPIREAT pack 1800000000000", "PERSIST ttl", "DEL small raw table", "KEYS *", "SCAN 0 COUNT 1000",
+	"LCS small raw", "LCS small raw IDX", "HSET new a 1", "HSET pack a 100 d 4", "HSET pack b three",
+	"HSET full f0 x f1 y f200 z f201 w f0 q", "HSET table f1 x new1 y new2 z f1 w", "HSET table f1 longer-than-it-was",
+	"HSET table n6 6", "HSETNX pack z 1", "HINCRBY pack a 100000", "HINCRBY table n 1", "HINCRBY new f 1",
+	"HINCRBYFLOAT table x 1.25", "HDEL pack a", "HDEL pack a b c", "HDEL table f1 f2 f3", "HSCAN table 0 COUNT 1000",
+	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
+};
+
+static void every_site(void **state)
+{
+	size_t i;
+	int64_t site;
+
+	(void)state;
+	for (i = 0; i < sizeof(simple) / sizeof(*simple); i++) {
+		for (site = 0; site < SITES_MAX && !one_site(simple[i], site); site++)
+			;
+		assert_true(site < SITES_MAX);
+	}
+}
+
+/* A pair of fields too long for a pack turns it into a table: each allocation of that. */
+static void conversion(void **state)
+{
+	char line[512];
+	int64_t site;
+
+	(void)state;
+	snprintf(line, sizeof(line), "HSET full wide %s", word);
+	for (site = 0; site < SITES_MAX && !one_site(line, site); site++)
+		;
+	assert_in_range(site, 128, SITES_MAX - 1);
+	snprintf(line, sizeof(line), "MSET l1 %s%s l2 %s small %s", word, word, word, word);
+	for (site = 0; site < SITES_MAX && !one_site(line, site); site++)
+		;
+	assert_true(site < SITES_MAX);
+}
+
+/* Memory is short for a long time: tables grow longer chains instead of buckets and lose nothing. */
+static void short_for_long(void **state)
+{
+	struct fixture f;
+	uint32_t k, stored = 0;
+
+	(void)state;
+	memset(&f, 0, sizeof(f));
+	setup(&f);
+	for (k = 0; k < 20000; k++) {
+		f.st->fail_after = (int64_t)(k * 7919u % 4); /* 0 to 3 allocations succeed */
+		stored += mh_run(&f.x, "SET key:%u %u", k, k)[0] == '+';
+		f.st->fail_after = -1;
+	}
+	assert_in_range(stored, 10000, 20000);
+	for (k = 0; k < 20000; k++) {
+		char want[32];
+
+		mh_run(&f.x, "GET key:%u", k);
+		if (f.x.reply[1] == '-')
+			continue;
+		snprintf(want, sizeof(want), "%u\r\n", k);
+		assert_string_equal(strchr(f.x.reply, '\n') + 1, want);
+		stored--;
+	}
+	assert_int_equal(stored, 0);
+	for (k = 0; k < 20000; k++) {
+		f.st->fail_after = 0;
+		mh_run(&f.x, "DEL key:%u", k);
+	}
+	teardown(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_site),
+		cmocka_unit_test(conversion),
+		cmocka_unit_test(short_for_long),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
