@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a connection is, whatever protocol it speaks: its project, its configuration, its end.  See
+ * request.h.
+ */
+#include <config.h>
+#include <stdlib.h>
+#include <string.h>
+#include "request.h"
+
+struct generation *generation_ref(struct generation *g)
+{
+	atomic_fetch_add_explicit(&g->refs, 1, memory_order_relaxed);
+	return g;
+}
+
+void generation_unref(struct generation *g)
+{
+	if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	free(g->projects.v);
+	free(g);
+}
+
+void client_leave(struct client *c)
+{
+	int32_t at = c->gen->projects.initial;
+
+	c->project = at < 0 ? NULL : &c->gen->projects.v[at];
+	c->db = 0;
+}
+
+bool client_choose(struct client *c, const void *name, size_t n)
+{
+	const struct project *p = project_find(&c->gen->projects, name, n);
+
+	if (!p)
+		return false;
+	if (p != c->project)
+		c->db = 0;
+	c->project = p;
+	return true;
+}
+
+void client_migrate(struct client *c)
+{
+	struct generation *old = c->gen;
+	const struct project *p = c->project;
+	uint16_t db = c->db;
+
+	if (old == c->w->gen || !client_idle(c))
+		return;
+	c->gen = generation_ref(c->w->gen);
+	client_leave(c);
+	if (p && client_choose(c, p->name, strlen(p->name)))
+		c->db = db < c->project->databases ? db : 0;
+	generation_unref(old);
+}
+
+void client_init(struct client *c, struct worker *w)
+{
+	c->w = w;
+	c->gen = generation_ref(w->gen);
+	c->resp = 2;
+	client_leave(c);
+	c->next = w->clients;
+	if (c->next)
+		c->next->prev = c;
+	w->clients = c;
+	atomic_fetch_add_explicit(&w->nclients, 1, memory_order_relaxed);
+}
+
+void client_gone(struct client *c)
+{
+	struct request *r, *head;
+
+	c->gone = true;
+	if (c->held) {
+		r = c->held;
+		c->held = NULL;
+		loop_timer_stop(c->w->loop, &c->hold_timer);
+		r->b.discard = true;
+		req_finish(r);
+	}
+	for (r = c->head; r; r = r->next)
+		r->b.discard = true;
+	/* What is abandoned at the head leaves the queue, and so does what is answered behind it. */
+	for (r = c->head; r; r = c->head == head ? r->next : c->head) {
+		head = c->head;
+		if (!r->released && !r->answered)
+			ctx_abandon(r->b.c.ctx, &r->b, PURSER_CANCEL_CLIENT_GONE);
+	}
+	out_clear(&c->out, &c->w->pool);
+}
+
+/* Replies that refer to the plugin's memory are copied; one that cannot be cuts its client. */
+static void own_replies(struct client *c)
+{
+	int rc = out_own(&c->out);
+
+	for (struct request *r = c->head; r; r = r->next)
+		rc |= out_own(&r->own);
+	if (!rc)
+		return;
+	out_clear(&c->out, &c->w->pool);
+	for (struct request *r = c->head; r; r = r->next)
+		out_clear(&r->own, &c->w->pool);
+	c->behind = 0;
+	c->cut = true;
+	c->wake(c);
+}
+
+void worker_close_ctx(struct worker *w, uint32_t instance)
+{
+	struct purser_ctx *x = w->ctx[instance];
+
+	if (!x)
+		return;
+	for (struct client *c = w->clients; c; c = c->next) {
+		own_replies(c);
+		if (!c->session.inflight || c->session.instance != x->inst)
+			ctx_session_end(x, &c->session);
+	}
+	ctx_close(x); /* ends what is in flight */
+	w->ctx[instance] = NULL;
+	for (struct client *c = w->clients; c; c = c->next)
+		c->session.slot[instance] = NULL;
+}
+
+bool client_idle(const struct client *c)
+{
+	return !c->head && !c->session.inflight;
+}
+
+void client_free(struct client *c)
+{
+	struct worker *w = c->w;
+
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+		if (w->ctx[i])
+			ctx_session_end(w->ctx[i], &c->session);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		w->clients = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	atomic_fetch_sub_explicit(&w->nclients, 1, memory_order_relaxed);
+	out_clear(&c->out, &w->pool);
+	generation_unref(c->gen);
+}
