@@ -81,6 +81,16 @@ static inline const struct command *lookup_recent(struct worker *w, const struct
 	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
 }
 
+static enum stage_result unknown(struct request *r, const char *why)
+{
+	const struct cmd_refusal *no = cmd_refused(r->argv, r->argc);
+
+	if (!no)
+		return refuse_as_redis(r, why);
+	return no->err == ERR_REDIS ? refuse_as_redis(r, no->text) :
+	    refuse(r, (enum err_code)no->err, no->text);
+}
+
 static inline enum stage_result stage_lookup(struct request *r)
 {
 	struct worker *w = r->cl->w;
@@ -90,7 +100,7 @@ static inline enum stage_result stage_lookup(struct request *r)
 	if (!c)
 		c = cmd_find(w->commands, r->argv, r->argc, why, sizeof why);
 	if (!c)
-		return refuse_as_redis(r, why);
+		return unknown(r, why);
 	r->cmd = c;
 	r->local = r->cmd->run != RUN_BACKEND;
 	return STAGE_NEXT;

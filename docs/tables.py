@@ -22,6 +22,8 @@ TABLES = {
         ("said when nothing more exact is known", 5)], None),
     "agent/command/commands.def": ("docs/commands.md", "CMD", [
         ("command", 1), ("arity", 2), ("permission", 4), ("retry", 9), ("what it does", 12)], 11),
+    "agent/command/refused.def": ("docs/commands.md", "REFUSED", [
+        ("command", 0), ("error word", 1), ("why", 2)], None),
     "agent/config/keys.def": ("docs/configuration.md", "KEY", [
         ("key", 2), ("type", 3), ("default", 7), ("choices", 8), ("LIVE?", 4), ("what for", 9)],
         ("SECTION", 0, 1, 3)),
@@ -86,6 +88,8 @@ def value(argument):
 def calls(text, *macros):
     """The calls of these macros at the beginning of a line, as (macro, arguments as text)."""
     text = re.sub(r"/\*.*?\*/", lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.S)
+    for name, literal in re.findall(r'^#define (\w+) ("[^\n]*")$', text, re.M):
+        text = re.sub(rf"(?<=, ){name}(?=[,)])", lambda _: literal, text)
     return [(m.group(1), [value(a) for a in arguments(text, m.end() - 1)])
             for m in re.finditer(rf"^({'|'.join(macros)})\(", text, re.M)]
 
@@ -93,6 +97,8 @@ def calls(text, *macros):
 def cell(heading, text, first):
     if heading.endswith("?"):
         return "yes" if text in ("1", "true") or heading[:-1] in re.findall(r"\w+", text) else ""
+    if heading == "error word":  # of errors.def
+        return f"`{'ERR' if text == 'REDIS' else text}`"
     if text == "NULL":
         return ""
     if heading == "attributes":

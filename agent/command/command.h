@@ -73,6 +73,17 @@ const struct command *cmd_by_name(const struct cmd_index *x, const char *name, s
 const struct command *cmd_find(const struct cmd_index *x, const purser_bytes *argv, uint32_t argc,
     char *err, size_t errlen);
 
+/* A command of Redis that the agent does not serve (refused.def), and why. */
+struct cmd_refusal {
+	const char *name;       /* "DEBUG", "CONFIG|SET" */
+	uint8_t err;            /* enum err_code */
+	const char *text;
+};
+/* The row that argv means, or NULL.  For words that cmd_find knows nothing of. */
+const struct cmd_refusal *cmd_refused(const purser_bytes *argv, uint32_t argc);
+extern const struct cmd_refusal cmd_refusals[];
+extern const uint32_t cmd_nrefusals;
+
 static inline int cmd_arity_ok(const struct command *c, uint32_t argc)
 {
 	return c->arity > 0 ? argc == (uint32_t)c->arity : argc >= (uint32_t)-c->arity;

@@ -14,7 +14,8 @@ void local_failure(struct request *r, enum err_code code, const char *text);
 void local_ok(struct request *r);
 
 void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
-void local_server(req_handler *table);     /* COMMAND INFO CONFIG TIME */
+void local_command(req_handler *table);    /* COMMAND ..., and HELP of containers */
+void local_server(req_handler *table);     /* INFO CONFIG TIME */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */
 

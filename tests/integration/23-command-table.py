@@ -5,6 +5,7 @@ and where the keys are in generated command lines."""
 
 import os
 import random
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -141,6 +142,40 @@ def positions(agent, live, seed):
         equal(agent.error("COMMAND", "GETKEYS", *line), live.error("COMMAND", "GETKEYS", *line), line)
 
 
+def refused():
+    """refused.def: name of the row: error word."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "../../agent/command/refused.def"), encoding="utf-8") as f:
+        found = dict(re.findall(r'^REFUSED\("([^"]+)", (\w+),', f.read(), re.M))
+    return {k.lower(): "ERR" if v == "REDIS" else v for k, v in found.items()}
+
+
+def nothing_forgotten(agent, live):
+    """Every command of the live server is served or refused on purpose, never both."""
+    ours, theirs, no = rows(agent), rows(live), refused()
+    for name in theirs:
+        served, word = name in ours, no.get(name) or no.get(name.split("|")[0])
+        check(served or word, f"{name}: neither in commands.def nor in refused.def")
+        check(not (served and name in no), f"{name}: in commands.def and in refused.def")
+        if not served:
+            equal(agent.error(*name.split("|"), "x").word, word, name)
+            if word == "ERR":
+                line = name.split("|") + ["x"] * (abs(theirs[name][1]) - len(name.split("|")))
+                equal(agent.error(*line), live.error(*line), name)
+    for name in no:
+        check(name in theirs, f"{name}: Redis 7.0 does not have it")
+
+
+def helped(agent):
+    """HELP of a container that the agent answers names its subcommands, those that are served."""
+    table = rows(agent)
+    for name in ("client", "command", "config", "memory"):
+        text = agent.cmd(name, "HELP")
+        check(text[0].startswith(name.upper() + " <subcommand>"), text[0])
+        for sub in table[name][9]:
+            check(sub[0].decode().split("|")[1].upper() in text, name, sub[0], "is missing")
+
+
 def main():
     with harness.Redis() as redis, harness.Purserd() as p, p.client() as agent, harness.Client(redis.sock) as live:
         version = live.cmd("INFO", "server").decode().split("redis_version:")[1].split("\r")[0]
@@ -149,6 +184,7 @@ def main():
         for c in (agent, live):
             c.cmd("HELLO", 3)
         table(agent, live)
+        helped(agent)
         positions(agent, live, harness.seed())
 
 

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * COMMAND, and HELP of every container: what commands.def says, in Redis' own shape.
+ */
+#include <config.h>
+#include <ctype.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "base/buf.h"
+#include "server/local.h"
+
+static const struct { uint32_t flag; const char *name; } flag_names[] = {
+	{ F_WRITE, "write" }, { F_READONLY, "readonly" }, { F_DENYOOM, "denyoom" }, { F_ADMIN, "admin" },
+	{ F_PUBSUB, "pubsub" }, { F_NOSCRIPT, "noscript" }, { F_BLOCKING, "blocking" },
+	{ F_LOADING, "loading" }, { F_STALE, "stale" }, { F_FAST, "fast" }, { F_NOAUTH, "no_auth" },
+	{ F_ALLOWBUSY, "allow_busy" }, { F_MOVABLE, "movablekeys" },
+};
+
+static void put_flags(struct bcall *b, const struct command *c)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < sizeof flag_names / sizeof *flag_names; i++)
+		n += (c->flags & flag_names[i].flag) != 0;
+	reply_set(b, n);
+	for (unsigned i = 0; i < sizeof flag_names / sizeof *flag_names; i++)
+		if (c->flags & flag_names[i].flag)
+			reply_status(b, flag_names[i].name);
+}
+
+static void put_categories(struct bcall *b, const struct command *c)
+{
+	reply_set(b, 2);
+	reply_status(b, c->flags & F_WRITE ? "@write" : c->flags & F_READONLY ? "@read" : "@connection");
+	reply_status(b, c->flags & F_FAST ? "@fast" : "@slow");
+}
+
+static void put_words(struct bcall *b, const char *words)
+{
+	unsigned n = 1;
+
+	for (const char *p = words; *p; p++)
+		n += *p == ' ';
+	reply_set(b, n);
+	while (*words) {
+		char word[24];
+		size_t len = strcspn(words, " ");
+
+		snprintf(word, sizeof word, "%.*s", (int)len, words);
+		reply_status(b, word);
+		words += len + (words[len] == ' ');
+	}
+}
+
+static void put_begin(struct bcall *b, const struct cmd_keyspec *s)
+{
+	static const char *const types[] = { "index", "keyword", "unknown" };
+
+	reply_map(b, 2);
+	reply_text(b, "type");
+	reply_text(b, types[s->begin]);
+	reply_text(b, "spec");
+	reply_map(b, s->begin == BEGIN_INDEX ? 1 : s->begin == BEGIN_KEYWORD ? 2 : 0);
+	if (s->begin == BEGIN_KEYWORD) {
+		reply_text(b, "keyword");
+		reply_text(b, s->keyword);
+	}
+	if (s->begin != BEGIN_UNKNOWN) {
+		reply_text(b, s->begin == BEGIN_INDEX ? "index" : "startfrom");
+		reply_integer(b, s->start);
+	}
+}
+
+static void put_find(struct bcall *b, const struct cmd_keyspec *s)
+{
+	static const char *const types[] = { "range", "keynum", "unknown" };
+	static const char *const names[][3] = { { "lastkey", "keystep", "limit" },
+		{ "keynumidx", "firstkey", "keystep" } };
+	unsigned n = s->find == FIND_UNKNOWN ? 0 : 3;
+
+	reply_map(b, 2);
+	reply_text(b, "type");
+	reply_text(b, types[s->find]);
+	reply_text(b, "spec");
+	reply_map(b, n);
+	for (unsigned i = 0; i < n; i++) {
+		reply_text(b, names[s->find][i]);
+		reply_integer(b, s->n[i]);
+	}
+}
+
+static void put_key_specs(struct bcall *b, const struct command *c)
+{
+	uint32_t n;
+	const struct cmd_keyspec *s = cmd_keyspecs(c, &n);
+
+	reply_set(b, n);
+	for (; n; n--, s++) {
+		reply_map(b, s->notes ? 4 : 3);
+		if (s->notes) {
+			reply_text(b, "notes");
+			reply_text(b, s->notes);
+		}
+		reply_text(b, "flags");
+		put_words(b, s->flags);
+		reply_text(b, "begin_search");
+		put_begin(b, s);
+		reply_text(b, "find_keys");
+		put_find(b, s);
+	}
+}
+
+static bool is_sub(const struct command *c)
+{
+	return strchr(c->name, '|') != NULL;
+}
+
+static bool sub_of(const struct command *s, const struct command *c)
+{
+	return s->name_len > c->name_len && s->name[c->name_len] == '|' &&
+	    memcmp(s->name, c->name, c->name_len) == 0;
+}
+
+static void put_command(struct bcall *b, const struct command *c)
+{
+	char name[64];
+	unsigned subs = 0;
+
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		subs += sub_of(&cmd_rows[i], c);
+	cmd_lower(c, name, sizeof name);
+	reply_array(b, 10);
+	reply_text(b, name);
+	reply_integer(b, c->arity);
+	put_flags(b, c);
+	reply_integer(b, c->first);
+	reply_integer(b, c->last);
+	reply_integer(b, c->step);
+	put_categories(b, c);
+	reply_array(b, 0);
+	put_key_specs(b, c);
+	reply_array(b, subs);
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (sub_of(&cmd_rows[i], c))
+			put_command(b, &cmd_rows[i]);
+}
+
+static unsigned top_level(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		n += !is_sub(&cmd_rows[i]);
+	return n;
+}
+
+static const struct command *named(struct request *r, uint32_t i)
+{
+	return cmd_by_name(r->cl->w->commands, (const char *)word(r, i).p, word(r, i).n);
+}
+
+static void do_command(struct request *r)
+{
+	reply_array(&r->b, top_level());
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (!is_sub(&cmd_rows[i]))
+			put_command(&r->b, &cmd_rows[i]);
+	req_finish(r);
+}
+
+static void do_command_count(struct request *r)
+{
+	reply_integer(&r->b, top_level());
+	req_finish(r);
+}
+
+static void do_command_info(struct request *r)
+{
+	if (r->argc == 2) {
+		do_command(r);
+		return;
+	}
+	reply_array(&r->b, r->argc - 2);
+	for (uint32_t i = 2; i < r->argc; i++) {
+		const struct command *c = named(r, i);
+
+		if (c)
+			put_command(&r->b, c);
+		else
+			reply_null(&r->b);
+	}
+	req_finish(r);
+}
+
+static void put_doc(struct bcall *b, const struct command *c)
+{
+	char name[64];
+
+	cmd_lower(c, name, sizeof name);
+	reply_text(b, name);
+	reply_map(b, 2);
+	reply_text(b, "summary");
+	reply_text(b, c->summary);
+	reply_text(b, "group");
+	reply_text(b, cmd_group_name((enum cmd_group)c->group));
+}
+
+static void do_command_docs(struct request *r)
+{
+	unsigned n = 0;
+
+	if (r->argc == 2) {
+		reply_map(&r->b, top_level());
+		for (unsigned i = 0; i < CMD_COUNT; i++)
+			if (!is_sub(&cmd_rows[i]))
+				put_doc(&r->b, &cmd_rows[i]);
+		req_finish(r);
+		return;
+	}
+	for (uint32_t i = 2; i < r->argc; i++)
+		n += named(r, i) != NULL;
+	reply_map(&r->b, n);
+	for (uint32_t i = 2; i < r->argc; i++)
+		if (named(r, i))
+			put_doc(&r->b, named(r, i));
+	req_finish(r);
+}
+
+static void do_command_list(struct request *r)
+{
+	char name[64];
+
+	if (r->argc > 2) {
+		local_error(r, "ERR syntax error: COMMAND LIST without FILTERBY lists all");
+		return;
+	}
+	reply_array(&r->b, top_level());
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (!is_sub(&cmd_rows[i])) {
+			cmd_lower(&cmd_rows[i], name, sizeof name);
+			reply_text(&r->b, name);
+		}
+	req_finish(r);
+}
+
+static void do_command_getkeys(struct request *r)
+{
+	char why[384];
+	const struct command *c = cmd_find(r->cl->w->commands, r->argv + 2, r->argc - 2, why, sizeof why);
+	uint32_t *keys, n;
+
+	if (!c) {
+		local_error(r, strncmp(why, "ERR wrong", 9) ? "ERR Invalid command specified" :
+		    "ERR Invalid number of arguments specified for command");
+		return;
+	}
+	n = cmd_key_count(c, r->argv + 2, r->argc - 2);
+	if (!n) {
+		local_error(r, c->first || c->more ? "ERR Invalid arguments specified for command" :
+		    "ERR The command has no key arguments");
+		return;
+	}
+	keys = arena_get(&r->arena, n * sizeof *keys);
+	if (!keys) {
+		local_failure(r, ERR_OOM, NULL);
+		return;
+	}
+	cmd_keys(c, r->argv + 2, r->argc - 2, keys);
+	reply_array(&r->b, n);
+	for (uint32_t i = 0; i < n; i++)
+		reply_bulk(&r->b, word(r, 2 + keys[i]).p, word(r, 2 + keys[i]).n);
+	req_finish(r);
+}
+
+/* CONTAINER HELP: its rows, as Redis lays them out. */
+static void do_help(struct request *r)
+{
+	const char *bar = strchr(r->cmd->name, '|');
+	size_t n = (size_t)(bar - r->cmd->name) + 1;
+	unsigned lines = 1;
+	char text[256];
+
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		lines += 2 * (strncmp(cmd_rows[i].name, r->cmd->name, n) == 0);
+	reply_array(&r->b, lines);
+	snprintf(text, sizeof text, "%.*s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", (int)n - 1,
+	    r->cmd->name);
+	reply_status(&r->b, text);
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (strncmp(cmd_rows[i].name, r->cmd->name, n) == 0) {
+			reply_status(&r->b, cmd_rows[i].name + n);
+			snprintf(text, sizeof text, "    %s", cmd_rows[i].summary);
+			reply_status(&r->b, text);
+		}
+	req_finish(r);
+}
+
+void local_command(req_handler *t)
+{
+	t[CMD_COMMAND] = do_command;
+	t[CMD_COMMAND_COUNT] = do_command_count;
+	t[CMD_COMMAND_DOCS] = do_command_docs;
+	t[CMD_COMMAND_GETKEYS] = do_command_getkeys;
+	t[CMD_COMMAND_INFO] = do_command_info;
+	t[CMD_COMMAND_LIST] = do_command_list;
+	for (unsigned i = 0; i < CMD_COUNT; i++) {
+		const char *bar = strchr(cmd_rows[i].name, '|');
+
+		if (bar && strcmp(bar, "|HELP") == 0 && cmd_rows[i].run == RUN_LOCAL)
+			t[i] = do_help;
+	}
+}
