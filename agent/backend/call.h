@@ -44,6 +44,7 @@ struct bcall {
 	size_t limit;                /* out->bytes above which raw() gives no credit; 0 = no limit */
 	uint32_t endpoint;           /* who served it; 0 = unknown */
 	uint32_t enc_arg;            /* encode(): the next piece */
+	uint32_t enc_part;           /* ... of a batch: 0 MULTI, 1 .. nparts its parts, then EXEC */
 	size_t enc_off;
 	uint8_t state;               /* enum bcall_state */
 	uint8_t err;                 /* enum err_code of the outcome */
@@ -54,6 +55,7 @@ struct bcall {
 	bool broken;                 /* no memory for the reply, or the filter refused it */
 	bool stalled;                /* raw() said stop: resume(REPLY) is owed */
 	bool store_error;            /* the reply is the store's own error */
+	bool part;                   /* of a batch: answered through its own handle, ended with the batch */
 	char status[24];             /* first word of the store's error: db.response.status_code */
 };
 

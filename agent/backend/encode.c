@@ -18,12 +18,25 @@ static inline unsigned digits(uint64_t v)
 	return n;
 }
 
+static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
+
+static uint64_t batch_bytes(const struct purser_call *c)
+{
+	uint64_t n = sizeof multi - 1 + sizeof exec - 1;
+
+	for (uint32_t i = 0; i < c->nparts; i++)
+		n += c->parts[i]->wire_bytes;
+	return n;
+}
+
 uint64_t call_wire_bytes(const struct bcall *b)
 {
 	const struct purser_call *c = &b->c;
 	uint64_t n = 3 + digits(c->argc);
 	uint32_t k = 0;
 
+	if (c->op == PURSER_OP_BATCH)
+		return batch_bytes(c);
 	for (uint32_t i = 0; i < c->argc; i++) {
 		uint64_t len = b->argv[i].n;
 
@@ -148,11 +161,55 @@ static size_t encode_piece(struct bcall *b, uint8_t *dst, size_t cap, bool *done
 	return out;
 }
 
+/* The rest of MULTI or EXEC. */
+static size_t encode_word(struct bcall *b, const char *word, size_t n, uint8_t *dst, size_t cap, int *more)
+{
+	size_t left = n - b->enc_off, take = left < cap ? left : cap;
+
+	memcpy(dst, word + b->enc_off, take);
+	b->enc_off += take;
+	*more = take == left ? PURSER_ENCODE_DONE : PURSER_ENCODE_FULL;
+	return take;
+}
+
+/* MULTI, the parts, EXEC: one run of bytes, whoever cuts it where. */
+static size_t encode_batch(struct bcall *b, uint8_t *dst, size_t cap, int *more)
+{
+	const struct purser_call *c = &b->c;
+	size_t at = 0;
+
+	for (;;) {
+		uint32_t part = b->enc_part;
+
+		if (part == 0 || part == c->nparts + 1)
+			at += encode_word(b, part ? exec : multi, part ? sizeof exec - 1 : sizeof multi - 1, dst + at,
+			    cap - at, more);
+		else
+			at += call_encode((struct bcall *)c->parts[part - 1], dst + at, cap - at, more);
+		if (*more != PURSER_ENCODE_DONE || part == c->nparts + 1)
+			return at;
+		b->enc_part++;
+		b->enc_off = 0;
+	}
+}
+
+void call_rewind(struct bcall *b)
+{
+	const struct purser_call *c = &b->c;
+
+	b->enc_arg = b->enc_part = 0;
+	b->enc_off = 0;
+	for (uint32_t i = 0; c->op == PURSER_OP_BATCH && i < c->nparts; i++)
+		call_rewind((struct bcall *)c->parts[i]);
+}
+
 size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
 {
 	const struct purser_call *c = &b->c;
 	size_t at = 0;
 
+	if (__builtin_expect(c->op == PURSER_OP_BATCH, 0))
+		return encode_batch(b, dst, cap, more);
 	if (b->enc_arg == 0 && b->enc_off == 0 && c->wire_bytes <= cap) {
 		b->enc_arg = c->argc + 1;
 		*more = PURSER_ENCODE_DONE;

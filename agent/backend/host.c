@@ -24,8 +24,7 @@ static size_t h_encode(purser_call *c, void *dst, size_t cap, int *more)
 
 static int h_rewind(purser_call *c)
 {
-	of(c)->enc_arg = 0;
-	of(c)->enc_off = 0;
+	call_rewind(of(c));
 	return 0;
 }
 
@@ -96,7 +95,7 @@ static int64_t h_raw_ref(purser_call *c, const void *p, size_t n, purser_fn rele
 {
 	struct bcall *b = of(c);
 
-	if (c->ctx->loop && !b->discard && !b->broken && !b->filter && n >= OUT_BLOCK &&
+	if (c->ctx->loop && !b->discard && !b->broken && !b->filter && !b->part && n >= OUT_BLOCK &&
 	    out_ref(b->out, p, n, release, arg) == 0) {
 		b->began = true;
 		b->reply_bytes += n;
@@ -110,7 +109,15 @@ static int64_t h_raw_ref(purser_call *c, const void *p, size_t n, purser_fn rele
 static void h_status(purser_call *c, const char *word) { reply_status(of(c), word); }
 static void h_integer(purser_call *c, int64_t v) { reply_integer(of(c), v); }
 static void h_bulk(purser_call *c, const void *p, size_t n) { reply_bulk(of(c), p, n); }
-static void h_null(purser_call *c) { reply_null(of(c)); }
+
+static void h_null(purser_call *c)
+{
+	if (c->op == PURSER_OP_BATCH && c->resp != 3) /* WATCH failed: in RESP2 it is the null array */
+		reply_raw(of(c), "*-1\r\n", 5);
+	else
+		reply_null(of(c));
+}
+
 static void h_number(purser_call *c, double v) { reply_number(of(c), v); }
 static void h_boolean(purser_call *c, int v) { reply_boolean(of(c), v); }
 static void h_array(purser_call *c, size_t n) { reply_array(of(c), n); }
@@ -150,13 +157,49 @@ static void ended(purser_call *c)
 	call_ended(b);
 }
 
+/* One command of a batch is answered; the plugin goes on to the next. */
+static void part_ended(struct bcall *b)
+{
+	if (!b->began && !b->broken)
+		reply_failure(b, ERR_INTERNAL, "the backend plugin ended a call without a reply");
+	b->state = BCALL_ENDED;
+}
+
+/* What the parts of a batch have said (all into one buffer, in order) becomes its reply. */
+static void batch_answer(struct bcall *b)
+{
+	struct purser_call *c = &b->c;
+	struct out *said = c->nparts ? of(c->parts[0])->out : NULL;
+
+	for (uint32_t i = 0; i < c->nparts; i++) {
+		const struct bcall *part = of(c->parts[i]);
+
+		if (part->state != BCALL_ENDED || part->broken) {
+			reply_failure(b, part->broken ? ERR_OOM : ERR_INTERNAL, part->broken ? NULL :
+			    "the backend plugin did not answer every command of a transaction");
+			return;
+		}
+	}
+	reply_array(b, c->nparts);
+	for (struct out_block *k = said ? said->head : NULL; k; k = k->next)
+		reply_raw(b, k->p + k->at, k->end - k->at);
+}
+
 static void h_end(purser_call *c)
 {
 	struct bcall *b = of(c);
 
+	if (b->part) {
+		part_ended(b);
+		return;
+	}
 	b->executed = 0;
-	if (b->state == BCALL_SUBMITTED && !b->discard && !b->began && !b->broken)
-		reply_failure(b, ERR_INTERNAL, "the backend plugin ended a call without a reply");
+	if (b->state == BCALL_SUBMITTED && !b->discard && !b->began && !b->broken) {
+		if (c->op == PURSER_OP_BATCH && c->ctx->p->args == PURSER_ARGS_ARGV)
+			batch_answer(b);
+		else
+			reply_failure(b, ERR_INTERNAL, "the backend plugin ended a call without a reply");
+	}
 	ended(c);
 }
 
@@ -198,7 +241,10 @@ static void h_fail(purser_call *c, uint32_t code, uint32_t executed, const char 
 			snprintf(full, sizeof full, "%s (%s)", err_rows[e].text, text);
 		reply_failure(b, e, text && *text ? full : NULL);
 	}
-	ended(c);
+	if (b->part)
+		part_ended(b);
+	else
+		ended(c);
 }
 
 static void h_ready(purser_ctx *x, uint32_t route)

@@ -145,10 +145,11 @@ void ctx_turn(struct purser_ctx *x);
 /* The reader of b's reply can take more again. */
 void ctx_resume(struct purser_ctx *x, struct bcall *b);
 
-/* The exact RESP size of the call, prefix included. */
+/* The exact RESP size of the call, prefix included; of a batch, whose parts' sizes are known. */
 uint64_t call_wire_bytes(const struct bcall *b);
 /* Write RESP of the call from where encode() was left; see purser_host.encode. */
 size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more);
+void call_rewind(struct bcall *b); /* from the start again */
 
 /* The client of s has gone: the plugin's own state of it ends.  Nothing of it may be in flight. */
 void ctx_session_end(struct purser_ctx *x, struct purser_session *s);

@@ -6,6 +6,7 @@
  */
 #ifndef RESP_FILTER_H
 #define RESP_FILTER_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "base/out.h"
@@ -41,4 +42,37 @@ struct strip_filter {
 #define STRIP_STREAMS 0u
 void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool,
     const uint8_t *prefix, uint32_t prefix_len, unsigned depth);
+
+/* EXEC's reply: each element goes through the transformation of the command that it answers, error texts
+ * through rewrite, and elements that the store knows nothing of are put in their places.  In: the store's
+ * array (or null), which must have as many elements as were asked for.  Each element's kind: EXEC_PASS,
+ * EXEC_LOCAL (local() writes it), or a depth as of strip_begin(). */
+#define EXEC_PASS 255u
+#define EXEC_LOCAL 254u
+struct exec_filter {
+	struct reply_filter f;
+	struct out **out;
+	struct out_pool *pool;
+	const uint8_t *kind;    /* [n] */
+	uint32_t n, nlocal;
+	const uint8_t *prefix;
+	uint32_t prefix_len;
+	size_t (*rewrite)(void *arg, char *text, size_t n); /* in place; the new length */
+	/* Write element i to *out; 0, or -1: no memory. */
+	int (*local)(void *arg, uint32_t i);
+	void *arg;
+	bool mute;              /* nobody reads: nothing is written, local() is called all the same */
+	bool null;              /* a watched key has changed */
+	/* state */
+	uint8_t state;
+	bool strip_on;
+	uint32_t at;            /* element */
+	uint64_t need;          /* values that the element still lacks */
+	uint64_t pass;          /* payload bytes still to come, CR LF included */
+	uint32_t have;          /* bytes in hold */
+	struct strip_filter strip;
+	uint8_t hold[512];      /* a header line, or an error's text */
+};
+void exec_begin(struct exec_filter *f); /* the fields above "state" are set */
+static inline bool exec_done(const struct exec_filter *f) { return f->state == 5; }
 #endif

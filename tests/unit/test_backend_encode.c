@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -149,10 +150,53 @@ static void a_million_keys(void **state)
 	free(pieces);
 }
 
+/* MULTI, two commands, EXEC: at every size of the buffer, and again after rewind(). */
+static void batches(void **state)
+{
+	static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
+	enum { N = 2 * (sizeof wire - 1) + sizeof multi + sizeof exec - 2 };
+	char want[N + 1];
+	struct bcall part[2], b = { .c.op = PURSER_OP_BATCH, .c.nparts = 2 };
+	purser_call *parts[2] = { &part[0].c, &part[1].c };
+
+	(void)state;
+	snprintf(want, sizeof want, "%s", multi);
+	memcpy(want + sizeof multi - 1, wire, sizeof wire - 1);
+	memcpy(want + sizeof multi + sizeof wire - 2, wire, sizeof wire - 1);
+	memcpy(want + sizeof multi + 2 * sizeof wire - 3, exec, sizeof exec);
+	make(&part[0]);
+	make(&part[1]);
+	b.c.parts = parts;
+	b.c.wire_bytes = call_wire_bytes(&b);
+	assert_int_equal(b.c.wire_bytes, N);
+	for (size_t cap = 1; cap <= N + 1; cap++) {
+		uint8_t got[N + 1], *dst = malloc(cap);
+		size_t at = 0;
+		int more = PURSER_ENCODE_FULL;
+
+		assert_int_equal(host_table.rewind(&b.c), 0);
+		while (more == PURSER_ENCODE_FULL) {
+			size_t n = call_encode(&b, dst, cap, &more);
+
+			assert_true(n <= cap && at + n <= N);
+			assert_true(n == cap || more == PURSER_ENCODE_DONE);
+			memcpy(got + at, dst, n);
+			at += n;
+		}
+		assert_int_equal(at, N);
+		assert_memory_equal(got, want, at);
+		free(dst);
+	}
+	b.c.nparts = 0; /* nothing queued: a watch is looked at all the same */
+	b.c.wire_bytes = call_wire_bytes(&b);
+	assert_int_equal(b.c.wire_bytes, sizeof multi + sizeof exec - 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(at_once), cmocka_unit_test(resumed),
-		cmocka_unit_test(rewound), cmocka_unit_test(exact_sizes), cmocka_unit_test(a_million_keys) };
+		cmocka_unit_test(rewound), cmocka_unit_test(exact_sizes), cmocka_unit_test(a_million_keys),
+		cmocka_unit_test(batches) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
