@@ -245,6 +245,10 @@ static inline enum stage_result stage_route(struct request *r)
 	c->resp = r->sink ? 3 : cl->resp;
 	c->route = PURSER_ROUTE_SHARED;
 	c->flags = r->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0;
+	if (r->b.source) {
+		c->route = PURSER_ROUTE_EXCLUSIVE;
+		c->flags |= PURSER_CALL_STREAMED;
+	}
 	r->b.limit = cl->gen->output_limit;
 	if (cl->session.inflight == 0) {
 		c->flags |= PURSER_CALL_ALONE;
@@ -256,7 +260,7 @@ static inline enum stage_result stage_route(struct request *r)
 	}
 	/* Another lane only when nothing is in flight (rule 10). */
 	if (cl->session.instance == x->inst && cl->session.db == c->db &&
-	    cl->session.resp == c->resp && cl->session.route == c->route)
+	    cl->session.resp == c->resp && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE)
 		return STAGE_NEXT;
 	return STAGE_HOLD;
 }
@@ -306,7 +310,7 @@ static inline enum stage_result stage_submit(struct request *r)
 	if (keep && (x->p->args == PURSER_ARGS_ARGV || !small(r)) && req_pin(r))
 		return refuse(r, ERR_OOM, NULL);
 	if (x->p->args == PURSER_ARGS_WIRE)
-		r->b.c.wire_bytes = call_wire_bytes(&r->b);
+		r->b.c.wire_bytes = r->b.source ? UINT64_MAX : call_wire_bytes(&r->b);
 	else if (physical_argv(r))
 		return refuse(r, ERR_OOM, NULL);
 	cl->session.inflight++;
@@ -657,6 +661,8 @@ static void request_done(struct bcall *b)
 		if (b->broken)
 			c->cut = true;
 	}
+	if (b->source && r->released)
+		req_source_ended(r);
 	account(r);
 	c->behind += r->own.bytes;
 	if (r->sink_done)
@@ -672,6 +678,8 @@ static void request_release(struct bcall *b)
 
 	c->session.inflight--;
 	r->released = true;
+	if (b->source)
+		req_source_ended(r);
 	if (!r->queued)
 		give(c->w, r);
 	c->wake(c);

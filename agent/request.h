@@ -137,6 +137,16 @@ void req_sink(struct request *r, struct reply_filter *f,
 int req_start(struct request *r);
 /* Start c->held if it can be now.  True: nothing is held (any more). */
 bool req_resume(struct client *c);
+/* ---- a request that starts while its arguments still arrive (request_stream.c) ---- */
+/* May it?  argv[0..have) are here, argc are announced. */
+bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t have, uint32_t argc);
+/* Make it and start it: argv has argc elements, those that are not here are empty.  False: no memory. */
+bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, struct request **r,
+    struct call_source *source);
+void req_source_ended(struct request *r); /* nobody reads it any more */
+/* What it was is not to be: the client went in the middle, or sent nonsense. */
+void req_stream_abort(struct request *r);
+
 /* A local command is answered (the reply is written). */
 void req_finish(struct request *r);
 int req_pin(struct request *r);         /* argv becomes the request's own; -1: no memory */

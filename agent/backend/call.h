@@ -17,6 +17,13 @@ enum bcall_state { BCALL_IDLE, BCALL_QUEUED, BCALL_SUBMITTED, BCALL_ENDED };
 
 #define BCALL_ERROR_MAX 512u /* bytes of an error text that are kept */
 
+/* Where the wire bytes of a STREAMED call come from.  read() is h->encode(); ended() says that nobody will
+ * read any more: both come from inside host-table functions, and must not call the plugin. */
+struct call_source {
+	size_t (*read)(struct call_source *s, uint8_t *dst, size_t cap, int *more);
+	void (*ended)(struct call_source *s);
+};
+
 struct bcall {
 	struct purser_call c;        /* first: the plugin's view */
 	const purser_bytes *argv;    /* logical arguments; c.argv are the physical ones (ARGV plugins) */
@@ -24,6 +31,9 @@ struct bcall {
 	uint32_t payload;            /* sum of the logical arguments' lengths (saturating) */
 	uint64_t reply_bytes;        /* of the reply so far, before a filter */
 	uint64_t due_bytes;          /* ... when its deadline passed, while it was arriving */
+	struct call_source *source;  /* of a STREAMED call that is not all here; else NULL */
+	uint64_t streamed;           /* bytes that encode() took from it */
+	uint64_t due_streamed;       /* ... when its deadline passed */
 	struct out *out;             /* where the reply goes */
 	struct out_pool *pool;
 	struct reply_filter *filter; /* or NULL */

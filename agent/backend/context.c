@@ -90,13 +90,17 @@ static void dequeue(struct purser_ctx *x, struct bcall *b)
 }
 
 /* A reply that has begun and moves on, or waits for its client, is not late: what limits that is
- * slow_reader_timeout.  Without progress for a whole operation_timeout it is cut. */
+ * slow_reader_timeout.  Without progress for a whole operation_timeout it is cut, and so is a request
+ * that arrives while it is passed on. */
 static bool arriving(struct purser_ctx *x, struct bcall *b)
 {
-	if (b->state != BCALL_SUBMITTED || !b->began || (!b->stalled && b->reply_bytes == b->due_bytes))
+	bool came = b->began && (b->stalled || b->reply_bytes != b->due_bytes);
+
+	if (b->state != BCALL_SUBMITTED || (!came && b->streamed == b->due_streamed))
 		return false;
 	due_unlink(x, b);
 	b->due_bytes = b->reply_bytes;
+	b->due_streamed = b->streamed;
 	b->c.deadline_ns = loop_now(x->loop) + x->inst->operation_timeout_ns;
 	due_link(x, b);
 	return true;
@@ -306,6 +310,12 @@ void ctx_resume(struct purser_ctx *x, struct bcall *b)
 	b->stalled = false;
 	if (x->p->resume && x->cs)
 		x->p->resume(x->cs, &b->c, PURSER_RESUME_REPLY);
+}
+
+void ctx_feed(struct purser_ctx *x, struct bcall *b)
+{
+	if (b->state == BCALL_SUBMITTED && x->p->resume && x->cs)
+		x->p->resume(x->cs, &b->c, PURSER_RESUME_ENCODE);
 }
 
 uint64_t ctx_now(const struct purser_ctx *x)

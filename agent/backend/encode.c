@@ -215,6 +215,11 @@ size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
 		*more = PURSER_ENCODE_DONE;
 		return encode_whole(b, dst);
 	}
+	if (b->source) {
+		at = b->source->read(b->source, dst, cap, more);
+		b->streamed += at;
+		return at;
+	}
 	while (b->enc_arg <= c->argc) {
 		bool done;
 		size_t n = encode_piece(b, dst + at, cap - at, &done);

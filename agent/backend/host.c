@@ -24,6 +24,8 @@ static size_t h_encode(purser_call *c, void *dst, size_t cap, int *more)
 
 static int h_rewind(purser_call *c)
 {
+	if (c->flags & PURSER_CALL_STREAMED)
+		return -1;
 	call_rewind(of(c));
 	return 0;
 }

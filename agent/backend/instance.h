@@ -144,6 +144,8 @@ void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
 void ctx_turn(struct purser_ctx *x);
 /* The reader of b's reply can take more again. */
 void ctx_resume(struct purser_ctx *x, struct bcall *b);
+/* The source of b, which said WAIT, has more. */
+void ctx_feed(struct purser_ctx *x, struct bcall *b);
 
 /* The exact RESP size of the call, prefix included; of a batch, whose parts' sizes are known. */
 uint64_t call_wire_bytes(const struct bcall *b);

@@ -234,34 +234,45 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 	return rc;
 }
 
+/* The line "*N" at p: RESP_OK, and ps->pos is behind it, if arguments follow. */
+static enum resp_result parse_count(struct resp_parser *ps, const struct resp_limits *lim,
+    const uint8_t *p, size_t n)
+{
+	int64_t v;
+	int h = header(p, n, &v);
+
+	if (h == 0)
+		return RESP_MORE;
+	if (h < 0)
+		return bad(ps, h == -2 ? "Protocol error: too big mbulk count string" :
+		    "Protocol error: invalid multibulk length");
+	if (v > INT32_MAX)
+		return bad(ps, "Protocol error: invalid multibulk length");
+	if (v > (int64_t)lim->max_args)
+		return big(ps, "the number of arguments", lim->max_args);
+	ps->pos = (size_t)h;
+	ps->have = 0;
+	ps->bytes = 0;
+	ps->bulk = -1;
+	if (v <= 0)
+		return RESP_EMPTY;
+	ps->argc = (uint32_t)v;
+	return RESP_OK;
+}
+
 enum resp_result resp_parse(struct resp_parser *ps, const struct resp_limits *lim, uint8_t *p,
     size_t n)
 {
-	int64_t v;
-	int h;
+	enum resp_result rc;
 
 	if (!n)
 		return RESP_MORE;
 	if (ps->pos == 0) {
 		if (p[0] != '*')
 			return parse_inline(ps, lim, p, n);
-		h = header(p, n, &v);
-		if (h == 0)
-			return RESP_MORE;
-		if (h < 0)
-			return bad(ps, h == -2 ? "Protocol error: too big mbulk count string" :
-			    "Protocol error: invalid multibulk length");
-		if (v > INT32_MAX)
-			return bad(ps, "Protocol error: invalid multibulk length");
-		if (v > (int64_t)lim->max_args)
-			return big(ps, "the number of arguments", lim->max_args);
-		ps->pos = (size_t)h;
-		ps->have = 0;
-		ps->bytes = 0;
-		ps->bulk = -1;
-		if (v <= 0)
-			return RESP_EMPTY;
-		ps->argc = (uint32_t)v;
+		rc = parse_count(ps, lim, p, n);
+		if (rc != RESP_OK)
+			return rc;
 	}
 	rebase(ps, p);
 	return parse_bulks(ps, lim, p, n);
@@ -275,4 +286,122 @@ size_t resp_missing(const struct resp_parser *ps, size_t n)
 		return 1;
 	want = ps->pos + (size_t)ps->bulk + 2;
 	return want > n ? want - n : 1;
+}
+
+/* ---- passing through ---- */
+
+void resp_stream_begin(struct resp_stream *s, const struct resp_limits *lim)
+{
+	memset(s, 0, sizeof *s);
+	s->lim = *lim;
+	s->ps.bulk = -1;
+}
+
+static void stream_head(struct resp_stream *s, char type, uint64_t v)
+{
+	s->head_at = 0;
+	s->head_n = (uint32_t)snprintf((char *)s->head, sizeof s->head, "%c%llu\r\n", type,
+	    (unsigned long long)v);
+}
+
+/* The header line at p, n >= 1: *used bytes, and what goes out for it is in head. */
+static enum resp_result stream_line(struct resp_stream *s, const uint8_t *p, size_t n, size_t *used)
+{
+	struct resp_parser *ps = &s->ps;
+	enum resp_result rc;
+	int64_t len;
+	int h;
+
+	*used = 0;
+	if (ps->pos == 0) {
+		rc = p[0] == '*' ? parse_count(ps, &s->lim, p, n) : bad(ps, "Protocol error: expected '*'");
+		if (rc == RESP_OK) {
+			*used = ps->pos;
+			stream_head(s, '*', ps->argc);
+		}
+		return rc;
+	}
+	if (p[0] != '$')
+		return not_a_bulk(ps, p[0]);
+	h = header(p, n, &len);
+	if (h == 0)
+		return RESP_MORE;
+	ps->bytes += h > 0 ? (uint64_t)len : 0;
+	rc = check_bulk(ps, &s->lim, h, len);
+	if (rc != RESP_OK)
+		return rc;
+	*used = (size_t)h;
+	s->left = (uint64_t)len + 2;
+	if (s->key < s->nkeys && s->keys[s->key] == ps->have) {
+		s->key++;
+		stream_head(s, '$', (uint64_t)len + s->prefix_len);
+		if (s->prefix_len)
+			memcpy(s->head + s->head_n, s->prefix, s->prefix_len);
+		s->head_n += s->prefix_len;
+	} else {
+		stream_head(s, '$', (uint64_t)len);
+	}
+	return RESP_OK;
+}
+
+static size_t least(uint64_t a, size_t b, size_t c)
+{
+	size_t m = b < c ? b : c;
+
+	return a < m ? (size_t)a : m;
+}
+
+/* The next bytes of an argument, or of the CR LF behind it; -1: it is something else. */
+static int64_t stream_bytes(struct resp_stream *s, const uint8_t *p, size_t n, uint8_t *dst, size_t cap)
+{
+	size_t k = least(s->left > 2 ? s->left - 2 : 1, n, cap);
+
+	if (k && s->left <= 2 && p[0] != (s->left == 2 ? '\r' : '\n'))
+		return -1;
+	if (k && dst)
+		memcpy(dst, p, k);
+	s->left -= k;
+	s->ps.have += k && s->left == 0;
+	return (int64_t)k;
+}
+
+enum resp_result resp_stream_pass(struct resp_stream *s, const uint8_t *p, size_t n, size_t *used,
+    uint8_t *dst, size_t cap, size_t *out)
+{
+	enum resp_result rc = RESP_MORE;
+	size_t k;
+
+	*used = *out = 0;
+	if (!n)
+		p = (const uint8_t *)"";
+	for (;;) {
+		if (s->head_at < s->head_n) {
+			k = least(s->head_n - s->head_at, cap - *out, SIZE_MAX);
+			if (k && dst)
+				memcpy(dst + *out, s->head + s->head_at, k);
+			s->head_at += (uint32_t)k;
+			*out += k;
+			if (s->head_at < s->head_n)
+				return RESP_MORE;
+		}
+		if (s->left) {
+			int64_t moved = stream_bytes(s, p + *used, n - *used, dst ? dst + *out : NULL, cap - *out);
+
+			if (moved < 0)
+				return bad(&s->ps, "Protocol error: expected CR LF behind a bulk");
+			if (!moved)
+				return RESP_MORE;
+			*used += (size_t)moved;
+			*out += (size_t)moved;
+			continue;
+		}
+		if (s->ps.pos && s->ps.have == s->ps.argc)
+			return RESP_OK;
+		if (*used == n)
+			return RESP_MORE;
+		rc = stream_line(s, p + *used, n - *used, &k);
+		if (rc != RESP_OK)
+			return rc;
+		*used += k;
+	}
 }

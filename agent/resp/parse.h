@@ -47,4 +47,27 @@ enum resp_result resp_parse(struct resp_parser *ps, const struct resp_limits *li
     size_t n);
 /* After RESP_MORE: bytes that are at least still missing (a hint for the next read; >= 1). */
 size_t resp_missing(const struct resp_parser *ps, size_t n);
+
+/* A request whose arguments pass through while they arrive: in as the client sends it, out with the
+ * prefix in front of each key.  What it accepts and refuses is what resp_parse() accepts and refuses. */
+#define RESP_STREAM_PREFIX_MAX 256u
+
+struct resp_stream {
+	struct resp_parser ps;   /* argc, bytes, bulk and error mean the same; argv is not used */
+	struct resp_limits lim;
+	const uint32_t *keys;    /* positions of keys, ascending; borrowed */
+	uint32_t nkeys, key;     /* key: the next one of them */
+	const uint8_t *prefix;   /* borrowed */
+	uint32_t prefix_len;
+	uint64_t left;           /* bytes of the argument and its CR LF that are still to come */
+	uint32_t head_at, head_n;
+	uint8_t head[32 + RESP_STREAM_PREFIX_MAX]; /* a header, and perhaps the prefix, on its way out */
+};
+
+void resp_stream_begin(struct resp_stream *s, const struct resp_limits *lim);
+/* Pass p[0..n), of which *used bytes were taken, to dst[0..cap), of which *out were written; dst NULL: to
+ * nowhere.  RESP_OK: the request is complete, and all of it is out.  RESP_MORE: dst is full, or more is
+ * to come.  RESP_BAD, RESP_BIG: ps.error says why. */
+enum resp_result resp_stream_pass(struct resp_stream *s, const uint8_t *p, size_t n, size_t *used,
+    uint8_t *dst, size_t cap, size_t *out);
 #endif

@@ -126,7 +126,7 @@ static size_t feed(struct conn *c, uint8_t *p, size_t n)
 
 static void feed_own(struct conn *c)
 {
-	while (buf_len(&c->in) && !c->hungry && conn_may_read(c)) {
+	while (buf_len(&c->in) && !c->hungry && !c->stream && conn_may_read(c)) {
 		size_t used = feed(c, buf_data(&c->in), buf_len(&c->in));
 
 		if (used == FEED_TOOK)
@@ -136,7 +136,7 @@ static void feed_own(struct conn *c)
 		if (!used && buf_len(&c->in) && conn_may_read(c))
 			c->hungry = true;
 	}
-	if (!buf_len(&c->in) && c->in.cap)
+	if (!buf_len(&c->in) && c->in.cap && !c->stream)
 		buf_free(&c->in);
 }
 
@@ -159,7 +159,7 @@ static bool hung_up(int fd)
 	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
 }
 
-static ssize_t receive(struct conn *c, void *p, size_t n)
+size_t conn_receive(struct conn *c, void *p, size_t n)
 {
 	ssize_t got;
 
@@ -180,13 +180,13 @@ static ssize_t receive(struct conn *c, void *p, size_t n)
 		c->readable = false; /* edge-triggered: a short read has emptied it */
 	metric_add(c->sv->w.metrics, METRIC_CLIENTS_RECEIVED, got);
 	c->last_ns = loop_now(c->sv->w.loop);
-	return got;
+	return (size_t)got;
 }
 
 static void read_shared(struct conn *c)
 {
 	uint8_t *p = c->sv->scratch;
-	size_t n = (size_t)receive(c, p, READ_BLOCK), at = 0;
+	size_t n = conn_receive(c, p, READ_BLOCK), at = 0;
 
 	if (n)
 		at = feed(c, p, n);
@@ -207,15 +207,22 @@ static void read_own(struct conn *c)
 		conn_refuse(c, ERR_TOOBIG, NULL);
 		return;
 	}
-	c->in.end += (size_t)receive(c, c->in.p + c->in.end, c->in.cap - c->in.end);
+	c->in.end += conn_receive(c, c->in.p + c->in.end, c->in.cap - c->in.end);
 	c->hungry = false;
 	feed_own(c);
+}
+
+static bool may_receive(const struct conn *c)
+{
+	return c->stream ? conn_stream_reads(c) : conn_may_read(c);
 }
 
 /* Read once; what is left comes in the next turn, so that one client does not starve the others. */
 static void conn_read(struct conn *c)
 {
-	if (buf_len(&c->in))
+	if (c->stream)
+		conn_stream_read(c);
+	else if (buf_len(&c->in))
 		read_own(c);
 	else
 		read_shared(c);
@@ -239,7 +246,7 @@ static void on_io(struct loop_io *io, uint32_t events)
 		c->hup = true;
 		conn_wake(&c->cl);
 	}
-	if (c->readable && conn_may_read(c))
+	if (c->readable && may_receive(c))
 		conn_read(c);
 }
 
@@ -248,6 +255,7 @@ static void on_io(struct loop_io *io, uint32_t events)
 static void conn_free(struct conn *c)
 {
 	conn_http_free(c);
+	conn_stream_free(c);
 	if (c->parser) {
 		resp_parser_free(c->parser);
 		free(c->parser);
@@ -303,8 +311,10 @@ static void go_on(struct conn *c)
 		conn_http_step(c);
 	if (c->cl.held && !req_resume(&c->cl))
 		return;
+	if (c->stream)
+		conn_stream_step(c);
 	feed_own(c);
-	if (c->readable && conn_may_read(c))
+	if (c->readable && may_receive(c))
 		conn_read(c);
 }
 
@@ -316,6 +326,8 @@ static bool can_go_on(const struct conn *c)
 		return cl->head == cl->held && !cl->session.inflight;
 	if (c->busy)
 		return conn_http_may_step(c);
+	if (c->stream)
+		return conn_stream_may_step(c);
 	return conn_may_read(c) && (c->readable || (buf_len(&c->in) && !c->hungry));
 }
 

@@ -9,6 +9,7 @@
 
 #define ADOPT_MIN 16384u /* a request at least so large takes the block that it arrived in */
 #define OWN_PARSER_MIN 4096u
+#define STREAM_MIN (256u << 10) /* a request that announces so much may pass through while it arrives */
 
 /* The request at the front of c->in takes the block; what is behind it moves to a new one. */
 static int hand_over(struct conn *c, struct request *r, size_t used)
@@ -61,6 +62,15 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 		if (!c->parser)
 			resp_parser_reset(ps);
 		rc = resp_parse(ps, c->cl.project ? &c->sv->limits.resp : &c->sv->limits.preauth, p + at, n - at);
+		if (rc == RESP_MORE && own && ps->bytes >= STREAM_MIN) {
+			if (at)
+				return at; /* it comes again, at the front */
+			if (conn_stream_begin(c, ps)) {
+				if (c->parser)
+					drop_parser(c);
+				return 0;
+			}
+		}
 		if (rc == RESP_MORE) {
 			if (!c->parser && n - at >= OWN_PARSER_MIN)
 				keep_parser(c, ps);

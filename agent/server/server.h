@@ -106,6 +106,7 @@ struct conn {
 	struct buf in;                  /* an incomplete request, or requests that wait */
 	struct resp_parser *parser;     /* of a large incomplete request at in's front */
 	struct http_conn *http;
+	struct conn_stream *stream;     /* a request that passes through while it arrives */
 	uint64_t last_ns;               /* something came in */
 	uint64_t blocked_ns;            /* replies wait and the peer reads nothing since; 0 = it reads */
 };
@@ -120,6 +121,16 @@ size_t conn_feed_http(struct conn *c, uint8_t *p, size_t n);
 void conn_http_step(struct conn *c);  /* the next command, the next reply */
 bool conn_http_may_step(const struct conn *c);
 void conn_http_free(struct conn *c);
+/* Large requests on RESP that pass through (conn_stream.c).  begin: the incomplete request at the front of
+ * c->in, of which ps has parsed the first words; false: it is to be gathered. */
+bool conn_stream_begin(struct conn *c, const struct resp_parser *ps);
+void conn_stream_read(struct conn *c);
+void conn_stream_step(struct conn *c); /* c->stream is NULL when it is over */
+bool conn_stream_reads(const struct conn *c);
+bool conn_stream_may_step(const struct conn *c);
+void conn_stream_free(struct conn *c);
+/* recv() at most n bytes; 0: nothing now, or c->eof. */
+size_t conn_receive(struct conn *c, void *p, size_t n);
 /* Answer with an error behind the replies that are owed, and close behind that.  text NULL: the row's. */
 void conn_refuse(struct conn *c, enum err_code code, const char *text);
 static inline bool conn_may_read(const struct conn *c)
