@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Plugins that tests run the agent on.
-ORDER_SOURCES = %D%/order.h %D%/order.c %D%/order_exec.c %D%/order_check.c
+ORDER_SOURCES = %D%/order.h %D%/order.c %D%/order_exec.c %D%/order_check.c \
+	%D%/order_stream.c
 
 check_LTLIBRARIES += %D%/order_argv.la
 %C%_order_argv_la_SOURCES = $(ORDER_SOURCES)

@@ -143,6 +143,56 @@ static int again_for_no_reason(struct ctx *x)
 	return PURSER_AGAIN;
 }
 
+static void append(struct ctx *x, purser_call *c)
+{
+	if (x->tail)
+		x->tail->link = c;
+	else
+		x->head = c;
+	x->tail = c;
+	x->n++;
+}
+
+/* It has a link of its own until it is whole. */
+static int streamed(struct ctx *x, purser_call *c)
+{
+	if (c->route != PURSER_ROUTE_EXCLUSIVE || !(c->flags & PURSER_CALL_ALONE))
+		wrong(x, "a stream on route %u, flags %u", c->route, c->flags);
+	switch (stream_more(x, c)) {
+	case STREAM_WHOLE:
+		append(x, c);
+		schedule(x, true);
+		return PURSER_PENDING;
+	case STREAM_WAITS:
+		c->link = x->streams;
+		x->streams = c;
+		return PURSER_PENDING;
+	default:
+		finish(x, c, PURSER_E_NOMEM, PURSER_NOT_EXECUTED, NULL);
+		return PURSER_DONE;
+	}
+}
+
+static void go_on_streaming(struct ctx *x, purser_call *c)
+{
+	int rc;
+
+	if (!stream_drop(x, c)) {
+		wrong(x, "resume(ENCODE) of a call that does not wait for it");
+		return;
+	}
+	rc = stream_more(x, c);
+	if (rc == STREAM_WAITS) {
+		c->link = x->streams;
+		x->streams = c;
+	} else if (rc == STREAM_WHOLE) {
+		append(x, c);
+		schedule(x, false);
+	} else {
+		finish(x, c, PURSER_E_NOMEM, PURSER_NOT_EXECUTED, NULL);
+	}
+}
+
 static int order_submit(void *cs, purser_call *c)
 {
 	struct ctx *x = cs;
@@ -161,6 +211,8 @@ static int order_submit(void *cs, purser_call *c)
 	}
 	s = session_at(x, c->session);
 	s->inflight++;
+	if (c->flags & PURSER_CALL_STREAMED)
+		return streamed(x, c);
 	if (BLOCKING || (!x->head && (x->s->ends == ENDS_INLINE || (x->s->ends == ENDS_MIXED &&
 	    rnd(x, 4) == 0)))) {
 		x->head = x->tail = c;
@@ -176,12 +228,7 @@ static int order_submit(void *cs, purser_call *c)
 		x->timer = x->s->h->timer(x->x, x->s->slow_ns, on_timer, x);
 		return PURSER_PENDING;
 	}
-	if (x->tail)
-		x->tail->link = c;
-	else
-		x->head = c;
-	x->tail = c;
-	x->n++;
+	append(x, c);
 #ifdef ORDER_WIRE
 	if (rnd(x, 2) && check_encode(x, c))
 		wrong(x, "encode() in submit() failed");
@@ -208,6 +255,10 @@ static void order_resume(void *cs, purser_call *c, int what)
 	struct ctx *x = cs;
 
 	check_entry(x, "resume()");
+	if (what == PURSER_RESUME_ENCODE) {
+		go_on_streaming(x, c);
+		return;
+	}
 	if (what != PURSER_RESUME_REPLY || !x->stalled || x->head != c) {
 		wrong(x, "resume(%d) of a call that does not wait for it", what);
 		return;
@@ -224,6 +275,10 @@ static void order_cancel(void *cs, purser_call *c, int why)
 	const purser_call *k = x->head;
 
 	check_entry(x, "cancel()");
+	if (stream_drop(x, c)) {
+		finish(x, c, PURSER_E_CANCELLED, PURSER_NOT_EXECUTED, NULL);
+		return;
+	}
 	while (k && k != c)
 		k = k->link;
 	if (!k || why < PURSER_CANCEL_TIMEOUT || why > PURSER_CANCEL_SHUTDOWN) {
@@ -299,6 +354,12 @@ static void order_close(void *cs)
 	}
 	while (x->head)
 		finish(x, x->head, PURSER_E_IO, PURSER_NOT_EXECUTED, "closed");
+	while (x->streams) {
+		purser_call *c = x->streams;
+
+		stream_drop(x, c);
+		finish(x, c, PURSER_E_IO, PURSER_NOT_EXECUTED, "closed");
+	}
 	while (x->sessions)
 		order_session_end(x, NULL, x->sessions);
 	free(x);

@@ -8,6 +8,7 @@
  *   order.c        what it declares, the queue of a context, when calls end
  *   order_exec.c   what the commands do, how replies are written
  *   order_check.c  what must hold for every call
+ *   order_stream.c WIRE: calls whose arguments still arrive; each joins the queue when it is whole
  *
  * Built three times: ORDER_WIRE, ORDER_BLOCKING, or neither (ARGV, inline).
  *
@@ -66,6 +67,7 @@ struct ctx {
 	purser_ctx *x;
 	pthread_t thread;
 	purser_call *head, *tail;   /* accepted, in order */
+	purser_call *streams;       /* accepted, not whole: in no order */
 	struct sess *sessions;
 	unsigned n, submits;
 	uint64_t rng;
@@ -82,6 +84,7 @@ struct ctx {
 struct call_state {             /* call->user[0] */
 	uint8_t *wire;              /* WIRE: the encoded command */
 	purser_bytes *argv;         /* ... its words */
+	size_t came, cap;           /* of a streamed one: bytes of wire so far, and its room */
 	uint64_t sum;               /* ARGV: of all bytes, at submit */
 	bool torn;                  /* what there is of its reply is out */
 	bool waited;                /* slow: its time is over */
@@ -101,15 +104,22 @@ void wrong(struct ctx *x, const char *fmt, ...) __attribute__((format(printf, 2,
 void check_entry(struct ctx *x, const char *what);  /* the right thread, no re-entry */
 int check_call(struct ctx *x, purser_call *c);      /* at submit; -1: cannot go on */
 int check_encode(struct ctx *x, purser_call *c);    /* WIRE: fills the state's argv; -1: no memory */
+int check_words(struct ctx *x, purser_call *c, size_t n); /* ... from the n bytes of its wire */
 void check_end(struct ctx *x, purser_call *c);      /* before end() or fail(): frees the state */
 const purser_bytes *words(const purser_call *c);
 struct sess *session_at(struct ctx *x, purser_session *s);
+
+/* order_stream.c */
+enum { STREAM_WAITS, STREAM_WHOLE, STREAM_NOMEM };
+int stream_more(struct ctx *x, purser_call *c);     /* STREAM_*; it stays in x->streams while it waits */
+bool stream_drop(struct ctx *x, purser_call *c);    /* out of x->streams; false: it is not there */
 
 /* order_exec.c */
 uint64_t rnd(struct ctx *x, uint64_t n);            /* 0 .. n - 1 */
 bool execute(struct ctx *x, purser_call *c);        /* false: stalled, resume() comes */
 bool go_on(struct ctx *x, purser_call *c);          /* with x->stalled; true: ended */
 void on_timer(void *arg);                           /* x->timer: end what is at the head */
+/* c is the head of the queue, or in no list. */
 void finish(struct ctx *x, purser_call *c, uint32_t code, uint32_t executed, const char *text);
 bool waits(struct ctx *x, purser_call *c);           /* a slow one, for the first time */
 void store_free(struct store *s);

@@ -215,7 +215,7 @@ int check_encode(struct ctx *x, purser_call *c)
 	struct call_state *st = state_of(c);
 	size_t n = (size_t)c->wire_bytes;
 
-	if (st->wire)
+	if (st->argv)
 		return 0;
 	st->wire = malloc(2 * n + 1);
 	st->argv = calloc(c->argc, sizeof(*st->argv));
@@ -226,6 +226,13 @@ int check_encode(struct ctx *x, purser_call *c)
 	if (x->s->h->rewind(c) == 0 && (!encode_all(x, c, st->wire + n, n, n) ||
 	    memcmp(st->wire, st->wire + n, n) != 0))
 		wrong(x, "encoded again it is not the same");
+	return check_words(x, c, n);
+}
+
+int check_words(struct ctx *x, purser_call *c, size_t n)
+{
+	struct call_state *st = state_of(c);
+
 	if (!parse(c, st->wire, n, st->argv)) {
 		wrong(x, "what encode() wrote is not the command: %.*s", (int)(n < 80 ? n : 80),
 		    (const char *)st->wire);

@@ -282,12 +282,14 @@ static void account(struct ctx *x, purser_call *c)
 
 void finish(struct ctx *x, purser_call *c, uint32_t code, uint32_t executed, const char *text)
 {
-	if (x->head != c)
+	if (x->head == c) {
+		x->head = c->link;
+		if (!x->head)
+			x->tail = NULL;
+		x->n--;
+	} else if (!(c->flags & PURSER_CALL_STREAMED)) {
 		wrong(x, "the end of a call that is not the first");
-	x->head = c->link;
-	if (!x->head)
-		x->tail = NULL;
-	x->n--;
+	}
 	account(x, c);
 	x->inside++;
 	if (code)

@@ -196,15 +196,15 @@ static void at_random(void **state)
 		char wire[1024];
 		struct result want, got;
 		unsigned argc = (unsigned)(rnd(&x) % 6) + 1;
-		size_t n = (size_t)sprintf(wire, "*%u\r\n", argc);
+		size_t n = (size_t)snprintf(wire, sizeof wire, "*%u\r\n", argc);
 
 		for (unsigned a = 0; a < argc; a++) {
 			size_t len = rnd(&x) % (i % 50 ? 20 : 50);
 
-			n += (size_t)sprintf(wire + n, "$%zu\r\n", len);
+			n += (size_t)snprintf(wire + n, sizeof wire - n, "$%zu\r\n", len);
 			for (size_t k = 0; k < len; k++)
 				wire[n++] = "\r\n$*01a"[rnd(&x) % 7];
-			n += (size_t)sprintf(wire + n, "\r\n");
+			n += (size_t)snprintf(wire + n, sizeof wire - n, "\r\n");
 		}
 		if (i % 3 == 0) {
 			size_t at = 1 + rnd(&x) % (n - 1);
