@@ -14,7 +14,8 @@ typedef void op_fn(struct ctx *cx, purser_call *c);
 
 enum {
 	OP_OOM = 1,                   /* needs memory: refused above max_memory */
-	OP_ALL = 2                    /* over whole databases: locks every shard */
+	OP_ALL = 2,                   /* over whole databases: locks every shard */
+	OP_KEYS = 4                   /* the keys are those that the host found; first is not 0 */
 };
 struct op {
 	const char *name;             /* as the host dispatches: "GET", "OBJECT|ENCODING" */

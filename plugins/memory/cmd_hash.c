@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hash commands.  (HSCAN: cmd_scan.c; HRANDFIELD: cmd_hrandfield.c)
+ * Hash commands.  (HSCAN: cmd_scan.c; HRANDFIELD: cmd_random.c)
  */
 #include <math.h>
 #include "cmd.h"

@@ -124,6 +124,7 @@ static int word_copy(struct ctx *cx, struct item *it)
 		return 0;
 	case ENC_TABLE:
 	case ENC_HASH:
+	case ENC_SET:
 		t = hash_table_copy(cx, item_table(it));
 		item_set_word(it, (uint64_t)(uintptr_t)t);
 		return t ? 0 : -1;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SCAN, HSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
+ * SCAN, HSCAN, SSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
  * shards are walked one after the other, each as table_scan() says.
  */
 #include <limits.h>
 #include "cmd.h"
 #include "hash.h"
 #include "number.h"
+#include "set.h"
 #include "table.h"
 
 struct scan {
@@ -168,8 +169,8 @@ void op_keys(struct ctx *cx, purser_call *c)
 		reply_bulk(cx, c, item_key(s.found[i]), item_klen(s.found[i]));
 }
 
-/* ---- HSCAN ------------------------------------------------------------------------------------------- */
-struct packed { struct scan *s; purser_call *c; size_t n; int reply; };
+/* ---- HSCAN, SSCAN --------------------------------------------------------------------------------------- */
+struct packed { struct scan *s; purser_call *c; size_t n; int reply, values; };
 
 /* First counts what matches, then replies it. */
 static int packed_field(void *arg, const uint8_t *f, size_t fn, const uint8_t *v, size_t vn)
@@ -179,33 +180,44 @@ static int packed_field(void *arg, const uint8_t *f, size_t fn, const uint8_t *v
 	if (w->s->match && !glob_match(w->s->match->p, w->s->match->n, f, fn))
 		return 0;
 	w->n++;
-	if (w->reply) {
+	if (w->reply)
 		reply_bulk(w->s->cx, w->c, f, fn);
+	if (w->reply && w->values)
 		reply_bulk(w->s->cx, w->c, v, vn);
-	}
 	return 0;
 }
 
-/* A packed hash comes whole, as a listpack does. */
-static void hscan_packed(struct ctx *cx, purser_call *c, struct scan *s, struct item *it)
-{
-	struct packed w = { .s = s, .c = c };
+static int packed_member(void *arg, const uint8_t *m, size_t n) { return packed_field(arg, m, n, NULL, 0); }
 
-	hash_each(it, packed_field, &w);
-	reply_array(cx, c, 2);
-	reply_cursor(cx, c, 0);
-	reply_array(cx, c, 2 * w.n);
-	w.reply = 1;
-	hash_each(it, packed_field, &w);
+static void each_element(struct item *it, struct packed *w)
+{
+	if (item_type(it) == TYPE_SET)
+		set_each(it, packed_member, w);
+	else
+		hash_each(it, packed_field, w);
 }
 
-static void hscan_table(struct ctx *cx, purser_call *c, struct scan *s, const struct table *t, uint32_t at)
+/* What is packed comes whole, as a listpack does. */
+static void scan_packed(struct ctx *cx, purser_call *c, struct scan *s, struct item *it)
 {
+	struct packed w = { .s = s, .c = c, .values = item_type(it) == TYPE_HASH };
+
+	each_element(it, &w);
+	reply_array(cx, c, 2);
+	reply_cursor(cx, c, 0);
+	reply_array(cx, c, w.n << w.values);
+	w.reply = 1;
+	each_element(it, &w);
+}
+
+static void scan_elements(struct ctx *cx, purser_call *c, struct scan *s, const struct item *it, uint32_t at)
+{
+	int values = item_type(it) == TYPE_HASH;
 	struct view v;
 	size_t i;
 
 	do
-		at = table_scan(t, at, scan_item, s);
+		at = table_scan(item_table(it), at, scan_item, s);
 	while (at && !s->nomem && s->seen < (uint64_t)s->count);
 	if (s->nomem) {
 		reply_nomem(cx, c);
@@ -213,15 +225,17 @@ static void hscan_table(struct ctx *cx, purser_call *c, struct scan *s, const st
 	}
 	reply_array(cx, c, 2);
 	reply_cursor(cx, c, at);
-	reply_array(cx, c, 2 * s->n);
+	reply_array(cx, c, s->n << values);
 	for (i = 0; i < s->n; i++) {
-		string_view(s->found[i], &v);
 		reply_bulk(cx, c, item_key(s->found[i]), item_klen(s->found[i]));
+		if (!values)
+			continue;
+		string_view(s->found[i], &v);
 		reply_bulk(cx, c, v.p, v.n);
 	}
 }
 
-void op_hscan(struct ctx *cx, purser_call *c)
+static void scan_key(struct ctx *cx, purser_call *c, enum type type)
 {
 	struct scan s = { .cx = cx, .count = 10 };
 	uint64_t cursor;
@@ -235,12 +249,15 @@ void op_hscan(struct ctx *cx, purser_call *c)
 		reply_array(cx, c, 0);
 		return;
 	}
-	if (wrong_type(cx, c, p.it, TYPE_HASH) || scan_options(cx, c, 3, &s))
+	if (wrong_type(cx, c, p.it, type) || scan_options(cx, c, 3, &s))
 		return;
 	if (item_enc(p.it) == ENC_TABLE)
 		s.count = INT64_MAX; /* as a listpack: all at once */
 	if (enc_is_table(item_enc(p.it)))
-		hscan_table(cx, c, &s, item_table(p.it), (uint32_t)cursor);
+		scan_elements(cx, c, &s, p.it, (uint32_t)cursor);
 	else
-		hscan_packed(cx, c, &s, p.it);
+		scan_packed(cx, c, &s, p.it);
 }
+
+void op_hscan(struct ctx *cx, purser_call *c) { scan_key(cx, c, TYPE_HASH); }
+void op_sscan(struct ctx *cx, purser_call *c) { scan_key(cx, c, TYPE_SET); }

@@ -17,6 +17,9 @@ static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_PACK] = { "hash", "listpack" },
 	[ENC_TABLE] = { "hash", "listpack" },
 	[ENC_HASH] = { "hash", "hashtable" },
+	[ENC_SET_INT] = { "set", "intset" },
+	[ENC_SET_PACK] = { "set", "hashtable" },
+	[ENC_SET] = { "set", "hashtable" },
 };
 
 const char *item_type_name(const struct item *it) { return names[item_enc(it)].type; }

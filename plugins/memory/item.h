@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * item: a key with its value in one allocation, or one field of a large hash.
+ * item: a key with its value in one allocation, or one field of a large hash, or one member of a large set.
  *
  *   head 8 | expiry 8, if it has one | word 8, if its encoding has one | length of a long key 4 |
  *   key | value bytes, if they are inline
@@ -22,9 +22,12 @@ enum enc {
 	ENC_PACK = 5,    /* small hash, inline: see hash.h */
 	ENC_TABLE = 6,   /* hash, word: struct table; still a listpack to Redis */
 	ENC_HASH = 7,    /* large hash, word: struct table */
-	ENC_COUNT = 8
+	ENC_SET_INT = 8, /* set of integers, inline: see set.h */
+	ENC_SET_PACK = 9, /* small set, inline */
+	ENC_SET = 10,    /* set, word: struct table */
+	ENC_COUNT = 11
 };
-enum type { TYPE_STRING, TYPE_HASH };
+enum type { TYPE_STRING, TYPE_HASH, TYPE_SET };
 
 #define ITEM_ENC 0x0fu
 #define ITEM_TTL 0x10u
@@ -53,12 +56,17 @@ static inline int item_has_ttl(const struct item *it) { return !!(it->head & ITE
 static inline int enc_has_word(unsigned enc)
 {
 	return (1u << enc) & (1u << ENC_BIG | 1u << ENC_INT | 1u << ENC_INT_OWN | 1u << ENC_TABLE |
-	    1u << ENC_HASH);
+	    1u << ENC_HASH | 1u << ENC_SET);
 }
-static inline int enc_is_table(unsigned enc) { return enc == ENC_TABLE || enc == ENC_HASH; }
+static inline int enc_is_table(unsigned enc)
+{
+	return (1u << enc) & (1u << ENC_TABLE | 1u << ENC_HASH | 1u << ENC_SET);
+}
 static inline enum type item_type(const struct item *it)
 {
-	return item_enc(it) >= ENC_PACK ? TYPE_HASH : TYPE_STRING;
+	unsigned enc = item_enc(it);
+
+	return enc < ENC_PACK ? TYPE_STRING : enc < ENC_SET_INT ? TYPE_HASH : TYPE_SET;
 }
 static inline size_t item_word_at(const struct item *it) { return item_has_ttl(it) ? 8 : 0; }
 static inline uint64_t item_word(const struct item *it)

@@ -30,7 +30,8 @@ static uint32_t count_keys(const struct op *op, uint32_t argc)
 /* Hashes the keys into cx->hash; the mask of their shards in *mask.  0, or -1: no memory. */
 static int hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask)
 {
-	uint32_t n = count_keys(op, c->argc), i, at = (uint32_t)op->first;
+	int told = op->flags & OP_KEYS;
+	uint32_t n = told ? c->nkeys : count_keys(op, c->argc), i, at = (uint32_t)op->first;
 
 	if (UNLIKELY(n > cx->hash_cap)) {
 		uint64_t *h = malloc(n * sizeof(*h));
@@ -44,6 +45,8 @@ static int hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, 
 	}
 	*mask = op->flags & OP_ALL ? SHARDS_ALL : 0;
 	for (i = 0; i < n; i++, at += (uint32_t)op->step) {
+		if (told)
+			at = c->keys[i];
 		cx->hash[i] = hash_key(cx->st, c->argv[at].p, c->argv[at].n);
 		*mask |= 1u << shard_of(cx->hash[i]);
 	}
@@ -376,7 +379,8 @@ static const purser_plugin memory = {
 	.name = "memory",
 	.version = "0.1.0",
 	.summary = "Redis' data types in the agent's own memory",
-	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH | PURSER_CAP_BATCH |
+	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
+	    PURSER_CAP_SET | PURSER_CAP_BATCH |
 	    PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,

@@ -25,8 +25,9 @@ enum rule {
 	SINGLE,            /* from here on: one command at a time, with questions behind it */
 	SCAN_ALL = SINGLE, /* the whole iteration gives the same elements */
 	HSCAN_ALL,
+	SSCAN_ALL,
 	RANDOM_KEY,        /* a key that exists, or none */
-	RANDOM_FIELDS      /* members of the hash, so many, different where they must be */
+	RANDOM_FIELDS      /* elements of the hash or set, so many, different where they must be */
 };
 
 struct cmd {

@@ -136,6 +136,11 @@ static struct word make_hash_key(struct gen *g)
 	return rng_below(g, 100) < 70 ? format(g, "h%lld", rng_below(g, 4)) : make_key(g);
 }
 
+static struct word make_set_key(struct gen *g)
+{
+	return rng_below(g, 100) < 75 ? format(g, "s%lld", rng_below(g, 5)) : make_key(g);
+}
+
 static struct word make_int(struct gen *g)
 {
 	static const char *const odd[] = { "9999", "10000", "10001", "9998", "9223372036854775807",
@@ -198,6 +203,24 @@ static struct word make_field_value(struct gen *g)
 }
 
 static struct word make_bulk_field(struct gen *g) { return format(g, "field:%lld", rng_below(g, 700)); }
+
+/* Integers of all widths, so that sets of them grow through all their forms; and others. */
+static struct word make_member(struct gen *g)
+{
+	static const long long wide[] = { 32767, 32768, -32768, -32769, 2147483647, 2147483648, -2147483648,
+		-2147483649, 9223372036854775807 };
+	uint32_t r = rng_below(g, 200);
+
+	if (r < 120)
+		return format(g, "%lld", (long long)rng_below(g, 40) - 10);
+	if (r < 130)
+		return format(g, "%lld", wide[rng_below(g, sizeof(wide) / sizeof(*wide))]);
+	if (r < 190)
+		return format(g, "m%lld", rng_below(g, 30));
+	return r < 199 ? make_int(g) : make_value(g);
+}
+
+static struct word make_bulk_member(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 1300) - 200); }
 
 static struct word make_pattern(struct gen *g)
 {
@@ -290,7 +313,7 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		{ "lcs", "LEN", 25 }, { "lcs", "IDX", 45 }, { "lcs", "WITHMATCHLEN", 35 },
 		{ "lcs", "!min", 30 }, { "lcs", "JUNK", 3 }, { "scan", "!match", 45 },
 		{ "scan", "!count", 40 }, { "scan", "!type", 25 }, { "hscan", "!match", 45 },
-		{ "hscan", "!count", 40 }, { "hscan", "!type", 3 },
+		{ "hscan", "!count", 40 }, { "hscan", "!type", 3 }, { "limit", "!limit", 40 }, { "limit", "JUNK", 3 },
 	};
 	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "none1", "" };
 	size_t i;
@@ -311,6 +334,9 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		} else if (!strcmp(w, "!min")) {
 			add_literal(g, c, "MINMATCHLEN", 11);
 			add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, 5)) : make_int(g));
+		} else if (!strcmp(w, "!limit")) {
+			add_literal(g, c, "LIMIT", 5);
+			add(g, c, make_int(g));
 		} else if (!strcmp(w, "!match")) {
 			add_literal(g, c, "MATCH", 5);
 			add(g, c, make_pattern(g));
@@ -327,7 +353,7 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen *),
     struct word (*two)(struct gen *))
 {
-	uint32_t n = one == make_bulk_field ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
+	uint32_t n = one == make_bulk_field || one == make_bulk_member ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
 
 	for (; n > 0; n--) {
 		add(g, c, one(g));
@@ -336,10 +362,20 @@ static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen
 	}
 }
 
+static void add_counted(struct gen *g, struct cmd *c, struct word (*one)(struct gen *))
+{
+	uint32_t n = 1 + rng_below(g, 4), i;
+
+	add(g, c, rng_below(g, 10) ? format(g, "%lld", n) : make_int(g));
+	for (i = 0; i < n; i++)
+		add(g, c, one(g));
+}
+
 static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 {
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
 		"99999999999999999999999" };
+	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
 	static const struct { const char *name; int ms, absolute; } times[] = {
 		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
 	};
@@ -356,6 +392,20 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add(g, c, make_key(g));
 	else if (!strcmp(name, "hkey"))
 		add(g, c, make_hash_key(g));
+	else if (!strcmp(name, "skey"))
+		add(g, c, make_set_key(g));
+	else if (!strcmp(name, "skeys"))
+		add_many(g, c, make_set_key, NULL);
+	else if (!strcmp(name, "nskeys")) /* with their number in front */
+		add_counted(g, c, make_set_key);
+	else if (!strcmp(name, "mem"))
+		add(g, c, make_member(g));
+	else if (!strcmp(name, "mems"))
+		add_many(g, c, make_member, NULL);
+	else if (!strcmp(name, "bulkmems"))
+		add_many(g, c, make_bulk_member, NULL);
+	else if (!strcmp(name, "lots"))
+		add(g, c, PICK(g, lots));
 	else if (!strcmp(name, "val"))
 		add(g, c, make_value(g));
 	else if (!strcmp(name, "int"))
@@ -524,7 +574,7 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_cursor(c->argv[1]);
 	if (c->argc < 3)
 		return 1;
-	if (word_is(name, "HSCAN"))
+	if (word_is(name, "HSCAN") || word_is(name, "SSCAN"))
 		return tame_cursor(c->argv[2]);
 	if (word_is(name, "SET") || word_is(name, "GETEX"))
 		return tame_options(g, c, word_is(name, "SET") ? 3 : 2);
@@ -538,7 +588,7 @@ static int tame(struct gen *g, struct cmd *c)
 		return 1;
 	if (word_is(name, "SETRANGE"))
 		return v < 100000 || v >= 536870912;
-	if (word_is(name, "HRANDFIELD")) /* Redis would try to make a reply of that size */
+	if (word_is(name, "HRANDFIELD") || word_is(name, "SRANDMEMBER")) /* Redis would try to make a reply of that size */
 		return v > -300 || v == INT64_MIN || (v == -INT64_MAX && c->argc == 4);
 	return 1;
 }
@@ -549,6 +599,13 @@ static int leaves_dead(const struct cmd *c)
 {
 	return c->wait_ms || (c->argc >= 3 && word_is(c->argv[0], "SET") &&
 	    (has_option(c, "EXAT") || has_option(c, "PXAT")));
+}
+
+static int takes_all(const struct cmd *c)
+{
+	int64_t v;
+
+	return c->argc == 3 && (word_int(c->argv[2], &v) || v >= 100000);
 }
 
 unsigned gen_commands(struct gen *g, struct cmd out[2])
@@ -564,10 +621,13 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 		from_line(g, &out[0], &lines[i]);
 		damage(g, &out[0]);
 	} while (!tame(g, &out[0]));
-	if (!leaves_dead(&out[0]))
+	if (word_is(out[0].argv[0], "SPOP") && out[0].argc > 1)
+		out[0].rule = takes_all(&out[0]) ? SORTED : SHAPE;
+	else if (!leaves_dead(&out[0]))
 		return 1;
+	/* What SPOP took is chance: the rest goes too. */
 	out[1] = (struct cmd){ .rule = EXACT };
-	add(g, &out[1], word_text("EXISTS"));
+	add(g, &out[1], word_text(word_is(out[0].argv[0], "SPOP") ? "DEL" : "EXISTS"));
 	add(g, &out[1], out[0].argv[1]);
 	return 2;
 }

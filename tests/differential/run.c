@@ -226,11 +226,12 @@ static int run_random_key(struct session *s, const struct cmd *c)
 	return 0;
 }
 
-static int is_pair(const struct word *all, int64_t n, struct word f, const struct word *v)
+/* Is f, with the value v behind it, among all, of which each has `per` words? */
+static int is_among(const struct word *all, int64_t n, int per, struct word f, const struct word *v)
 {
 	int64_t i;
 
-	for (i = 0; i + 1 < n; i += 2)
+	for (i = 0; i + per <= n; i += per)
 		if (all[i].n == f.n && !memcmp(all[i].p, f.p, f.n))
 			return !v || (all[i + 1].n == v->n && !memcmp(all[i + 1].p, v->p, v->n));
 	return 0;
@@ -262,12 +263,14 @@ static int64_t random_words(struct session *s, const struct side *side, int valu
 	return 2 * n;
 }
 
-static int check_fields(struct session *s, struct side *side, const struct cmd *c)
+static int check_random(struct session *s, struct side *side, const struct cmd *c)
 {
 	int64_t count = 1, n, m, i, j;
 	int values = c->argc == 4;
 	struct word *w, *all, one;
-	struct cmd q = WORDS(s, "HGETALL", "");
+	int set = word_is(c->argv[0], "SRANDMEMBER");
+	struct cmd hgetall = WORDS(s, "HGETALL", ""), smembers = WORDS(s, "SMEMBERS", "");
+	struct cmd q = set ? smembers : hgetall;
 	size_t len = side->replies[0].n;
 	uint8_t *copy = arena_get(&s->mem, len);
 
@@ -290,7 +293,7 @@ static int check_fields(struct session *s, struct side *side, const struct cmd *
 	all = arena_get(&s->mem, ((size_t)m + 1) * sizeof(*all));
 	reply_elements(reply_bytes(side, 0), side->replies[0].n, all, (size_t)m);
 	for (i = 0; i < n; i += values ? 2 : 1) {
-		if (!is_pair(all, m, w[i], values ? &w[i + 1] : NULL))
+		if (!is_among(all, m, set ? 1 : 2, w[i], values ? &w[i + 1] : NULL))
 			return -1;
 		for (j = 0; count > 0 && j < i; j += values ? 2 : 1)
 			if (w[j].n == w[i].n && !memcmp(w[j].p, w[i].p, w[i].n))
@@ -308,7 +311,7 @@ static int run_random_fields(struct session *s, const struct cmd *c)
 	if (a[0] != b[0] || reply_elements(a, s->a.replies[0].n, NULL, 0) !=
 	    reply_elements(b, s->b.replies[0].n, NULL, 0))
 		return differ(s, c, 0, "how many");
-	if (check_fields(s, &s->a, c) || ask(s, c) || check_fields(s, &s->b, c))
+	if (check_random(s, &s->a, c) || ask(s, c) || check_random(s, &s->b, c))
 		return differ(s, c, 0, "not the hash's own, or twice");
 	return 0;
 }
@@ -321,6 +324,8 @@ static int run_single(struct session *s, const struct cmd *c)
 	switch (c->rule) {
 	case SCAN_ALL:
 		return run_scan(s, c, 1, 1);
+	case SSCAN_ALL:
+		return run_scan(s, c, 2, 1);
 	case HSCAN_ALL:
 		return run_scan(s, c, 2, 2);
 	case RANDOM_KEY:

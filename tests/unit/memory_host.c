@@ -80,6 +80,8 @@ static void h_map(purser_call *c, size_t n)
 		head(c, '*', (int64_t)(2 * n));
 }
 
+static void h_set(purser_call *c, size_t n) { head(c, c->resp == 3 ? '~' : '*', (int64_t)n); }
+
 static void h_error(purser_call *c, const char *text, size_t n)
 {
 	put(ctx_of(c), "-", 1);
@@ -136,7 +138,7 @@ static int64_t h_value(purser_instance *pi, const char *key)
 static const purser_host host = {
 	.struct_size = sizeof(host), .api = PURSER_API,
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
-	.null = h_null, .array = h_array, .map = h_map, .error = h_error, .end = h_end, .fail = h_fail,
+	.null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
 };
 

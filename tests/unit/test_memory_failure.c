@@ -42,6 +42,12 @@ static void setup(struct fixture *f)
 	for (i = 0; i < 200; i++)
 		mh_run(x, "HSET table f%d v%d", i, i);
 	mh_run(x, "HSET table n 5 x 1.5 long %s", big);
+	mh_run(x, "SADD ints 1 2 3 500");
+	mh_run(x, "SADD few a b c 1");
+	for (i = 0; i < 200; i++)
+		mh_run(x, "SADD many m%d", i);
+	for (i = 0; i < 512; i++)
+		mh_run(x, "SADD full-of-ints %d", i);
 	for (i = 0; i < 40; i++)
 		mh_run(x, "SET fill%d %d", i, i);
 }
@@ -51,7 +57,8 @@ static int compare(const void *a, const void *b) { return strcmp(*(char *const *
 /* Everything that can be seen of the store, as one text. */
 static char *dump(struct fixture *f)
 {
-	static const char *const ask[] = { "TYPE %s", "PTTL %s", "OBJECT ENCODING %s", "GET %s", "HGETALL %s" };
+	static const char *const ask[] = { "TYPE %s", "PTTL %s", "OBJECT ENCODING %s", "GET %s", "HGETALL %s",
+		"SMEMBERS %s" };
 	struct mh_ctx *x = &f->x;
 	char *lines[8192], *out = malloc(1 << 20), *text, *save = NULL, *l;
 	size_t n = 0, i, q, at = 0;
@@ -75,7 +82,7 @@ static char *dump(struct fixture *f)
 				mh_release(x);
 				for (w = strtok_r(reply, "\r\n", &s2); w && m < 2048; w = strtok_r(NULL, "\r\n", &s2))
 					fields[m++] = w;
-				if (q == 4) /* the order of a table is its own */
+				if (q >= 4) /* the order of a table is its own */
 					qsort(fields, m, sizeof(*fields), compare);
 				for (j = 0; j < m; j++)
 					at += (size_t)snprintf(out + at, (1u << 20) - at, "%s ", fields[j]);
@@ -153,6 +160,12 @@ static const char *const simple[] = {
 	"HSET full f0 x f1 y f200 z f201 w f0 q", "HSET table f1 x new1 y new2 z f1 w", "HSET table f1 longer-than-it-was",
 	"HSET table n6 6", "HSETNX pack z 1", "HINCRBY pack a 100000", "HINCRBY table n 1", "HINCRBY new f 1",
 	"HINCRBYFLOAT table x 1.25", "HDEL pack a", "HDEL pack a b c", "HDEL table f1 f2 f3", "HSCAN table 0 COUNT 1000",
+	"SADD new 1 2 3", "SADD new a b", "SADD ints 4", "SADD ints 70000 5000000000", "SADD ints 1 x", "SADD few d e f",
+	"SADD full-of-ints 512 513 514", "SADD full-of-ints -1", "SADD many x y z m1", "SREM ints 1 500", "SREM ints 1 2 3 500",
+	"SREM few a", "SREM many m1 m2", "SMOVE ints many 1", "SMOVE many ints m1", "SMOVE few new a", "SPOP ints",
+	"SPOP few 2", "SPOP many 10", "SPOP many 1000", "SMEMBERS many", "SUNION ints few many", "SINTER many few",
+	"SDIFF few ints", "SUNIONSTORE new ints many", "SUNIONSTORE ints ints few", "SINTERSTORE few many few",
+	"SDIFFSTORE new many few", "SRANDMEMBER many 10", "SSCAN many 0 COUNT 1000", "COPY many other", "COPY ints other",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 };
 
