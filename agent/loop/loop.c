@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,9 +31,12 @@ struct entry { /* of the heap: what is compared lies in the array itself */
 
 struct loop {
 	int epfd, wakefd;
+	int alarmfd;      /* a timerfd: sleeping with a time-out would set a timer for each sleep */
+	uint64_t alarm_ns; /* when it goes off; 0: it is not set */
 	struct loop_clock clock;
 	uint64_t now_ns, wall_ms;
-	bool wall_known, again, no_pwait2;
+	bool wall_known, again;
+	bool company;     /* the last look for stragglers found some */
 	_Atomic uint64_t turns;
 
 	struct epoll_event events[EVENTS_MAX];
@@ -96,10 +100,26 @@ uint64_t loop_turns(const struct loop *l)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* A descriptor that only ends a sleep: data.ptr NULL. */
+static int watch_waker(const struct loop *l, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+
+	return fd < 0 ? -1 : epoll_ctl(l->epfd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static void close_all(const struct loop *l)
+{
+	const int fds[] = { l->epfd, l->wakefd, l->alarmfd };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+}
+
 struct loop *loop_new(const struct loop_clock *clock)
 {
 	static const struct loop_clock real = { real_mono_ns, real_wall_ms, NULL };
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET }; /* data.ptr NULL: the wake-up */
 	struct loop *l = calloc(1, sizeof(*l));
 	int err;
 
@@ -107,19 +127,18 @@ struct loop *loop_new(const struct loop_clock *clock)
 		return NULL;
 	l->hooks_end = &l->hooks;
 	l->clock = clock ? *clock : real;
-	l->wakefd = -1;
+	l->alarmfd = -1;
 	l->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (l->epfd >= 0)
-		l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (l->wakefd >= 0 && epoll_ctl(l->epfd, EPOLL_CTL_ADD, l->wakefd, &ev) == 0) {
+	l->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!clock) /* the kernel's timers know no other */
+		l->alarmfd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (l->epfd >= 0 && watch_waker(l, l->wakefd) == 0 &&
+	    (clock || watch_waker(l, l->alarmfd) == 0)) {
 		loop_read_clock(l);
 		return l;
 	}
 	err = errno;
-	if (l->epfd >= 0)
-		close(l->epfd);
-	if (l->wakefd >= 0)
-		close(l->wakefd);
+	close_all(l);
 	free(l);
 	errno = err;
 	return NULL;
@@ -130,8 +149,7 @@ void loop_free(struct loop *l)
 	if (!l)
 		return;
 	assert(l->nwatched == 0);
-	close(l->epfd);
-	close(l->wakefd);
+	close_all(l);
 	free(l->heap);
 	free(l);
 }
@@ -296,6 +314,8 @@ static void loop_fire(struct loop *l)
 {
 	uint64_t limit = l->seq; /* what is set from here on waits for the next turn */
 
+	if (l->alarm_ns <= l->now_ns)
+		l->alarm_ns = 0; /* it has gone off, or it may */
 	while (l->ntimers && l->heap[0].due_ns <= l->now_ns && l->heap[0].seq < limit) {
 		struct loop_timer *t = l->heap[0].timer;
 
@@ -370,7 +390,23 @@ void loop_again(struct loop *l)
 	l->again = true;
 }
 
-/* How long this turn may wait; -1 = for ever. */
+/* The alarm goes off at due_ns at the latest.  It is left where it is if it goes off earlier: timers are
+ * set and stopped more often than they fire. */
+static bool loop_alarm(struct loop *l, uint64_t due_ns)
+{
+	struct itimerspec at = { .it_value = { (time_t)(due_ns / NS_PER_S), (long)(due_ns % NS_PER_S) } };
+
+	if (l->alarmfd < 0)
+		return false;
+	if (l->alarm_ns && l->alarm_ns <= due_ns)
+		return true;
+	if (timerfd_settime(l->alarmfd, TFD_TIMER_ABSTIME, &at, NULL))
+		return false;
+	l->alarm_ns = due_ns;
+	return true;
+}
+
+/* How long this turn may wait; -1 = until something happens. */
 static int64_t loop_patience(struct loop *l, int64_t max_wait_ns)
 {
 	uint64_t now, due;
@@ -382,6 +418,8 @@ static int64_t loop_patience(struct loop *l, int64_t max_wait_ns)
 	due = l->heap[0].due_ns;
 	if (due <= l->now_ns)
 		return 0;
+	if (max_wait_ns < 0 && loop_alarm(l, due))
+		return -1;
 	now = l->clock.mono_ns(l->clock.arg); /* the turn's own time may be long past */
 	if (due <= now)
 		return 0;
@@ -392,21 +430,22 @@ static int64_t loop_patience(struct loop *l, int64_t max_wait_ns)
 
 static int loop_epoll(struct loop *l, int64_t wait_ns)
 {
-	int64_t ms;
+	int64_t ms = wait_ns < 0 ? -1 : (int64_t)(((uint64_t)wait_ns + NS_PER_MS - 1) / NS_PER_MS);
 
-#ifdef HAVE_EPOLL_PWAIT2
-	if (wait_ns > 0 && !l->no_pwait2) {
-		struct timespec ts = { (time_t)((uint64_t)wait_ns / NS_PER_S),
-			(long)((uint64_t)wait_ns % NS_PER_S) };
-		int n = epoll_pwait2(l->epfd, l->events, EVENTS_MAX, &ts, NULL);
-
-		if (n >= 0 || (errno != ENOSYS && errno != EPERM))
-			return n;
-		l->no_pwait2 = true; /* an old kernel, or a container's filter */
-	}
-#endif
-	ms = wait_ns < 0 ? -1 : (int64_t)(((uint64_t)wait_ns + NS_PER_MS - 1) / NS_PER_MS);
 	return epoll_wait(l->epfd, l->events, EVENTS_MAX, ms > INT_MAX ? INT_MAX : (int)ms);
+}
+
+/* What became ready meanwhile shares the flush that comes.  Who is alone pays nothing for it. */
+static void loop_stragglers(struct loop *l, int before)
+{
+	int n;
+
+	if (before == 1 && !l->company)
+		return;
+	n = loop_epoll(l, 0);
+	l->company = n > 0;
+	if (n > 0)
+		loop_tell(l, n);
 }
 
 int loop_turn(struct loop *l, int64_t max_wait_ns)
@@ -426,15 +465,12 @@ int loop_turn(struct loop *l, int64_t max_wait_ns)
 	atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
 	if (n < 0 && errno != EINTR)
 		return -errno;
-	l->again = false;
 	loop_read_clock(l);
-	if (n > 0 && loop_tell(l, n) > 0) {
-		n = loop_epoll(l, 0); /* stragglers: they share the flush that comes */
-		if (n > 0)
-			loop_tell(l, n);
-	}
+	if (n > 0 && loop_tell(l, n) > 0)
+		loop_stragglers(l, n);
 	loop_jobs(l);
 	loop_fire(l);
+	l->again = false; /* what was asked for so far, the hooks see to now */
 	for (h = l->hooks; h; h = h->next)
 		h->fn(h);
 	atomic_fetch_add_explicit(&l->turns, 1, memory_order_relaxed);

@@ -4,7 +4,7 @@
  * goes out: callbacks, on this thread, with the turn's time.
  *
  * A turn is: epoll_wait, callbacks of ready descriptors, one more epoll_wait(0) to gather
- * stragglers, jobs, due timers, then every `after` hook once (that is where upstreams and clients
+ * stragglers (if there was more than one event, or were some the last time), jobs, due timers, then every `after` hook once (that is where upstreams and clients
  * are flushed).  Time is read once per wake-up.  All functions but loop_post and loop_stop belong
  * to the loop's thread.
  */
@@ -72,7 +72,8 @@ int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns);
 void loop_timer_stop(struct loop *l, struct loop_timer *t); /* nothing if not set */
 
 void loop_hook_add(struct loop *l, struct loop_hook *h);
-/* Ask for one more turn without waiting: a hook that has made work for itself. */
+/* The hooks have work: run them at the end of this turn, or, when a hook asks, in one more turn without
+ * waiting. */
 void loop_again(struct loop *l);
 
 /* Any thread.  The node is the caller's and is free again when fn begins.  Order is kept per

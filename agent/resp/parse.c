@@ -141,25 +141,24 @@ static int header_slow(const uint8_t *p, size_t n, int64_t *v)
 	return (int)(cr - p) + 2;
 }
 
+/* The common case: one or two digits. */
 static inline int header(const uint8_t *p, size_t n, int64_t *v)
 {
 	unsigned a, b;
 
-	/* The common case: one or two digits. */
 	if (n < 5)
 		return header_slow(p, n, v);
 	a = (unsigned)p[1] - '0';
-	if (a > 9)
-		return header_slow(p, n, v);
-	if (p[2] == '\r' && p[3] == '\n') {
+	b = (unsigned)p[2] - '0';
+	if (a <= 9 && p[2] == '\r' && p[3] == '\n') {
 		*v = a;
 		return 4;
 	}
-	b = (unsigned)p[2] - '0';
-	if (b > 9 || p[3] != '\r' || p[4] != '\n')
-		return header_slow(p, n, v);
-	*v = a * 10 + b;
-	return 5;
+	if (a <= 9 && b <= 9 && p[3] == '\r' && p[4] == '\n') {
+		*v = a * 10 + b;
+		return 5;
+	}
+	return header_slow(p, n, v);
 }
 
 static void rebase(struct resp_parser *ps, const uint8_t *p)
@@ -176,29 +175,35 @@ static enum resp_result not_a_bulk(struct resp_parser *ps, uint8_t c)
 	return bad(ps, ps->text);
 }
 
-static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_limits *lim, int h, int64_t v)
+static enum resp_result bad_length(struct resp_parser *ps, int h)
 {
-	if (h < 0)
-		return bad(ps, h == -2 ? "Protocol error: too big bulk count string" :
-		    "Protocol error: invalid bulk length");
-	if (v < 0 || (uint64_t)v > PURSER_RESP_BULK_MAX)
-		return bad(ps, "Protocol error: invalid bulk length");
-	if ((uint64_t)v > lim->max_bulk)
-		return big(ps, "an argument", lim->max_bulk);
-	if (ps->bytes > lim->max_request)
-		return big(ps, "the request", lim->max_request);
-	return RESP_OK;
+	return bad(ps, h == -2 ? "Protocol error: too big bulk count string" :
+	    "Protocol error: invalid bulk length");
 }
 
+static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_limits *lim, int64_t len)
+{
+	if (len < 0 || (uint64_t)len > PURSER_RESP_BULK_MAX)
+		return bad_length(ps, -1);
+	if ((uint64_t)len > lim->max_bulk)
+		return big(ps, "an argument", lim->max_bulk);
+	return big(ps, "the request", lim->max_request);
+}
+
+/* Arguments from ps->pos on.  What is parsed of an incomplete request stays in ps. */
 static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_limits *lim,
     const uint8_t *p, size_t n)
 {
+	uint64_t max = lim->max_bulk < PURSER_RESP_BULK_MAX ? lim->max_bulk : PURSER_RESP_BULK_MAX;
+	uint64_t bytes = ps->bytes;
 	size_t pos = ps->pos;
 	uint32_t have = ps->have;
 	int64_t len = ps->bulk;
 	enum resp_result rc = RESP_OK;
 
 	for (; have < ps->argc; have++) {
+		const uint8_t *end;
+
 		if (len < 0) {
 			int h;
 
@@ -207,19 +212,21 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 			if (p[pos] != '$')
 				return not_a_bulk(ps, p[pos]);
 			h = header(p + pos, n - pos, &len);
+			if (h < 0)
+				return bad_length(ps, h);
 			if (h == 0) {
 				len = -1;
 				break;
 			}
-			ps->bytes += (uint64_t)len;
-			rc = check_bulk(ps, lim, h, len);
-			if (rc != RESP_OK)
-				return rc;
+			bytes += (uint64_t)len;
+			if ((uint64_t)len > max || bytes > lim->max_request)
+				return check_bulk(ps, lim, len);
 			pos += (size_t)h;
 		}
 		if (n - pos < (size_t)len + 2)
 			break;
-		if (p[pos + (size_t)len] != '\r' || p[pos + (size_t)len + 1] != '\n')
+		end = p + pos + (size_t)len;
+		if (end[0] != '\r' || end[1] != '\n')
 			return bad(ps, "Protocol error: expected CR LF behind a bulk");
 		if (have == ps->cap && argv_room(ps, have + 1))
 			return big(ps, "the request", 0);
@@ -228,6 +235,7 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 		len = -1;
 	}
 	rc = have < ps->argc ? RESP_MORE : RESP_OK;
+	ps->bytes = bytes;
 	ps->pos = pos;
 	ps->have = have;
 	ps->bulk = len;

@@ -420,39 +420,52 @@ static void on_hook2(struct loop_hook *h)
 	}
 }
 
-/* What becomes ready while the batch runs shares its flush; hooks run once, in order, at the end.
- */
+/* What becomes ready while a batch runs shares its flush; hooks run once, in order, at the end.  A batch of
+ * one has company only if the last one had. */
 static void test_turn_order(void **state)
 {
 	struct loop *l = fake_loop();
 	struct end a = { .io.fn = on_ready, .l = l, .name = "a", .then = write_other };
 	struct end b = { .io.fn = on_ready, .l = l, .name = "b", .fd = -1 };
+	struct end c = { .io.fn = on_ready, .l = l, .name = "c", .fd = -1 };
 	struct named t = { { fire, 0, 0 }, l, "timer", NULL, 0 };
 	struct loop_hook h1 = { on_hook1, NULL }, h2 = { on_hook2, NULL };
-	int fa[2], fb[2];
+	int fa[2], fb[2], fc[2];
 
 	(void)state;
 	hook_loop = l;
 	again_left = 1;
 	make_pair(fa);
 	make_pair(fb);
+	make_pair(fc);
 	a.fd = fb[1];
 	loop_hook_add(l, &h1);
 	loop_hook_add(l, &h2);
 	loop_watch(l, &a.io, fa[0], PURSER_IO_IN);
 	loop_watch(l, &b.io, fb[0], PURSER_IO_IN);
+	loop_watch(l, &c.io, fc[0], PURSER_IO_IN);
 	loop_timer_set(l, &t.timer, 1);
 	assert_int_equal(write(fa[1], "x", 1), 1);
 	loop_turn(l, 0);
-	expect_story("a b timer hook1 hook2 ");
+	expect_story("a timer hook1 hook2 "); /* it was alone */
 	loop_turn(l, -1); /* the hook asked for it: no sleep */
-	expect_story("hook1 hook2 ");
+	expect_story("b hook1 hook2 ");
+	assert_int_equal(write(fa[1], "x", 1), 1);
+	assert_int_equal(write(fc[1], "x", 1), 1);
+	loop_turn(l, -1);
+	expect_story("a c b hook1 hook2 ");
+	assert_int_equal(write(fa[1], "x", 1), 1);
+	loop_turn(l, -1);
+	expect_story("a b hook1 hook2 ");
 	loop_unwatch(l, &a.io);
 	loop_unwatch(l, &b.io);
+	loop_unwatch(l, &c.io);
 	close(fa[0]);
 	close(fa[1]);
 	close(fb[0]);
 	close(fb[1]);
+	close(fc[0]);
+	close(fc[1]);
 	loop_free(l);
 }
 
@@ -625,6 +638,33 @@ static void test_stop_before_run(void **state)
 	loop_free(NULL);
 }
 
+/* The real clock: a timer that is set, moved to and fro, stopped; a sleep ends when the next one is due. */
+static void test_alarm(void **state)
+{
+	struct loop *l = loop_new(NULL);
+	struct named late = { { fire, 0, 0 }, l, "late", NULL, 0 };
+	struct named soon = { { fire, 0, 0 }, l, "soon", NULL, 0 };
+	uint64_t begin = loop_now(l);
+
+	(void)state;
+	loop_timer_set(l, &late.timer, begin + UINT64_C(3600000000000));
+	loop_timer_set(l, &soon.timer, begin + 100000);
+	loop_turn(l, -1);
+	loop_timer_stop(l, &soon.timer); /* if it has not fired: the alarm is set for nothing */
+	story[0] = '\0';
+	loop_timer_set(l, &late.timer, begin + 300000);
+	while (late.timer.pos)
+		assert_int_equal(loop_turn(l, -1), 0);
+	expect_story("late ");
+	assert_true(loop_now(l) >= begin + 300000);
+	loop_timer_set(l, &late.timer, loop_now(l) + 200000);
+	loop_timer_set(l, &soon.timer, loop_now(l) + 100000);
+	while (late.timer.pos)
+		assert_int_equal(loop_turn(l, -1), 0);
+	expect_story("soon late ");
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -642,6 +682,7 @@ int main(void)
 		cmocka_unit_test(test_post_threads),
 		cmocka_unit_test(test_ping_pong),
 		cmocka_unit_test(test_stop_before_run),
+		cmocka_unit_test(test_alarm),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
