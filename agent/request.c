@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "request.h"
-
-enum stage_result { STAGE_NEXT, STAGE_DONE, STAGE_HOLD };
+#include "request_stage.h"
 
 #define FREE_REQUESTS_MAX 1024u
 
@@ -37,6 +35,8 @@ static uint64_t clock_now(void)
 
 static enum stage_result refuse(struct request *r, enum err_code code, const char *text)
 {
+	if (r->cl->tx || r->tx)
+		tx_refused(r, text ? text : "", NULL, 0);
 	reply_failure(&r->b, code, text);
 	req_finish(r);
 	return STAGE_DONE;
@@ -45,10 +45,19 @@ static enum stage_result refuse(struct request *r, enum err_code code, const cha
 /* An error that Redis itself would give: "ERR ..." as it is. */
 static enum stage_result refuse_as_redis(struct request *r, const char *text)
 {
+	char mem[BCALL_ERROR_MAX];
+
+	if (r->cl->tx)
+		text = tx_refused(r, text, mem, sizeof mem);
 	reply_error(&r->b, text, strlen(text));
 	r->b.store_error = false;
 	req_finish(r);
 	return STAGE_DONE;
+}
+
+enum stage_result req_refuse(struct request *r, enum err_code code, const char *text)
+{
+	return refuse(r, code, text);
 }
 
 /* ---- the stages ---- */
@@ -206,17 +215,24 @@ static inline enum stage_result stage_isolate(struct request *r)
 	return STAGE_NEXT;
 }
 
+enum stage_result req_isolate(struct request *r)
+{
+	return stage_isolate(r);
+}
+
 static inline enum stage_result stage_admit(struct request *r)
 {
 	if (r->cl->w->draining && !r->local)
 		return refuse(r, ERR_BACKENDDOWN, "the agent is shutting down");
-	return STAGE_NEXT;
+	return r->cl->tx ? tx_admit(r) : STAGE_NEXT;
 }
 
 static inline enum stage_result stage_feature(struct request *r)
 {
 	if (!r->local)
 		return STAGE_NEXT;
+	if (r->cmd->run == RUN_TX)
+		return tx_feature(r);
 	if (r->cmd->run == RUN_SPACE) {
 		/* Several steps: alone, so that commands run in the order they were sent. */
 		if (r->cl->head != r || r->cl->session.inflight)
@@ -236,7 +252,7 @@ static inline enum stage_result stage_route(struct request *r)
 	struct purser_call *c = &r->b.c;
 	uint32_t op = x->inst->op_of[r->cmd->id];
 
-	if (op == OP_NONE)
+	if (op == OP_NONE && r->cmd->run != RUN_TX)
 		return refuse(r, ERR_UNSUPPORTED, NULL);
 	c->op = op;
 	c->ctx = x;
@@ -244,10 +260,14 @@ static inline enum stage_result stage_route(struct request *r)
 	c->db = cl->db;
 	c->resp = r->sink ? 3 : cl->resp;
 	c->route = PURSER_ROUTE_SHARED;
-	c->flags = r->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0;
+	c->flags = r->cmd->flags & (F_WRITE | F_MAYWRITE) ? PURSER_CALL_WRITE : 0;
 	if (r->b.source) {
 		c->route = PURSER_ROUTE_EXCLUSIVE;
 		c->flags |= PURSER_CALL_STREAMED;
+	}
+	if (r->cmd->run == RUN_TX) {
+		x = tx_route(r, x);
+		c->ctx = x;
 	}
 	r->b.limit = cl->gen->output_limit;
 	if (cl->session.inflight == 0) {
@@ -462,6 +482,8 @@ static void give(struct worker *w, struct request *r)
 {
 	arena_end(&r->arena);
 	free(r->adopted);
+	if (r->tx)
+		tx_free(r->tx, &w->pool);
 	out_clear(&r->own, &w->pool);
 	if (w->nfree_requests >= FREE_REQUESTS_MAX) {
 		free(r);
@@ -531,6 +553,31 @@ struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
 	return r;
 }
 
+struct request *req_apart(struct client *c, purser_bytes *argv, uint32_t argc, struct out *out)
+{
+	struct request *r = take(c->w);
+
+	if (!r)
+		return NULL;
+	memset(r, 0, offsetof(struct request, argv_mem));
+	arena_begin(&r->arena, r->mem, sizeof r->mem);
+	r->b.c.struct_size = sizeof r->b.c;
+	r->b.c.resp = c->resp;
+	r->b.pool = &c->w->pool;
+	r->b.out = out;
+	r->cl = c;
+	r->argv = argv;
+	r->argc = argc;
+	r->start_ns = loop_now(c->w->loop);
+	r->local = r->apart = r->released = true;
+	return r;
+}
+
+void req_drop(struct request *r)
+{
+	give(r->cl->w, r);
+}
+
 void req_sink(struct request *r, struct reply_filter *f,
     void (*error_to)(struct bcall *, enum err_code, const char *, size_t),
     void (*done)(struct request *), void *arg)
@@ -566,6 +613,7 @@ static void record_span(struct request *r, const struct metric_key *k, uint64_t 
 	s->error = k->error;
 	s->db = k->db;
 	s->op_kind = k->kind;
+	s->batch = (uint16_t)(tx_size(r) < UINT16_MAX ? tx_size(r) : UINT16_MAX);
 	s->in = r->wire_in > UINT32_MAX ? UINT32_MAX : (uint32_t)r->wire_in;
 	s->out = r->b.reply_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)r->b.reply_bytes;
 	if (r->parent && r->parent->state.n && r->parent->state.n <= sizeof s->text) {
@@ -685,7 +733,15 @@ static void request_release(struct bcall *b)
 	c->wake(c);
 }
 
+void req_done(struct bcall *b)
+{
+	request_done(b);
+}
+
 void req_finish(struct request *r)
 {
-	request_done(&r->b);
+	if (r->apart)
+		r->answered = true;
+	else
+		request_done(&r->b);
 }

@@ -22,6 +22,7 @@
 struct request;
 struct client;
 struct worker;
+struct tx;
 
 /* ---- one configuration generation as requests see it ---- */
 struct generation {
@@ -32,6 +33,8 @@ struct generation {
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
 	uint64_t dbsize_limit;
 	size_t output_limit;
+	uint32_t tx_commands;             /* of one transaction, at most */
+	size_t tx_bytes;
 };
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* the last one frees it */
@@ -61,6 +64,7 @@ struct client {
 	struct request *held;           /* the next one: waits until nothing is in flight */
 	struct loop_timer hold_timer;   /* ... or its deadline */
 	struct request *alone;          /* runs by itself: nothing starts until it is answered */
+	struct tx *tx;                  /* between MULTI or WATCH and their ends; or NULL (request_tx.c) */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */
 	/* The reply buffer grew, or a request was answered: the owner is to look at it this turn.  May be
@@ -82,6 +86,10 @@ bool client_choose(struct client *c, const void *name, size_t n);
 void client_migrate(struct client *c);
 void client_leave(struct client *c);      /* back to what it had at the beginning */
 
+/* MULTI was sent and not ended; *queued: how many commands since. */
+bool tx_open(const struct client *c, uint32_t *queued);
+void tx_reset(struct client *c);          /* RESET: nothing is queued or watched any more */
+
 /* ---- a request ---- */
 #define REQ_ARGS 12u
 
@@ -100,7 +108,9 @@ struct request {
 	bool queued;                    /* in the client's queue */
 	bool local;                     /* not one call of a plugin */
 	bool sink;                      /* the reply does not go to the socket as RESP */
+	bool apart;                     /* of no queue: a part of a transaction */
 	void *adopted;                  /* malloc'd memory that argv points into */
+	struct tx *tx;                  /* EXEC: what it sends; or NULL */
 	uint64_t start_ns;              /* monotonic, of the turn that read it */
 	bool timed;                     /* start_ns is the clock's, not the turn's */
 	uint64_t wire_in;               /* bytes that the client sent for it */

@@ -6,7 +6,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
-#include "request.h"
+#include "request_stage.h"
 
 struct generation *generation_ref(struct generation *g)
 {
@@ -54,6 +54,8 @@ void client_migrate(struct client *c)
 	client_leave(c);
 	if (p && client_choose(c, p->name, strlen(p->name)))
 		c->db = db < c->project->databases ? db : 0;
+	if (c->tx)
+		tx_migrate(c, old, p);
 	generation_unref(old);
 }
 
@@ -117,6 +119,7 @@ void worker_close_ctx(struct worker *w, uint32_t instance)
 	if (!x)
 		return;
 	for (struct client *c = w->clients; c; c = c->next) {
+		tx_lost(c, x->inst);
 		own_replies(c);
 		if (!c->session.inflight || c->session.instance != x->inst)
 			ctx_session_end(x, &c->session);
@@ -147,5 +150,6 @@ void client_free(struct client *c)
 		c->next->prev = c->prev;
 	atomic_fetch_sub_explicit(&w->nclients, 1, memory_order_relaxed);
 	out_clear(&c->out, &w->pool);
+	tx_free(c->tx, &w->pool);
 	generation_unref(c->gen);
 }

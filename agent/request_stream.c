@@ -15,7 +15,7 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	const struct purser_ctx *x;
 	const struct command *cmd;
 
-	if (!have || argc > STREAM_ARGS || !c->project || c->anonymous)
+	if (!have || argc > STREAM_ARGS || !c->project || c->anonymous || c->tx)
 		return false;
 	x = c->w->ctx[c->project->instance];
 	cmd = cmd_by_name(c->w->commands, (const char *)argv[0].p, argv[0].n);

@@ -151,6 +151,7 @@ const char *isolate_args(const struct project *p, const struct command *c, purse
 	case A_SORT:
 		return project_isolated(p) ? isolate_sort(p, argv, *argc, a) : NULL;
 	case A_BLOCK:
+	case A_SCRIPT:
 	case A_NONE:
 		break;
 	}

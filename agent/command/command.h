@@ -16,6 +16,8 @@ enum cmd_flag {
 	F_STALE = 1 << 8, F_FAST = 1 << 9, F_NOAUTH = 1 << 10, F_ALLOWBUSY = 1 << 11,
 	F_CONTAINER = 1 << 12,
 	F_MOVABLE = 1 << 14, /* shown as movablekeys */
+	F_MAYWRITE = 1 << 18, /* ours: it may change data though Redis does not show it as a write */
+	F_NOSLOWLOG = 1 << 15, F_NOMONITOR = 1 << 16, F_NOMANDATORY = 1 << 17,
 	F_PUBLIC = 1 << 13 /* ours: shows no key, caller or project; served to callers nobody knows */
 };
 enum cmd_perm { PERM_ANY = 1, PERM_READ, PERM_WRITE, PERM_ADMIN, PERM_PUBSUB, PERM_SCRIPT, PERM_OPERATE };
@@ -28,13 +30,13 @@ enum cmd_more_keys {
 	KEYS_SORT,              /* SORT key ... STORE to */
 	KEYS_STORE              /* GEORADIUS key ... STORE to, STOREDIST to */
 };
-enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK };
+enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT };
 enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS };
 enum cmd_retry { R_READ, R_IDEMPOTENT, R_OPTIONS, R_NEVER };
-enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE };
+enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX };
 enum cmd_group {
 	G_STRING, G_GENERIC, G_HASH, G_CONNECTION, G_SERVER, G_PURSER, G_LIST, G_SET, G_ZSET, G_STREAM,
-	G_BITMAP, G_HYPERLOGLOG, G_GEO
+	G_BITMAP, G_HYPERLOGLOG, G_GEO, G_TRANSACTIONS, G_SCRIPTING
 };
 
 enum cmd_id {

@@ -18,6 +18,8 @@ static const struct { uint32_t flag; const char *name; } flag_names[] = {
 	{ F_PUBSUB, "pubsub" }, { F_NOSCRIPT, "noscript" }, { F_BLOCKING, "blocking" },
 	{ F_LOADING, "loading" }, { F_STALE, "stale" }, { F_FAST, "fast" }, { F_NOAUTH, "no_auth" },
 	{ F_ALLOWBUSY, "allow_busy" }, { F_MOVABLE, "movablekeys" },
+	{ F_NOSLOWLOG, "skip_slowlog" }, { F_NOMONITOR, "skip_monitor" },
+	{ F_NOMANDATORY, "no_mandatory_keys" },
 };
 
 static void put_flags(struct bcall *b, const struct command *c)
@@ -259,7 +261,7 @@ static void do_command_getkeys(struct request *r)
 		return;
 	}
 	n = cmd_key_count(c, r->argv + 2, r->argc - 2);
-	if (!n) {
+	if (!n && !(c->flags & F_NOMANDATORY)) {
 		local_error(r, c->first || c->more ? "ERR Invalid arguments specified for command" :
 		    "ERR The command has no key arguments");
 		return;

@@ -219,6 +219,7 @@ static void do_reset(struct request *r)
 	r->b.c.resp = r->sink ? 3 : 2;
 	cl->reply_mode = REPLY_ON;
 	cl->name[0] = '\0';
+	tx_reset(cl);
 	client_leave(cl);
 	reply_status(&r->b, "RESET");
 	req_finish(r);
@@ -273,11 +274,13 @@ static void do_client_info(struct request *r)
 {
 	struct client *cl = r->cl;
 	char text[512];
+	uint32_t queued;
+	bool multi = tx_open(cl, &queued);
 	int n = snprintf(text, sizeof text, "id=%llu addr=unix:%u laddr=unix:0 fd=0 name=%s age=%llu idle=0 "
-	    "flags=U db=%u sub=0 psub=0 ssub=0 multi=-1 cmd=client|info user=%s resp=%u lib-name=%s "
+	    "flags=%sU db=%u sub=0 psub=0 ssub=0 multi=%d cmd=client|info user=%s resp=%u lib-name=%s "
 	    "lib-ver=%s\n", (unsigned long long)cl->session.id, cl->peer.pid, cl->name,
-	    (unsigned long long)((loop_wall_ms(cl->w->loop) - cl->since_ms) / 1000), cl->db,
-	    cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
+	    (unsigned long long)((loop_wall_ms(cl->w->loop) - cl->since_ms) / 1000), multi ? "x" : "", cl->db,
+	    multi ? (int)queued : -1, cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
 
 	reply_bulk(&r->b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
 	req_finish(r);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request_stage: what the files of the spine (request*.c) have of each other.  Nobody else includes it.
+ */
+#ifndef REQUEST_STAGE_H
+#define REQUEST_STAGE_H
+#include "request.h"
+
+enum stage_result { STAGE_NEXT, STAGE_DONE, STAGE_HOLD };
+
+/* ---- request.c ---- */
+enum stage_result req_refuse(struct request *r, enum err_code code, const char *text);
+/* The stage isolate, for a request that became one of the backend's behind it. */
+enum stage_result req_isolate(struct request *r);
+/* A request of c beside its queue, for one command of a transaction that the agent answers itself: its reply
+ * goes to *out, req_finish() only notes it.  NULL: no memory.  req_drop() ends it. */
+struct request *req_apart(struct client *c, purser_bytes *argv, uint32_t argc, struct out *out);
+void req_drop(struct request *r);
+void req_done(struct bcall *b); /* bcall.done of a request */
+
+/* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
+enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
+enum stage_result tx_feature(struct request *r); /* RUN_TX */
+/* RUN_TX: which call it becomes, and where: x, or the context that has the client's watch. */
+struct purser_ctx *tx_route(struct request *r, struct purser_ctx *x);
+/* r is refused with this text (Redis' own or "WORD ..."): what is queued will not run.  The text to say. */
+const char *tx_refused(struct request *r, const char *text, char *mem, size_t cap);
+void tx_free(struct tx *tx, struct out_pool *pool);
+/* The client has moved to another generation; it was in project p of the old one. */
+void tx_migrate(struct client *c, const struct generation *old, const struct project *p);
+unsigned tx_size(const struct request *r); /* commands of the batch that r sends; 0: it is none */
+void tx_lost(struct client *c, const struct purser_instance *i); /* what it watches there is lost */
+#endif
