@@ -175,19 +175,18 @@ static enum resp_result not_a_bulk(struct resp_parser *ps, uint8_t c)
 	return bad(ps, ps->text);
 }
 
-static enum resp_result bad_length(struct resp_parser *ps, int h)
+static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_limits *lim, int h, int64_t v)
 {
-	return bad(ps, h == -2 ? "Protocol error: too big bulk count string" :
-	    "Protocol error: invalid bulk length");
-}
-
-static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_limits *lim, int64_t len)
-{
-	if (len < 0 || (uint64_t)len > PURSER_RESP_BULK_MAX)
-		return bad_length(ps, -1);
-	if ((uint64_t)len > lim->max_bulk)
+	if (h < 0)
+		return bad(ps, h == -2 ? "Protocol error: too big bulk count string" :
+		    "Protocol error: invalid bulk length");
+	if (v < 0 || (uint64_t)v > PURSER_RESP_BULK_MAX)
+		return bad(ps, "Protocol error: invalid bulk length");
+	if ((uint64_t)v > lim->max_bulk)
 		return big(ps, "an argument", lim->max_bulk);
-	return big(ps, "the request", lim->max_request);
+	if (ps->bytes > lim->max_request)
+		return big(ps, "the request", lim->max_request);
+	return RESP_OK;
 }
 
 /* Arguments from ps->pos on.  What is parsed of an incomplete request stays in ps. */
@@ -212,15 +211,15 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 			if (p[pos] != '$')
 				return not_a_bulk(ps, p[pos]);
 			h = header(p + pos, n - pos, &len);
-			if (h < 0)
-				return bad_length(ps, h);
 			if (h == 0) {
 				len = -1;
 				break;
 			}
 			bytes += (uint64_t)len;
-			if ((uint64_t)len > max || bytes > lim->max_request)
-				return check_bulk(ps, lim, len);
+			if (h < 0 || (uint64_t)len > max || bytes > lim->max_request) {
+				ps->bytes = bytes;
+				return check_bulk(ps, lim, h, len);
+			}
 			pos += (size_t)h;
 		}
 		if (n - pos < (size_t)len + 2)
