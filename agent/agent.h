@@ -103,6 +103,7 @@ void agent_on_worker(struct agent *a, uint32_t w, purser_fn fn, void *arg);
 /* ---- agent_build.c: from a configuration to what runs ---- */
 /* Instances (new ones are started, their contexts opened) and projects of cfg.  NULL with the reason
  * appended to why; nothing of it is left then. */
+int build_check(struct agent *a, struct buf *why); /* does each backend start?  0, or -1 with why not */
 struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t number, struct buf *why);
 void build_discard(struct agent *a, struct generation *g); /* what build_generation made anew */
 /* Close and free the backends that no generation keeps, or all.  False: some still wait for work that

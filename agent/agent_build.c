@@ -259,50 +259,34 @@ static void end_backend(struct agent *a, struct backend *b)
 	free(b);
 }
 
-enum change { SAME, LIVE_ONLY, REBUILD };
-
-/* What differs between two sections of one backend. */
-static enum change compare(const struct plugin *pl, const struct cfg_section *was,
+/* Does it take a new instance to get from one section of a backend to another? */
+static bool must_rebuild(const struct plugin *pl, const struct cfg_section *was,
     const struct cfg_section *is)
 {
-	static const char *const core[] = { "operation_timeout", "queue_max", "connection_timeout",
-		"max_memory" };
-	enum change c = SAME;
-
 	if (strcmp(cfg_text(was, CFG_BACKEND_PLUGIN), cfg_text(is, CFG_BACKEND_PLUGIN)))
-		return REBUILD;
-	for (unsigned i = 0; i < sizeof core / sizeof *core; i++) {
-		int64_t x = 0, y = 0;
-
-		cfg_setting(was, core[i], NULL, &x);
-		cfg_setting(is, core[i], NULL, &y);
-		if (x != y)
-			c = LIVE_ONLY;
-	}
+		return true;
 	for (uint32_t i = 0; i < pl->p.nkeys; i++) {
 		const purser_key *k = plugin_key(pl, i);
 		const char *x = "", *y = "";
 
 		cfg_setting(was, k->name, &x, NULL);
 		cfg_setting(is, k->name, &y, NULL);
-		if (strcmp(x ? x : "", y ? y : "") == 0)
-			continue;
-		if (!(k->flags & PURSER_KEY_RELOADABLE))
-			return REBUILD;
-		c = LIVE_ONLY;
+		if (strcmp(x ? x : "", y ? y : "") && !(k->flags & PURSER_KEY_RELOADABLE))
+			return true;
 	}
-	return c;
+	return false;
 }
 
-/* A backend that goes on with the values of s: the plugin may refuse them. */
-static int adjust(struct backend *b, const struct cfg_section *s, bool changed, struct buf *why)
+/* A backend that goes on with the values of s: the plugin may refuse them.  It is asked even where
+ * they are the ones it has: the files that they name may have changed. */
+static int adjust(struct backend *b, const struct cfg_section *s, struct buf *why)
 {
 	purser_error e = { .struct_size = sizeof e };
 	const purser_plugin *p = b->in->p;
 
 	b->was = atomic_load(&b->section);
 	atomic_store(&b->section, s);
-	if (!changed || !p->prepare)
+	if (!p->prepare)
 		return 0;
 	b->prepared = true;
 	if (!p->prepare(b->in->state, &e))
@@ -329,19 +313,44 @@ static void settle(struct agent *a, int commit)
 static struct backend *backend_for(struct agent *a, const struct cfg_section *s, struct buf *why)
 {
 	struct backend *b = backend_named(a, cfg_name(s));
-	enum change c;
 
 	if (!b || b->fresh)
 		return start_backend(a, s, why);
-	c = compare(b->in->plugin, atomic_load(&b->section), s);
-	if (c != REBUILD)
-		return adjust(b, s, c == LIVE_ONLY, why) ? NULL : b;
+	if (!must_rebuild(b->in->plugin, atomic_load(&b->section), s))
+		return adjust(b, s, why) ? NULL : b;
 	if (b->in->p->caps & PURSER_CAP_KEEPS_DATA) {
 		buf_printf(why, "[backend %s]: this change would need the store to be built anew, and it IS the "
 		    "data: restart the agent for it\n", cfg_name(s));
 		return NULL;
 	}
 	return start_backend(a, s, why);
+}
+
+/* --check-config: what plugins say of their settings.  An instance that a reload may build beside
+ * the one that runs can be built here as well; one that is the data cannot. */
+int build_check(struct agent *a, struct buf *why)
+{
+	int rc = 0;
+
+	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_BACKEND); s; s = cfg_next(s)) {
+		struct backend b = { .next = NULL };
+		purser_error e = { .struct_size = sizeof e };
+		char text[512] = "";
+		struct instance_opts o = { .name = cfg_name(s), .workers = 1, .log = a->log, .metrics = a->metrics,
+			.settings = { setting_text, setting_value, &b },
+			.plugin = plugins_get(&a->plugins, cfg_text(s, CFG_BACKEND_PLUGIN), text, sizeof text) };
+
+		atomic_store(&b.section, s);
+		if (o.plugin && o.plugin->p.caps & PURSER_CAP_KEEPS_DATA)
+			continue;
+		b.in = o.plugin ? instance_new(&o, &e) : NULL;
+		if (!b.in) {
+			buf_printf(why, "[backend %s]: %s\n", cfg_name(s), o.plugin ? e.text : text);
+			rc = -1;
+		}
+		instance_free(b.in);
+	}
+	return rc;
 }
 
 /* ---- projects ---- */

@@ -44,16 +44,6 @@ static int load(struct agent *a)
 	return cfg_exit_status(rc);
 }
 
-static int check(struct agent *a)
-{
-	int rc = load(a);
-
-	if (rc == 0)
-		printf("the configuration is good: %s\n", cfg_file(a->cfg) ? cfg_file(a->cfg) :
-		    "no file was found, the built-in defaults hold");
-	return rc;
-}
-
 static int dump_plugin(struct agent *a)
 {
 	char why[1024];
@@ -72,6 +62,44 @@ static const char *command_name(uint16_t c)
 	return c < CMD_COUNT ? cmd_rows[c].name : "";
 }
 
+/* What instances need from the beginning: a log and a registry of metrics. */
+static int accounts(struct agent *a, enum log_level level)
+{
+	struct log_opts lo = { .level = level };
+	struct metric_opts mo = { .command = command_name };
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	mo.start_wall_ns = (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+	a->started_ms = mo.start_wall_ns / 1000000;
+	a->log = log_open(&lo);
+	a->metrics = metric_new(&mo);
+	if (a->log && a->metrics)
+		return 0;
+	fprintf(stderr, "purserd: out of memory\n");
+	return -1;
+}
+
+static int check(struct agent *a)
+{
+	struct buf why = { 0 };
+	int rc = load(a);
+
+	if (rc)
+		return rc;
+	if (accounts(a, LOG_WARN) || build_check(a, &why)) {
+		fputs(buf_cstr(&why), stderr);
+		rc = 1;
+	} else {
+		printf("the configuration is good: %s\n", cfg_file(a->cfg) ? cfg_file(a->cfg) :
+		    "no file was found, the built-in defaults hold");
+	}
+	buf_free(&why);
+	metric_free(a->metrics);
+	log_close(a->log);
+	return rc;
+}
+
 /* Who asks for a reload while the agent starts gets one as soon as it runs. */
 static void hold_reloads(void)
 {
@@ -84,25 +112,18 @@ static void hold_reloads(void)
 
 static int run(struct agent *a)
 {
-	struct log_opts lo = { 0 };
-	struct metric_opts mo = { .command = command_name };
-	struct timespec ts;
 	int rc;
 
 	hold_reloads();
 	rc = load(a);
 	if (rc)
 		return rc;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	mo.start_wall_ns = (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
-	a->started_ms = mo.start_wall_ns / 1000000;
-	lo.level = LOG_INFO;
-	a->log = log_open(&lo);
-	a->metrics = metric_new(&mo);
+	if (accounts(a, LOG_INFO))
+		return 1;
 	pthread_mutex_init(&a->backends_lock, NULL);
 	a->control = loop_new(NULL);
 	a->offload = offload_new();
-	if (!a->log || !a->metrics || !a->control || !a->offload) {
+	if (!a->control || !a->offload) {
 		fprintf(stderr, "purserd: out of memory\n");
 		return 1;
 	}

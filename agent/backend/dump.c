@@ -66,7 +66,7 @@ static void dump_key(FILE *f, const purser_key *k)
 		"path", "url" };
 	static const struct { uint32_t bit; const char *name; } flags[] = {
 		{ PURSER_KEY_REQUIRED, "required" }, { PURSER_KEY_SECRET, "secret" },
-		{ PURSER_KEY_RELOADABLE, "reloadable" },
+		{ PURSER_KEY_RELOADABLE, "reloadable" }, { PURSER_KEY_PUBLIC, "public" },
 	};
 	const char *gap = "";
 

@@ -103,7 +103,9 @@ static void check_section(struct loader *ld, struct cfg_section *s)
 	}
 	for (size_t i = 0; i < s->nextras; i++) {
 		if (s->extras[i].decl.type == PURSER_KEY_PATH)
-			check_file(ld, s, s->extras[i].name, 0, &s->extras[i].value);
+			check_file(ld, s, s->extras[i].name,
+				s->extras[i].decl.flags & PURSER_KEY_PUBLIC ? KEY_PUBLIC : 0,
+				&s->extras[i].value);
 	}
 }
 

@@ -272,7 +272,10 @@ enum {
 	PURSER_KEY_ENUM = 6,        /* choices "a|b|c"; value() is the index, text() the word */
 	PURSER_KEY_PATH = 7, PURSER_KEY_URL = 8
 };
-enum { PURSER_KEY_SECRET = 1, PURSER_KEY_RELOADABLE = 2, PURSER_KEY_REQUIRED = 4 };
+enum {
+	PURSER_KEY_SECRET = 1, PURSER_KEY_RELOADABLE = 2, PURSER_KEY_REQUIRED = 4,
+	PURSER_KEY_PUBLIC = 8       /* PATH named *_file: it holds no secret, so all may read it */
+};
 typedef struct purser_key {     /* one setting; def is written as in the INI file, NULL = none */
 	const char *name;
 	uint32_t type, flags;

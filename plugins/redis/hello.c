@@ -207,6 +207,7 @@ static int check_policy(struct link *l, const uint8_t *p, size_t n)
 	struct instance *in = l->x->in;
 	const char *policy, *max;
 	size_t plen = 0, mlen = 0;
+	int64_t limit = in->max_memory;
 	char bytes[24];
 
 	policy = info_field(p, n, "\nmaxmemory_policy:", &plen);
@@ -222,8 +223,8 @@ static int check_policy(struct link *l, const uint8_t *p, size_t n)
 		if (l->nsteps + 2 > STEPS_MAX || put_command(l, STEP_SET, 4, words))
 			return 0;
 	}
-	snprintf(bytes, sizeof(bytes), "%lld", (long long)in->max_memory);
-	if (in->max_memory > 0 && !(max && mlen == strlen(bytes) && memcmp(max, bytes, mlen) == 0)) {
+	snprintf(bytes, sizeof(bytes), "%lld", (long long)limit);
+	if (limit > 0 && !(max && mlen == strlen(bytes) && memcmp(max, bytes, mlen) == 0)) {
 		const char *words[] = { "CONFIG", "SET", "maxmemory", bytes };
 
 		if (l->nsteps + 1 > STEPS_MAX || put_command(l, STEP_SET, 4, words))

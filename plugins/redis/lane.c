@@ -12,6 +12,7 @@
  * one succeeds.  Waits grow with each failure, with full jitter.
  */
 #include "redis.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -274,8 +275,9 @@ void lane_up(struct link *l)
 		    (double)(x->h->now(x->x) - lane->down_since) / (double)NS_PER_S, lane->fails + 1);
 	else
 		x->h->log(in->i, l->index || lane->flaps ? PURSER_LOG_DEBUG : PURSER_LOG_INFO,
-		    "redis %s: connected (server %s, RESP%u, database %u)", in->where,
-		    l->server[0] ? l->server : "of unknown version", lane->version, lane->db);
+		    "redis %s: connected (server %s, RESP%u, database %u%s%s)", in->where,
+		    l->server[0] ? l->server : "of unknown version", lane->version, lane->db,
+		    l->tls ? ", " : "", l->tls ? tls_version(l) : "");
 	lane->fails = 0;
 	lane->down = false;
 	ctx_wake_all(x);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * link: one connection.  CLOSED -> PREPARING (addresses) -> CONNECTING -> HELLO -> UP, and from
+ * link: one connection.  CLOSED -> PREPARING (addresses) -> CONNECTING -> TLS (if so) -> HELLO -> UP, and from
  * anywhere back to CLOSED by link_lost(), which ends its calls in order, or by link_shut().
  * connection_timeout covers all of it up to UP.
  */
 #include "redis.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -65,6 +66,8 @@ static void link_unwatch(struct link *l)
 	if (l->fd < 0)
 		return;
 	l->x->h->watch(l->x->x, l->fd, 0, NULL, NULL);
+	if (l->tls)
+		tls_end(l);
 	close(l->fd);
 	l->fd = -1;
 }
@@ -132,7 +135,7 @@ void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
 	struct ctx *x = l->x;
 	bool was_up = l->phase == LINK_UP;
 	unsigned calls = l->ncalls;
-	char why[TEXT_MAX / 2], text[TEXT_MAX];
+	char why[WHY_MAX], text[TEXT_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -160,7 +163,9 @@ static void link_timeout(void *arg)
 	if (l->phase == LINK_UP)
 		link_read(l); /* it had more to read than one turn gives */
 	else
-		link_lost(l, PURSER_E_CONNECT, "no connection within connection_timeout (%s)",
+		link_lost(l, l->phase == LINK_TLS ? PURSER_E_TLS : PURSER_E_CONNECT,
+		    "no connection within connection_timeout (%s)",
+		    l->phase == LINK_TLS ? "it does not answer the TLS handshake: is this its tls-port?" :
 		    l->phase == LINK_PREPARING ? "the name was not resolved" :
 		    l->phase == LINK_CONNECTING ? "the server does not answer" :
 		    "the server did not answer the handshake");
@@ -201,14 +206,38 @@ static void tcp_options(const struct link *l, int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof(patience));
 }
 
+/* The socket says err, 0: it is at its end. */
+void link_broken(struct link *l, int err)
+{
+	const char *during = l->phase != LINK_HELLO ? "" : l->tls || l->x->in->url.path[0] ?
+	    " during the handshake" : " during the handshake (if that is its tls-port, url must begin with "
+	    "rediss://)";
+
+	if (l->tls && tls_told(l))
+		link_lost(l, PURSER_E_TLS, "%s", tls_told(l));
+	else if (err)
+		link_lost(l, PURSER_E_IO, "%s%s", strerror(err), during);
+	else
+		link_lost(l, PURSER_E_IO, "the server closed the connection%s", during);
+}
+
 static void link_connected(struct link *l)
 {
-	l->phase = LINK_HELLO;
+	bool tls = l->x->in->url.tls;
+
+	l->phase = tls ? LINK_TLS : LINK_HELLO;
 	l->armed = false;
-	if (l->x->h->watch(l->x->x, l->fd, PURSER_IO_IN, link_event, l)) {
+	if (l->x->h->watch(l->x->x, l->fd, tls ? PURSER_IO_IN | PURSER_IO_OUT : PURSER_IO_IN, link_event, l))
 		link_lost(l, PURSER_E_CONNECT, "%s", strerror(errno));
-		return;
-	}
+	else if (tls)
+		tls_begin(l);
+	else
+		link_greet(l);
+}
+
+void link_greet(struct link *l)
+{
+	l->phase = LINK_HELLO;
 	if (hello_begin(l))
 		link_lost(l, PURSER_E_NOMEM, "out of memory");
 	else
@@ -312,6 +341,8 @@ void link_event(void *arg, int fd, uint32_t events)
 	}
 	if (events & PURSER_IO_HUP)
 		l->hup = true;
+	if (l->tls && !(events = tls_event(l, events)))
+		return;
 	if ((events & PURSER_IO_OUT) && l->armed && link_flush(l) < 0)
 		return;
 	if (events & (PURSER_IO_IN | PURSER_IO_HUP))

@@ -50,7 +50,7 @@ static void prep_work(void *arg) /* on any thread */
 {
 	struct prep *p = arg;
 
-	if (atomic_exchange(&p->in->secret_stale, false) && p->in->password_file[0] &&
+	if (atomic_exchange(&p->in->secret_stale, false) && atomic_load(&p->in->has_file) &&
 	    instance_read_secret(p->in, p->err, sizeof(p->err))) {
 		atomic_store(&p->in->secret_stale, true);
 		p->code = PURSER_E_AUTH;
@@ -88,7 +88,7 @@ int prep_start(struct link *l)
 		p->length[0] = in->address_len;
 		p->n = 1;
 	}
-	if (in->address_len == 0 || (atomic_load(&in->secret_stale) && in->password_file[0])) {
+	if (in->address_len == 0 || (atomic_load(&in->secret_stale) && atomic_load(&in->has_file))) {
 		p->running = true;
 		p->work.fn = prep_work;
 		p->done.fn = prep_done;

@@ -22,6 +22,16 @@ static int redis_start(const purser_host *h, purser_instance *i, void **state, p
 	return 0;
 }
 
+static int redis_prepare(void *state, purser_error *e)
+{
+	return instance_prepare(state, e);
+}
+
+static void redis_adopt(void *state, int commit)
+{
+	instance_adopt(state, commit);
+}
+
 static void redis_stop(void *state)
 {
 	instance_unref(state);
@@ -173,6 +183,10 @@ static const purser_metric metrics[] = {
 		PURSER_METRIC_COUNTER },
 	[COUNT_PUSHES] = { "purser.redis.pushes_ignored", "{message}",
 		"RESP3 push messages and attributes that nobody had asked for.", PURSER_METRIC_COUNTER },
+	[COUNT_TLS] = { "purser.redis.tls.handshakes", "{handshake}",
+		"TLS handshakes with the server that succeeded.", PURSER_METRIC_COUNTER },
+	[COUNT_TLS_RESUMED] = { "purser.redis.tls.resumed", "{handshake}",
+		"Those of them that resumed an earlier session, which is cheaper.", PURSER_METRIC_COUNTER },
 };
 
 static const purser_plugin redis = {
@@ -193,6 +207,8 @@ static const purser_plugin redis = {
 	.nmetrics = sizeof(metrics) / sizeof(*metrics),
 	.metric_stride = sizeof(metrics[0]),
 	.start = redis_start,
+	.prepare = redis_prepare,
+	.adopt = redis_adopt,
 	.stop = redis_stop,
 	.open = redis_open,
 	.submit = redis_submit,

@@ -6,10 +6,11 @@
  *
  *   redis.c     what the plugin declares; the callbacks of the contract
  *   settings.c  one instance: its settings, its password
- *   url.c       redis:// and unix://
+ *   url.c       redis://, rediss:// and unix://
  *   lane.c      lanes: which link serves a SHARED call; connecting, back-off, being down
  *   pool.c      links of one call or one session: EXCLUSIVE and PINNED
  *   link.c      one connection: connect, up, lost, closed
+ *   tls.c       TLS on a connection; rotate.c: what a reload reads anew
  *   prep.c      what may block before connecting, on another thread: names, the password file
  *   hello.c     the handshake
  *   wire.c      calls out: encode, write
@@ -44,7 +45,9 @@
 #define LANES_MAX 128u             /* lanes of one context */
 #define DEDICATED_CONNECTING 8u    /* dedicated links of one lane that connect at the same time */
 #define ADDRESSES_MAX 8u
-#define TEXT_MAX 240u
+#define PATH_MAX_LEN 4096u
+#define TEXT_MAX 300u
+#define WHY_MAX 180u               /* of it, what link_lost() is given */
 #define SECRET_MAX 1024u
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
@@ -54,11 +57,14 @@ struct url { /* url.c */
 	char path[108];       /* of a Unix socket */
 	char user[256], secret[SECRET_MAX];
 	uint16_t port, db;
-	bool has_db;
+	bool has_db, tls;
 };
 
 /* 0, or -1 with a sentence in err that does not contain the secret. */
 int url_parse(const char *text, struct url *u, char *err, size_t cap);
+
+struct tls;      /* tls.h: what new links of an instance need for TLS */
+struct tls_link; /* ... and what one connection has */
 
 enum { DEDICATED_POOL, DEDICATED_BLOCKING, DEDICATED_CLASSES };
 
@@ -71,21 +77,26 @@ struct instance {
 	/* settings: constant after start() */
 	struct url url;             /* secret and user moved to the fields below */
 	char where[300];            /* for people: "127.0.0.1:6379" */
-	char client_name[64], password_file[4096], eviction[32];
-	uint64_t connect_ns, op_ns, base_ns, cap_ns;
-	int64_t max_memory;
-	bool apply;
+	char client_name[64], eviction[32];
+	uint64_t base_ns, cap_ns;
+	bool apply, url_secret;     /* url_secret: the password is in url */
 	unsigned limit[DEDICATED_CLASSES], pool_min;
 	struct sockaddr_storage address; /* where the host is a number or a path */
 	socklen_t address_len;           /* 0: a name, resolved for each connection */
 	uint32_t endpoint;
 	/* shared state */
+	_Atomic uint64_t connect_ns, op_ns;
+	_Atomic int64_t max_memory;
 	atomic_uint dedicated[DEDICATED_CLASSES]; /* links that exist, of all contexts */
 	atomic_bool secret_stale;   /* the server refused it: read the file before the next attempt */
 	atomic_bool legacy;         /* the server does not know HELLO */
+	atomic_bool has_file;       /* password_file is set */
 	pthread_mutex_t lock;       /* of what follows */
 	char secret[SECRET_MAX];
+	char password_file[PATH_MAX_LEN];
+	struct tls *tls;            /* NULL: plain */
 	bool eviction_told;
+	struct rotation *rotation;  /* prepare() .. adopt(); the control thread's */
 };
 
 struct ctx;
@@ -106,7 +117,7 @@ struct session {
  * that it binds to its link while the lane is tracked, or CANCELLED. */
 #define CANCELLED ((struct session *)(uintptr_t)1)
 
-enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_HELLO, LINK_UP };
+enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_TLS, LINK_HELLO, LINK_UP };
 /* Why a shared link takes no new sessions: its client does not read, a request goes out in pieces, or
  * a large reply is coming in. */
 enum { BLOCKED_REPLY = 1, BLOCKED_ENCODE = 2, BLOCKED_LARGE = 4 };
@@ -120,6 +131,7 @@ struct link {
 	struct ctx *x;
 	struct lane *lane;
 	int fd;                   /* -1: none */
+	struct tls_link *tls;     /* NULL: plain */
 	uint8_t phase, blocked, reading, version; /* version: 2 or 3 */
 	uint8_t index;            /* of a shared link in its lane */
 	bool dedicated, dirty, armed, began;
@@ -195,16 +207,25 @@ struct ctx {
 	uint8_t *scratch;
 };
 
-enum { COUNT_OPENED, COUNT_FAILED, COUNT_LOST, COUNT_PROTOCOL, COUNT_PUSHES };
+enum { COUNT_OPENED, COUNT_FAILED, COUNT_LOST, COUNT_PROTOCOL, COUNT_PUSHES, COUNT_TLS,
+	COUNT_TLS_RESUMED };
 
 /* settings.c */
-#define REDIS_NKEYS 12
+#define REDIS_NKEYS 20
 extern const purser_key redis_keys[REDIS_NKEYS];
 int instance_new(const purser_host *h, purser_instance *i, struct instance **out, purser_error *e);
 void instance_ref(struct instance *in);
 void instance_unref(struct instance *in); /* wipes the secret with the last reference */
 int instance_read_secret(struct instance *in, char *err, size_t cap); /* may block */
+/* One line of a file into secret (SECRET_MAX); what: the setting that names it. */
+int secret_read(const char *what, const char *path, char *secret, char *err, size_t cap);
+/* A setting into dst; in start() and prepare() only. */
+int text_setting(struct instance *in, const char *key, char *dst, size_t cap, char *err, size_t ecap);
 void instance_tell_policy(struct instance *in, const char *policy, size_t n);
+
+/* rotate.c */
+int instance_prepare(struct instance *in, purser_error *e);
+void instance_adopt(struct instance *in, bool commit);
 
 /* prep.c */
 struct prep {
@@ -225,6 +246,7 @@ void prep_leave(struct link *l); /* its link does not need it any more */
 struct link *link_new(struct lane *lane, bool dedicated, unsigned class_); /* NULL: no memory */
 void link_open(struct link *l);      /* CLOSED -> ... -> UP, or link_lost() */
 void link_prepared(struct link *l);
+void link_greet(struct link *l);     /* connected, by TLS where it is wanted: the handshake of Redis */
 void link_up(struct link *l);
 /* Ends all its calls, in order, closes it and tells the lane or the pool. */
 void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
@@ -243,6 +265,20 @@ int hello_begin(struct link *l);     /* 0, or -1 without memory */
 /* One whole reply, or error text.  <0: the link is gone. */
 int hello_reply(struct link *l, const uint8_t *p, size_t n);
 
+/* tls.c; what the kernel is asked where there is no TLS.  As send() and recv(), but short only when
+ * nothing more goes now; a link that ended in the middle is said by the next one. */
+ssize_t tls_send(struct link *l, const void *p, size_t n);
+ssize_t tls_recv(struct link *l, void *p, size_t n);
+static inline ssize_t link_send(struct link *l, const void *p, size_t n)
+{
+	return __builtin_expect(l->tls != NULL, 0) ? tls_send(l, p, n) : send(l->fd, p, n, MSG_NOSIGNAL);
+}
+
+static inline ssize_t link_recv(struct link *l, void *p, size_t n)
+{
+	return __builtin_expect(l->tls != NULL, 0) ? tls_recv(l, p, n) : recv(l->fd, p, n, 0);
+}
+
 /* wire.c */
 int out_room(struct out *o, size_t n);
 void out_put(struct out *o, const void *p, size_t n); /* there is room */
@@ -254,6 +290,7 @@ void link_encode(struct link *l);    /* more of l->encoding */
 
 /* reply.c */
 int link_read(struct link *l);       /* <0: the link is gone */
+void link_broken(struct link *l, int err); /* the socket says err: lost */
 void link_resume(struct link *l);    /* its client takes bytes again */
 
 /* lane.c */

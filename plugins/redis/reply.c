@@ -271,6 +271,11 @@ static int64_t feed_hello(struct link *l, const uint8_t *p, size_t n)
 
 		purser_scan_begin(&s);
 		k = purser_scan_feed(&s, p + at, n - at);
+		if (k < 0 && !l->tls && p[at] == 0x15) { /* an alert of TLS */
+			link_lost(l, PURSER_E_TLS, "the server speaks TLS on this port: url must begin with "
+			    "rediss://");
+			return -1;
+		}
 		if (k < 0 || (!purser_scan_done(&s) && n - at > READ_MAX)) {
 			link_lost(l, PURSER_E_PROTOCOL, "this is no Redis server: it answers the handshake "
 			    "with something that is not RESP");
@@ -332,11 +337,6 @@ static void room(struct link *l)
 		ctx_wake(l->x, PURSER_ROUTE_SHARED);
 }
 
-static const char *during(const struct link *l)
-{
-	return l->phase == LINK_HELLO ? " during the handshake" : "";
-}
-
 int link_read(struct link *l)
 {
 	uint8_t *scratch = l->x->scratch;
@@ -347,17 +347,17 @@ int link_read(struct link *l)
 		int64_t used;
 		ssize_t n;
 
-		n = recv(l->fd, scratch + have, want, 0);
+		n = link_recv(l, scratch + have, want);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
-			link_lost(l, PURSER_E_IO, "%s%s", strerror(errno), during(l));
+			link_broken(l, errno);
 			return -1;
 		}
 		if (n == 0) {
-			link_lost(l, PURSER_E_IO, "the server closed the connection%s", during(l));
+			link_broken(l, 0);
 			return -1;
 		}
 		if (have)

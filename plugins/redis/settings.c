@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "redis.h"
+#include "tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,12 +16,32 @@
 
 const purser_key redis_keys[REDIS_NKEYS] = {
 	{ "url", PURSER_KEY_URL, 0, 0, 0, "redis://127.0.0.1:6379/0", "redis|rediss|unix",
-	  "The server: redis://[user[:password]@]host[:port][/db] or unix:///path[?db=N]; the password is "
-	  "better kept in password_file." },
+	  "The server: redis://[user[:password]@]host[:port][/db], the same with rediss:// for TLS, or "
+	  "unix:///path[?db=N]; the password is better kept in password_file." },
 	{ "user", PURSER_KEY_TEXT, 0, 0, 0, NULL, NULL,
 	  "ACL user of the server. Not set: the one in url, else its default user." },
-	{ "password_file", PURSER_KEY_PATH, 0, 0, 0, NULL, NULL,
-	  "File with the password, one line; read again when the server refuses the password." },
+	{ "password_file", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	  "File with the password, one line; read again at each reload, and when the server refuses the "
+	  "password." },
+	{ "tls_ca_file", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE | PURSER_KEY_PUBLIC, 0, 0, NULL, NULL,
+	  "With rediss://: certificates (PEM) of the CAs that may have signed the server's. Neither this nor "
+	  "tls_ca_dir set: the system's. All files of TLS are read again at each reload; new connections "
+	  "use what is new." },
+	{ "tls_ca_dir", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	  "Directory of such certificates, made ready by openssl rehash." },
+	{ "tls_cert_file", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE | PURSER_KEY_PUBLIC, 0, 0, NULL, NULL,
+	  "Our own certificate (PEM), and behind it those between it and its CA, where the server asks for "
+	  "one." },
+	{ "tls_key_file", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	  "Its private key (PEM)." },
+	{ "tls_key_password_file", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	  "File with the password of an encrypted tls_key_file, one line." },
+	{ "tls_server_name", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	  "Name or IP address that the server's certificate must be for. Not set: the host in url." },
+	{ "tls_min_version", PURSER_KEY_ENUM, PURSER_KEY_RELOADABLE, 0, 0, "1.2", "1.2|1.3",
+	  "The oldest version of TLS that is spoken." },
+	{ "tls_verify", PURSER_KEY_BOOL, PURSER_KEY_RELOADABLE, 0, 0, "yes", NULL,
+	  "no: any certificate will do, so whoever is in between can read and change everything." },
 	{ "database", PURSER_KEY_INT, 0, 0, UINT16_MAX, NULL, NULL,
 	  "Database number in place of the one in url; database 0 of a project is this one." },
 	{ "client_name", PURSER_KEY_TEXT, 0, 0, 0, "purser", NULL,
@@ -55,6 +76,8 @@ void instance_unref(struct instance *in)
 	if (atomic_fetch_sub(&in->refs, 1) != 1)
 		return;
 	pthread_mutex_destroy(&in->lock);
+	tls_unref(in->tls);
+	instance_adopt(in, false);
 	explicit_bzero(in, sizeof(*in));
 	free(in);
 }
@@ -65,13 +88,12 @@ static int refuse(purser_error *e, const char *text)
 	return -1;
 }
 
-/* A text setting into dst. */
-static int text_setting(struct instance *in, const char *key, char *dst, size_t cap, purser_error *e)
+int text_setting(struct instance *in, const char *key, char *dst, size_t cap, char *err, size_t ecap)
 {
 	purser_bytes b = in->h->text(in->i, key);
 
 	if (b.n >= cap) {
-		snprintf(e->text, sizeof(e->text), "%s is longer than %zu bytes", key, cap - 1);
+		snprintf(err, ecap, "%s is longer than %zu bytes", key, cap - 1);
 		return -1;
 	}
 	if (b.n)
@@ -80,22 +102,23 @@ static int text_setting(struct instance *in, const char *key, char *dst, size_t 
 	return 0;
 }
 
-int instance_read_secret(struct instance *in, char *err, size_t cap)
+int secret_read(const char *what, const char *path, char *secret, char *err, size_t cap)
 {
 	char text[SECRET_MAX + 2];
 	size_t n = 0;
 	ssize_t got;
-	int fd = open(in->password_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 
 	if (fd < 0) {
-		snprintf(err, cap, "password_file %s: %s", in->password_file, strerror(errno));
+		snprintf(err, cap, "%s %s: %s", what, path, strerror(errno));
 		return -1;
 	}
 	while (n < sizeof(text) && (got = read(fd, text + n, sizeof(text) - n)) != 0) {
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0) {
-			snprintf(err, cap, "password_file %s: %s", in->password_file, strerror(errno));
+			snprintf(err, cap, "%s %s: %s", what, path, strerror(errno));
+			explicit_bzero(text, sizeof(text));
 			close(fd);
 			return -1;
 		}
@@ -107,16 +130,32 @@ int instance_read_secret(struct instance *in, char *err, size_t cap)
 	if (n && text[n - 1] == '\r')
 		n--;
 	if (n == 0 || n >= SECRET_MAX || memchr(text, '\0', n) || memchr(text, '\n', n)) {
-		snprintf(err, cap, "password_file %s must hold one line of 1 to %u bytes", in->password_file,
-		    SECRET_MAX - 1);
+		snprintf(err, cap, "%s %s must hold one line of 1 to %u bytes", what, path, SECRET_MAX - 1);
 		explicit_bzero(text, sizeof(text));
 		return -1;
 	}
-	pthread_mutex_lock(&in->lock);
-	explicit_bzero(in->secret, sizeof(in->secret));
-	memcpy(in->secret, text, n);
-	pthread_mutex_unlock(&in->lock);
+	memset(secret, 0, SECRET_MAX);
+	memcpy(secret, text, n);
 	explicit_bzero(text, sizeof(text));
+	return 0;
+}
+
+int instance_read_secret(struct instance *in, char *err, size_t cap)
+{
+	char secret[SECRET_MAX], path[PATH_MAX_LEN];
+
+	pthread_mutex_lock(&in->lock);
+	memcpy(path, in->password_file, sizeof(path));
+	pthread_mutex_unlock(&in->lock);
+	if (!path[0])
+		return 0; /* a reload has just taken it away */
+	if (secret_read("password_file", path, secret, err, cap))
+		return -1;
+	pthread_mutex_lock(&in->lock);
+	if (strcmp(path, in->password_file) == 0)
+		memcpy(in->secret, secret, sizeof(secret));
+	pthread_mutex_unlock(&in->lock);
+	explicit_bzero(secret, sizeof(secret));
 	return 0;
 }
 
@@ -159,7 +198,7 @@ static int read_url(struct instance *in, purser_error *e)
 		return refuse(e, "url is missing, as in url = redis://127.0.0.1:6379/0");
 	if (url_parse((const char *)b.p, &in->url, e->text, sizeof(e->text)))
 		return -1;
-	if (text_setting(in, "user", user, sizeof(user), e))
+	if (text_setting(in, "user", user, sizeof(user), e->text, sizeof(e->text)))
 		return -1;
 	if (user[0] && in->url.user[0] && strcmp(user, in->url.user) != 0)
 		return refuse(e, "user and the user in url differ: keep one of them");
@@ -172,14 +211,9 @@ static int read_url(struct instance *in, purser_error *e)
 			return refuse(e, "database and the number in url differ: keep one of them");
 		in->url.db = (uint16_t)v;
 	}
-	if (in->url.secret[0] && in->password_file[0])
-		return refuse(e, "there is a password in url and a password_file: keep one of them");
+	in->url_secret = in->url.secret[0] != '\0';
 	memcpy(in->secret, in->url.secret, sizeof(in->secret));
 	explicit_bzero(in->url.secret, sizeof(in->url.secret));
-	if (in->password_file[0] && instance_read_secret(in, e->text, sizeof(e->text)))
-		return -1;
-	if (in->url.user[0] && !in->secret[0])
-		return refuse(e, "there is a user but no password: set password_file");
 	return 0;
 }
 
@@ -187,24 +221,20 @@ static int read_settings(struct instance *in, purser_error *e)
 {
 	const purser_host *h = in->h;
 
-	if (text_setting(in, "password_file", in->password_file, sizeof(in->password_file), e) ||
-	    text_setting(in, "client_name", in->client_name, sizeof(in->client_name), e) ||
-	    text_setting(in, "eviction", in->eviction, sizeof(in->eviction), e) || read_url(in, e))
+	if (text_setting(in, "client_name", in->client_name, sizeof(in->client_name), e->text,
+	        sizeof(e->text)) ||
+	    text_setting(in, "eviction", in->eviction, sizeof(in->eviction), e->text, sizeof(e->text)) ||
+	    read_url(in, e))
 		return -1;
 	for (const char *c = in->client_name; *c; c++)
 		if (*c <= ' ' || *c > '~')
 			return refuse(e, "client_name may not hold blanks or special characters");
-	in->connect_ns = (uint64_t)h->value(in->i, "connection_timeout");
-	in->op_ns = (uint64_t)h->value(in->i, "operation_timeout");
 	in->base_ns = (uint64_t)h->value(in->i, "reconnect_base");
 	in->cap_ns = (uint64_t)h->value(in->i, "reconnect_cap");
 	in->limit[DEDICATED_POOL] = (unsigned)h->value(in->i, "pool_max");
 	in->limit[DEDICATED_BLOCKING] = (unsigned)h->value(in->i, "blocking_max");
 	in->pool_min = (unsigned)h->value(in->i, "pool_min");
-	in->max_memory = h->value(in->i, "max_memory");
 	in->apply = h->value(in->i, "apply_server_settings") != 0;
-	if (in->connect_ns == 0)
-		in->connect_ns = 10 * NS_PER_S;
 	if (in->pool_min > in->limit[DEDICATED_POOL])
 		in->pool_min = in->limit[DEDICATED_POOL];
 	if (in->cap_ns < in->base_ns)
@@ -222,10 +252,11 @@ int instance_new(const purser_host *h, purser_instance *i, struct instance **out
 	in->i = i;
 	atomic_init(&in->refs, 1);
 	pthread_mutex_init(&in->lock, NULL);
-	if (read_settings(in, e)) {
+	if (read_settings(in, e) || instance_prepare(in, e)) {
 		instance_unref(in);
 		return -1;
 	}
+	instance_adopt(in, true);
 	settle_address(in);
 	*out = in;
 	return 0;

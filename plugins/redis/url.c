@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * url: redis://[user[:password]@]host[:port][/db] and unix://[user[:password]@]/path[?db=N].
+ * url: redis://[user[:password]@]host[:port][/db], the same with rediss:// for TLS, and
+ * unix://[user[:password]@]/path[?db=N].
  */
 #include "redis.h"
 
@@ -142,16 +143,12 @@ int url_parse(const char *text, struct url *u, char *err, size_t cap)
 	bool local = strncmp(text, "unix://", 7) == 0;
 
 	memset(u, 0, sizeof(*u));
-	if (strncmp(text, "rediss://", 9) == 0) {
-		snprintf(err, cap, "url: rediss:// needs TLS, which this version does not have: use redis:// "
-		    "inside a trusted network, or unix://");
+	u->tls = strncmp(text, "rediss://", 9) == 0;
+	if (!local && !u->tls && strncmp(text, "redis://", 8) != 0) {
+		snprintf(err, cap, "url: must begin with redis://, rediss:// or unix://");
 		return -1;
 	}
-	if (!local && strncmp(text, "redis://", 8) != 0) {
-		snprintf(err, cap, "url: must begin with redis:// or unix://");
-		return -1;
-	}
-	p = text + (local ? 7 : 8);
+	p = text + (local ? 7 : u->tls ? 9 : 8);
 	if (*end && query(end + 1, strlen(end + 1), u, err, cap))
 		return -1;
 	/* A password may hold a raw slash or @: the last @ counts, but for a path only what comes

@@ -156,7 +156,8 @@ static int link_arm(struct link *l, bool on)
 
 	if (l->armed == on)
 		return 0;
-	if (l->x->h->watch(l->x->x, l->fd, events, link_event, l)) {
+	/* TLS is watched for both from the beginning. */
+	if (!l->tls && l->x->h->watch(l->x->x, l->fd, events, link_event, l)) {
 		link_lost(l, PURSER_E_IO, "%s", strerror(errno));
 		return -1;
 	}
@@ -169,7 +170,7 @@ static int link_unwritable(struct link *l, int err)
 {
 	if (link_read(l) < 0)
 		return -1;
-	link_lost(l, PURSER_E_IO, "%s", strerror(err));
+	link_broken(l, err);
 	return -1;
 }
 
@@ -203,7 +204,7 @@ int link_flush(struct link *l)
 				break;
 			continue;
 		}
-		n = send(l->fd, o->p + o->at, len, MSG_NOSIGNAL);
+		n = link_send(l, o->p + o->at, len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno != EAGAIN)
@@ -215,7 +216,7 @@ int link_flush(struct link *l)
 		if (o->at == o->end)
 			o->at = o->end = 0;
 		link_tell_sent(l);
-		if ((size_t)n < len)
+		if ((size_t)n < len && !l->hup)
 			return link_arm(l, true);
 	}
 	if (o->cap > OUT_KEEP && l->phase == LINK_UP)

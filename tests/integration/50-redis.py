@@ -154,9 +154,6 @@ def credentials():
 
 def wrong_kind():
     refused(["--cluster-enabled", "yes"], "UNSUPPORTED", "Redis Cluster")
-    p = Purserd(on("rediss://127.0.0.1:6379"), name="tls")
-    r = p.run()
-    check(r.returncode != 0 and "TLS" in r.stderr + r.stdout, r)
 
 
 def slow_reader():

@@ -19,3 +19,5 @@ SCRIPT_TESTS += %D%/28-replies.py
 SCRIPT_TESTS += %D%/21-limits.py %D%/29-many.py
 EXTRA_DIST += tests/tagged.py
 SCRIPT_TESTS += %D%/23-command-table.py %D%/26-types.py
+SCRIPT_TESTS += %D%/52-tls.py
+EXTRA_DIST += tests/certificates.py
