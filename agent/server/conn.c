@@ -214,7 +214,8 @@ static void read_own(struct conn *c)
 
 static bool may_receive(const struct conn *c)
 {
-	return c->stream ? conn_stream_reads(c) : conn_may_read(c);
+	/* What it has sent before comes first: more would only gather here. */
+	return c->stream ? conn_stream_reads(c) : conn_may_read(c) && (!buf_len(&c->in) || c->hungry);
 }
 
 /* Read once; what is left comes in the next turn, so that one client does not starve the others. */
@@ -343,6 +344,7 @@ static void settle(struct conn *c)
 {
 	struct request *head;
 
+	c->share = 0;
 	if (c->closing) {
 		if (client_idle(&c->cl))
 			conn_free(c);

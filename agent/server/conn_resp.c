@@ -98,6 +98,8 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 			took = hand_over(c, r, ps->pos) == 0;
 		at += ps->pos;
 		r->wire_in = ps->pos;
+		if (++c->share == TURN_REQUESTS)
+			conn_wake(&c->cl); /* the others' turn; it goes on in the next */
 		req_start(r);
 		if (c->parser)
 			drop_parser(c);

@@ -120,6 +120,7 @@ static void over(struct conn *c)
 		c->stream->r->b.source = NULL;
 	conn_stream_free(c);
 	c->hungry = false;
+	conn_wake(&c->cl);
 }
 
 /* What nobody takes. */

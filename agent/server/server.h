@@ -108,6 +108,7 @@ struct conn {
 	struct http_conn *http;
 	struct conn_stream *stream;     /* a request that passes through while it arrives */
 	uint64_t last_ns;               /* something came in */
+	uint32_t share;                 /* requests that it started this turn */
 	uint64_t blocked_ns;            /* replies wait and the peer reads nothing since; 0 = it reads */
 };
 
@@ -133,10 +134,15 @@ void conn_stream_free(struct conn *c);
 size_t conn_receive(struct conn *c, void *p, size_t n);
 /* Answer with an error behind the replies that are owed, and close behind that.  text NULL: the row's. */
 void conn_refuse(struct conn *c, enum err_code code, const char *text);
+/* Fairness: what one client may start in a turn, and how many of its requests may wait for their replies
+ * (max_pipeline, if that is less), so that another's command is never behind more than these. */
+#define TURN_REQUESTS 512u
+#define FLIGHT_REQUESTS 1024u
 static inline bool conn_may_read(const struct conn *c)
 {
 	return client_may_start(&c->cl) && !c->cl.quit && !c->busy &&
 	    (c->cl.gen == c->sv->w.gen || !c->cl.head) && c->cl.nrequests < c->sv->limits.max_pipeline &&
+	    c->share < TURN_REQUESTS && c->cl.nrequests < FLIGHT_REQUESTS &&
 	    c->cl.out.bytes + c->cl.behind < c->sv->limits.output_limit;
 }
 

@@ -117,6 +117,22 @@ static struct link *marked(struct lane *lane, const purser_call *c)
 	return lane->links[s->mark % LANE_LINKS];
 }
 
+/* Links but the first that nobody needed for a while are closed. */
+static void lane_slim(void *arg)
+{
+	struct lane *lane = arg;
+	struct ctx *x = lane->x;
+	bool used = lane->tracking || lane->extra_used;
+
+	lane->slim_timer = 0;
+	lane->extra_used = false;
+	for (unsigned i = 1; !used && i < lane->nlinks; i++)
+		if (lane->links[i]->phase == LINK_UP && !link_busy(lane->links[i]))
+			link_shut(lane->links[i]);
+	if (used)
+		lane->slim_timer = x->h->timer(x->x, EXTRA_IDLE, lane_slim, lane);
+}
+
 /* A second link is about to be used: mark everybody who is in flight.  -1: no memory. */
 static int track(struct lane *lane)
 {
@@ -125,7 +141,9 @@ static int track(struct lane *lane)
 		for (purser_call *c = lane->links[i]->head; c; c = c->link)
 			if (mark(lane->links[i], c))
 				return -1;
-	lane->tracking = true;
+	lane->tracking = lane->extra_used = true;
+	if (!lane->slim_timer)
+		lane->slim_timer = lane->x->h->timer(lane->x->x, EXTRA_IDLE, lane_slim, lane);
 	return 0;
 }
 
@@ -179,6 +197,8 @@ void lane_free(struct lane *lane)
 	}
 	if (lane->timer)
 		lane->x->h->untimer(lane->x->x, lane->timer);
+	if (lane->slim_timer)
+		lane->x->h->untimer(lane->x->x, lane->slim_timer);
 	free(lane);
 }
 

@@ -41,7 +41,8 @@
 #define READ_TURN (1u << 20)       /* bytes of one link in one turn */
 #define LARGE_REPLY (256u << 10)   /* bytes still to come, or already come */
 #define SCRATCH (READ_MAX + PURSER_RESP_LINE_MAX + 4096u)
-#define LANE_LINKS 4u              /* links of one lane */
+#define LANE_LINKS 16u             /* links of one lane */
+#define EXTRA_IDLE (60 * NS_PER_S) /* how long a further link of a lane is kept without use */
 #define LANES_MAX 128u             /* lanes of one context */
 #define DEDICATED_CONNECTING 8u    /* dedicated links of one lane that connect at the same time */
 #define ADDRESSES_MAX 8u
@@ -188,6 +189,8 @@ struct lane {
 	unsigned flaps;           /* links in a row that were lost as soon as they were up */
 	uint64_t down_since, told, used; /* ns: of the first failure, the last log line, the last call */
 	uint64_t timer;           /* the next attempt */
+	uint64_t slim_timer;      /* links but the first were used: look whether they still are */
+	bool extra_used;
 };
 
 struct ctx {

@@ -11,6 +11,7 @@ SCRIPT_TESTS += %D%/40-health.py
 SCRIPT_TESTS += %D%/20-handshake.py %D%/22-projects.py
 SCRIPT_TESTS += %D%/25-gone.py
 SCRIPT_TESTS += %D%/50-redis.py
+SCRIPT_TESTS += %D%/52-large.py
 SCRIPT_TESTS += %D%/24-order.py
 SCRIPT_TESTS += %D%/25-queues.py
 SCRIPT_TESTS += %D%/26-failure.py
