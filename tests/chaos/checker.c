@@ -66,6 +66,22 @@ static void tick(void)
 	now = (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec;
 }
 
+/* What the client sent around the request that is wrong, and how the replies began. */
+static void print_history(const struct client *c)
+{
+	int i;
+
+	printf("; around it:");
+	for (i = -16; i < 6; i++) {
+		const struct want *w = &c->want[(c->first + WANTS + (unsigned)i) % WANTS];
+		size_t k;
+
+		printf("%s %s", i == 0 ? " HERE" : "", kind_names[w->kind]);
+		for (k = 0; i < 0 && w->got[k]; k++)
+			putchar(w->got[k] > ' ' && w->got[k] <= '~' && w->got[k] != '"' && w->got[k] != '\\' ? w->got[k] : '?');
+	}
+}
+
 _Noreturn void violation(const struct client *c, const struct want *w, const char *fmt, ...)
 {
 	char text[1024];
@@ -82,8 +98,11 @@ _Noreturn void violation(const struct client *c, const struct want *w, const cha
 	if (c)
 		printf("; client %u, life %u, RESP%u, %u owed", c->number, c->life, c->resp, c->wanted);
 	if (w)
-		printf("; %s, space %u, key %u.%u, value %u+%u, tags %u+%u", kind_names[w->kind], w->space, w->key,
-		       w->gen, w->seq, w->size, w->tag, w->ntags);
+		printf("; %s%s%s, space %u, key %u.%u, value %u+%u, tags %u+%u", kind_names[w->kind],
+		       w->watched ? " watched" : "", w->fed ? " fed" : "", w->space, w->key, w->gen, w->seq, w->size,
+		       w->tag, w->ntags);
+	if (c)
+		print_history(c);
 	printf("\"}\n");
 	fflush(stdout);
 	exit(1);
@@ -98,7 +117,8 @@ static bool serves(int fd, struct buf *in, const char *const *argv)
 	if (v.type != '-')
 		return true;
 	if (memmem(v.p, v.n, "unknown command", 15) || memmem(v.p, v.n, "UNSUPPORTED", 11) ||
-	    memmem(v.p, v.n, "out of range", 12) || memmem(v.p, v.n, "NOPROJECT", 9) || memmem(v.p, v.n, "NOPERM", 6))
+	    memmem(v.p, v.n, "out of range", 12) || memmem(v.p, v.n, "NOPROJECT", 9) || memmem(v.p, v.n, "NOPERM", 6) ||
+	    memmem(v.p, v.n, "NOSCRIPT", 8))
 		return false;
 	fprintf(stderr, "%s: %.*s\n", argv[0], (int)v.n, (const char *)v.p);
 	return false;
@@ -117,7 +137,9 @@ static void probe(void)
 		{ F_SKIP, { "CLIENT", "GETNAME" }, { 0 } },
 	};
 	const char *load[] = { "SCRIPT", "LOAD", append_script, NULL };
-	int fd = connect_to(agent);
+	const char *evalsha[] = { "EVALSHA", script_sha, "1", "probe", "1", NULL };
+	const char *flush[] = { "SCRIPT", "FLUSH", NULL };
+	int fd = connect_to(agent), direct;
 	struct buf in = { 0 };
 	const uint8_t *rest;
 	struct view v;
@@ -136,7 +158,13 @@ static void probe(void)
 	v = ask(fd, &in, load, &rest);
 	if (v.type == '$' && v.n == 40) {
 		memcpy(script_sha, v.p, 40);
-		features |= F_SHA;
+		direct = connect_to(redis);
+		if (direct < 0)
+			die(redis);
+		ask(direct, &in, flush, &rest);
+		close(direct);
+		if (serves(fd, &in, evalsha)) /* also where the server has lost it */
+			features |= F_SHA;
 	}
 	free(in.p);
 	close(fd);

@@ -63,6 +63,7 @@ struct model {
 
 struct want {
 	uint8_t kind, space, key;
+	char got[8]; /* the begin of its reply */
 	bool big, fed, watched;
 	uint32_t gen, seq, size;
 	uint32_t tag, ntags;

@@ -407,6 +407,7 @@ void judge(struct client *c, const uint8_t *p, size_t n)
 	if (c->wanted == 0)
 		violation(c, NULL, "a reply too many: %.*s", (int)(n < 200 ? n : 200), (const char *)p);
 	w = &c->want[c->first];
+	snprintf(w->got, sizeof(w->got), "%c%.*s", v.type, (int)(v.n < 6 ? v.n : 6), (const char *)v.p);
 	totals.replies++;
 	totals.by_kind[w->kind]++;
 	switch (w->kind) {
