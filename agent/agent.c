@@ -77,6 +77,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.log = a->log;
 	s->w.commands = &a->commands;
 	s->w.handlers = a->handlers;
+	s->w.scripts = a->scripts;
 	s->w.agent = &a->ops;
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
@@ -98,7 +99,8 @@ static int start_workers(struct agent *a)
 	a->nworkers = worker_count(a->cfg);
 	a->serving = calloc(a->nworkers, sizeof *a->serving);
 	a->threads = calloc(a->nworkers, sizeof *a->threads);
-	if (!a->serving || !a->threads)
+	a->scripts = scripts_new((size_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
+	if (!a->serving || !a->threads || !a->scripts)
 		return -ENOMEM;
 	a->server.workers = a->serving;
 	a->server.nworkers = a->nworkers;
@@ -306,6 +308,7 @@ static void free_workers(struct agent *a)
 		}
 		trace_free(s->w.trace);
 	}
+	scripts_free(a->scripts);
 	free(a->serving);
 	free(a->threads);
 }

@@ -64,6 +64,7 @@ struct agent {
 	struct trace_policy policy;
 	struct cmd_index commands;
 	req_handler handlers[CMD_COUNT];
+	struct scripts *scripts;
 	struct plugin_cache plugins;
 	struct offload *offload;
 	struct loop *control;

@@ -356,7 +356,7 @@ int build_check(struct agent *a, struct buf *why)
 /* ---- projects ---- */
 
 static int add_project(struct agent *a, struct generation *g, const char *name, const char *prefix,
-    uint32_t databases, const char *backend, struct buf *why)
+    uint32_t databases, bool scripts, const char *backend, struct buf *why)
 {
 	struct project *p = &g->projects.v[g->projects.n];
 	size_t n = strlen(prefix);
@@ -369,6 +369,7 @@ static int add_project(struct agent *a, struct generation *g, const char *name, 
 	memcpy(p->prefix, prefix, n);
 	p->prefix_len = (uint32_t)n;
 	p->databases = databases;
+	p->scripts = scripts;
 	p->metric_id = metric_project(a->metrics, name);
 	p->ns = p->metric_id;
 	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
@@ -390,13 +391,14 @@ static int add_projects(struct agent *a, struct generation *g, const struct cfg 
 	}
 	for (const struct cfg_section *s = cfg_first(cfg, CFG_PROJECT); s; s = cfg_next(s))
 		if (add_project(a, g, cfg_name(s), cfg_project_prefix(s),
-		    (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES), cfg_name(cfg_project_backend(s)), why))
+		    (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES), strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0,
+		    cfg_name(cfg_project_backend(s)), why))
 			return -1;
 	if (g->production)
 		return 0;
 	/* development: whoever says nothing is in project default. */
 	if (!project_find(&g->projects, "default", 7) && cfg_count(cfg, CFG_BACKEND) == 1 &&
-	    add_project(a, g, "default", "proj:default:", 1, cfg_name(cfg_first(cfg, CFG_BACKEND)), why))
+	    add_project(a, g, "default", "proj:default:", 1, true, cfg_name(cfg_first(cfg, CFG_BACKEND)), why))
 		return -1;
 	for (uint32_t i = 0; i < g->projects.n; i++)
 		if (!strcmp(g->projects.v[i].name, "default"))

@@ -133,6 +133,7 @@ static void swap_all(struct agent *a, struct generation *g, struct cfg *fresh)
 		x.s = &a->serving[i];
 		agent_on_worker(a, i, swap_worker, &x);
 	}
+	scripts_limit(a->scripts, (size_t)cfg_int(cfg_one(fresh, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
 	a->draining = a->gen;
 	a->draining_cfg = a->cfg;
 	a->gen = g;

@@ -171,6 +171,8 @@ static enum stage_result isolate_words(struct request *r)
 		    "BLOCK, or connect this client to Redis itself");
 	if (own_argv(r))
 		return refuse(r, ERR_OOM, NULL);
+	if (r->cmd->args == A_SCRIPT && script_isolate(r) != STAGE_NEXT)
+		return STAGE_DONE;
 	why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
 	if (why)
 		return *why ? refuse_as_redis(r, why) : refuse(r, ERR_OOM, NULL);
@@ -480,6 +482,8 @@ static struct request *take(struct worker *w)
 
 static void give(struct worker *w, struct request *r)
 {
+	if (r->script)
+		script_drop(r);
 	arena_end(&r->arena);
 	free(r->adopted);
 	if (r->tx)
@@ -731,6 +735,11 @@ static void request_release(struct bcall *b)
 	if (!r->queued)
 		give(c->w, r);
 	c->wake(c);
+}
+
+void req_release(struct bcall *b)
+{
+	request_release(b);
 }
 
 void req_done(struct bcall *b)

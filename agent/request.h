@@ -12,6 +12,7 @@
 #include "access/project.h"
 #include "backend/call.h"
 #include "backend/instance.h"
+#include "backend/scripts.h"
 #include "base/arena.h"
 #include "command/command.h"
 #include "loop/loop.h"
@@ -23,6 +24,7 @@ struct request;
 struct client;
 struct worker;
 struct tx;
+struct script_run;
 
 /* ---- one configuration generation as requests see it ---- */
 struct generation {
@@ -111,6 +113,7 @@ struct request {
 	bool apart;                     /* of no queue: a part of a transaction */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
+	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */
 	uint64_t start_ns;              /* monotonic, of the turn that read it */
 	bool timed;                     /* start_ns is the clock's, not the turn's */
 	uint64_t wire_in;               /* bytes that the client sent for it */
@@ -166,6 +169,15 @@ void req_adopt(struct request *r, void *block);
 /* ---- the worker ---- */
 typedef void (*req_handler)(struct request *r);
 
+/* A script that is loaded at the other end of ctx, as long as nothing there is new. */
+#define KNOWN_SCRIPTS 64u
+struct known_script {
+	const struct purser_ctx *ctx;
+	uint64_t links;
+	uint32_t epoch;
+	uint8_t sha[SCRIPT_SHA];
+};
+
 struct recent_command { uint64_t key; const struct command *cmd; };
 
 struct worker {
@@ -184,6 +196,8 @@ struct worker {
 	struct purser_ctx *ctx[INSTANCES_MAX]; /* by instance index */
 	struct metric_shard *metrics;
 	struct trace *trace;
+	struct scripts *scripts;        /* main's: shared by all workers */
+	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
 	bool draining;                  /* shutdown: no new request is admitted */
 };

@@ -16,7 +16,8 @@ enum stage_result req_isolate(struct request *r);
  * goes to *out, req_finish() only notes it.  NULL: no memory.  req_drop() ends it. */
 struct request *req_apart(struct client *c, purser_bytes *argv, uint32_t argc, struct out *out);
 void req_drop(struct request *r);
-void req_done(struct bcall *b); /* bcall.done of a request */
+void req_done(struct bcall *b);    /* bcall.done of a request */
+void req_release(struct bcall *b); /* bcall.release */
 
 /* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
 enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
@@ -30,4 +31,8 @@ void tx_free(struct tx *tx, struct out_pool *pool);
 void tx_migrate(struct client *c, const struct generation *old, const struct project *p);
 unsigned tx_size(const struct request *r); /* commands of the batch that r sends; 0: it is none */
 void tx_lost(struct client *c, const struct purser_instance *i); /* what it watches there is lost */
+
+/* ---- request_script.c: rows with A_SCRIPT ---- */
+enum stage_result script_isolate(struct request *r);
+void script_drop(struct request *r); /* r ends: what it holds of a script */
 #endif

@@ -496,9 +496,7 @@ static void exec_error(struct bcall *b, enum err_code code, const char *text, si
 		reply_raw(b, b->c.resp == 3 ? "_\r\n" : "*-1\r\n", b->c.resp == 3 ? 3 : 5);
 		return;
 	}
-	reply_raw(b, "-", 1);
-	reply_raw(b, text, n);
-	reply_raw(b, "\r\n", 2);
+	reply_error_line(b, text, n);
 }
 
 static int begin_filter(struct request *r, struct tx *tx)

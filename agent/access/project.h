@@ -24,6 +24,7 @@ struct project {
 	uint32_t instance;        /* index of the backend instance */
 	uint32_t prefix_len;      /* 0: isolation = off */
 	uint32_t databases;       /* SELECT 0 .. databases - 1 */
+	bool scripts;             /* EVAL and its like are served */
 	uint8_t prefix[PROJECT_PREFIX_MAX];
 };
 

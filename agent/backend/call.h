@@ -82,6 +82,8 @@ void reply_map(struct bcall *b, size_t pairs);
 void reply_set(struct bcall *b, size_t n);
 void reply_raw(struct bcall *b, const void *p, size_t n);
 void reply_error(struct bcall *b, const char *text, size_t n); /* as the store's: "WORD text" */
+/* The line of an error as it is, for who is error_to himself. */
+void reply_error_line(struct bcall *b, const char *text, size_t n);
 /* One of ours: "WORD <text or the row's>" and b->err. */
 void reply_failure(struct bcall *b, enum err_code code, const char *text);
 #endif

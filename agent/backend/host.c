@@ -527,6 +527,8 @@ static void h_link_state(purser_ctx *x, uint32_t endpoint, uint32_t from, uint32
 	if (endpoint >= ENDPOINTS_MAX || from >= LINK_STATES || to >= LINK_STATES)
 		return;
 	time_connection(x, &x->connecting[endpoint], from, to);
+	if (from == PURSER_LINK_CONNECTING && to)
+		x->links_made++;
 	if (from)
 		add(&x->links[endpoint][from], -1);
 	if (to)

@@ -93,6 +93,7 @@ struct purser_ctx {
 	struct ref_release *releases; /* of raw_ref() bytes that were copied: called at the turn's end */
 	_Atomic uint32_t nqueued;
 	uint64_t accepted, ended;    /* must be equal when the context is closed */
+	uint64_t links_made;         /* connections of it that came up so far */
 	bool draining;               /* it takes no new call */
 	uint32_t offloaded;          /* jobs that have not come back */
 	_Atomic uint64_t queue_timeouts;

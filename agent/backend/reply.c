@@ -150,19 +150,27 @@ void reply_set(struct bcall *b, size_t n)
 }
 
 /* "-TEXT" CR LF, one line whatever the text holds. */
-static void error_line(struct bcall *b, char *text, size_t n)
+void reply_error_line(struct bcall *b, const char *text, size_t n)
+{
+	char line[BCALL_ERROR_MAX];
+
+	if (n > sizeof line)
+		n = sizeof line;
+	for (size_t i = 0; i < n; i++)
+		line[i] = text[i] == '\r' || text[i] == '\n' ? ' ' : text[i];
+	reply_raw(b, "-", 1);
+	reply_raw(b, line, n);
+	reply_raw(b, "\r\n", 2);
+}
+
+static void error_line(struct bcall *b, const char *text, size_t n)
 {
 	if (b->error_to) {
 		b->began = true;
 		b->error_to(b, (enum err_code)b->err, text, n);
-		return;
+	} else {
+		reply_error_line(b, text, n);
 	}
-	for (size_t i = 0; i < n; i++)
-		if (text[i] == '\r' || text[i] == '\n')
-			text[i] = ' ';
-	reply_raw(b, "-", 1);
-	reply_raw(b, text, n);
-	reply_raw(b, "\r\n", 2);
 }
 
 void reply_error(struct bcall *b, const char *text, size_t n)

@@ -15,6 +15,7 @@ void server_handlers(req_handler *t)
 	local_connection(t);
 	local_command(t);
 	local_server(t);
+	local_script(t);
 	local_space(t);
 	local_agent(t);
 }

@@ -111,6 +111,10 @@ static void link_fail_calls(struct link *l, uint32_t code, const char *text)
 			sent = false;
 		if (l->lane->tracking && !l->dedicated)
 			lane_ended(c);
+		if ((c->flags & PURSER_CALL_UNPIN) && l->owner) { /* its session wanted the link no longer */
+			l->owner->pin = NULL;
+			l->owner = NULL;
+		}
 		executed = began ? PURSER_EXECUTED : sent ? PURSER_MAYBE_EXECUTED : PURSER_NOT_EXECUTED;
 		h->fail(c, code, executed, text);
 		began = false;
