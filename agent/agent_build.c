@@ -10,6 +10,7 @@
 #include <time.h>
 #include "agent.h"
 #include "base/buf.h"
+#include "request_pubsub.h"
 
 /* ---- plugins ---- */
 
@@ -107,6 +108,8 @@ static void open_context(void *arg)
 	if (o->rc)
 		return;
 	w->ctx[o->in->index] = o->in->ctx[o->worker];
+	if (o->in->hub)
+		hub_attach(o->in->hub, w->ctx[o->in->index], w, pubsub_deliver);
 	w->ctx[o->in->index]->wait_time = metric_hist(w->metrics, METRIC_CONNECTION_WAIT_TIME, o->in->name);
 	if (!o->in->in_process)
 		w->ctx[o->in->index]->create_time = metric_hist(w->metrics, METRIC_CONNECTION_CREATE_TIME,
@@ -438,6 +441,8 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 	g->tx_commands = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TRANSACTION_MAX_COMMANDS);
 	g->tx_bytes = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TRANSACTION_MAX_SIZE);
 	g->output_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_OUTPUT_LIMIT);
+	g->subscriber_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SUBSCRIBER_LIMIT);
+	g->max_subscriptions = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_MAX_SUBSCRIPTIONS);
 	for (struct backend *b = a->backends; b; b = b->next)
 		b->keep = b->fresh = false;
 	for (const struct cfg_section *s = cfg_first(cfg, CFG_BACKEND); s; s = cfg_next(s)) {

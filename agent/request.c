@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "request_pubsub.h"
 #include "request_stage.h"
 
 #define FREE_REQUESTS_MAX 1024u
@@ -112,6 +113,12 @@ static inline enum stage_result stage_lookup(struct request *r)
 		return unknown(r, why);
 	r->cmd = c;
 	r->local = r->cmd->run != RUN_BACKEND;
+	if (r->cl->outband && r->cl->resp == 2) {
+		const char *no = pubsub_refusal(r, why, sizeof why);
+
+		if (no)
+			return refuse_as_redis(r, no);
+	}
 	return STAGE_NEXT;
 }
 
@@ -211,9 +218,11 @@ static inline enum stage_result stage_isolate(struct request *r)
 	r->b.prefix = p->prefix;
 	if (p->prefix_len) {
 		r->b.rewrite = strip_error;
-		if (r->cmd->transform != X_PASS && install_strip(r))
+		if (r->cmd->transform != X_PASS && r->cmd->transform != X_RECEIVERS && install_strip(r))
 			return refuse(r, ERR_OOM, NULL);
 	}
+	if (r->cmd->transform == X_RECEIVERS && pubsub_count(r))
+		return refuse(r, ERR_OOM, NULL);
 	return STAGE_NEXT;
 }
 
@@ -672,6 +681,8 @@ static void advance(struct client *c)
 		r->queued = false;
 		if (r->released)
 			give(c->w, r);
+		if (c->outband)
+			push_late(c);
 	}
 }
 

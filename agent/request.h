@@ -14,6 +14,7 @@
 #include "backend/instance.h"
 #include "backend/scripts.h"
 #include "base/arena.h"
+#include "base/names.h"
 #include "command/command.h"
 #include "loop/loop.h"
 #include "resp/parse.h"
@@ -37,6 +38,8 @@ struct generation {
 	size_t output_limit;
 	uint32_t tx_commands;             /* of one transaction, at most */
 	size_t tx_bytes;
+	size_t subscriber_limit;        /* bytes that may wait for one subscriber */
+	uint32_t max_subscriptions;     /* of one client */
 };
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* the last one frees it */
@@ -67,6 +70,7 @@ struct client {
 	struct loop_timer hold_timer;   /* ... or its deadline */
 	struct request *alone;          /* runs by itself: nothing starts until it is answered */
 	struct tx *tx;                  /* between MULTI or WATCH and their ends; or NULL (request_tx.c) */
+	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */
 	/* The reply buffer grew, or a request was answered: the owner is to look at it this turn.  May be
@@ -190,6 +194,8 @@ struct worker {
 	struct generation *gen;         /* one reference; new clients get it */
 	struct out_pool pool;
 	struct request *free_requests;
+	struct names topics;            /* request_pubsub.c: what its clients are subscribed to */
+	struct names subscriptions;     /* ... and who to what */
 	uint32_t nfree_requests;
 	struct client *clients;
 	_Atomic uint32_t nclients;

@@ -6,6 +6,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include "request_pubsub.h"
 #include "request_stage.h"
 
 struct generation *generation_ref(struct generation *g)
@@ -56,6 +57,8 @@ void client_migrate(struct client *c)
 		c->db = db < c->project->databases ? db : 0;
 	if (c->tx)
 		tx_migrate(c, old, p);
+	if (c->outband)
+		pubsub_migrated(c, p);
 	generation_unref(old);
 }
 
@@ -77,6 +80,8 @@ void client_gone(struct client *c)
 	struct request *r, *head;
 
 	c->gone = true;
+	if (c->outband)
+		outband_end(c);
 	if (c->held) {
 		r = c->held;
 		c->held = NULL;
@@ -151,5 +156,6 @@ void client_free(struct client *c)
 	atomic_fetch_sub_explicit(&w->nclients, 1, memory_order_relaxed);
 	out_clear(&c->out, &w->pool);
 	tx_free(c->tx, &w->pool);
+	free(c->outband);
 	generation_unref(c->gen);
 }

@@ -150,6 +150,9 @@ const char *isolate_args(const struct project *p, const struct command *c, purse
 		return isolate_copy(p, argv, *argc);
 	case A_SORT:
 		return project_isolated(p) ? isolate_sort(p, argv, *argc, a) : NULL;
+	case A_CHANNEL:
+		argv[1] = isolate_key(p, argv[1], a);
+		return argv[1].p ? NULL : "";
 	case A_BLOCK:
 	case A_SCRIPT:
 	case A_NONE:

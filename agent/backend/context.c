@@ -390,6 +390,8 @@ void ctx_close(struct purser_ctx *x)
 		return;
 	ctx_drain(x);
 	ctx_release(x);
+	if (x->inst->hub)
+		hub_detach(x->inst->hub, x);
 	if (x->cs && x->p->close)
 		x->p->close(x->cs);
 	if (x->accepted != x->ended)

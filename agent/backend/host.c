@@ -425,38 +425,31 @@ static int h_busy(purser_ctx *x)
 	return 0;
 }
 
-/* ---- publish/subscribe and tracking: nobody can subscribe yet, so nothing has a receiver ---- */
+/* ---- publish/subscribe (hub.h) ---- */
 
 static uint64_t h_publish(purser_instance *i, uint32_t kind, purser_bytes channel, purser_bytes message)
 {
-	(void)i;
-	(void)kind;
-	(void)channel;
-	(void)message;
-	return 0;
+	return i->hub ? hub_publish(i->hub, (uint8_t)kind, channel, message) : 0;
 }
 
 static void h_message(purser_ctx *x, uint32_t kind, purser_bytes pattern, purser_bytes channel,
     purser_bytes message)
 {
-	(void)x;
-	(void)kind;
-	(void)pattern;
-	(void)channel;
-	(void)message;
+	if (x->inst->hub)
+		hub_message(x->inst->hub, (uint8_t)kind, kind == PURSER_SUB_PATTERN ? pattern : channel,
+		    channel, message);
 }
 
 static void h_subscribed(purser_ctx *x, uint32_t kind, purser_bytes name, int on)
 {
-	(void)x;
-	(void)kind;
-	(void)name;
-	(void)on;
+	if (x->inst->hub)
+		hub_subscribed(x->inst->hub, (uint8_t)kind, name, on != 0);
 }
 
 static void h_subscription_lost(purser_ctx *x)
 {
-	(void)x;
+	if (x->inst->hub)
+		hub_lost(x->inst->hub);
 }
 
 static void h_invalidated(purser_ctx *x, const purser_bytes *keys, size_t n)

@@ -28,6 +28,8 @@ void instance_settings_changed(struct purser_instance *i)
 {
 	i->operation_timeout_ns = (uint64_t)setting(i, "operation_timeout");
 	i->queue_max = (uint32_t)setting(i, "queue_max");
+	if (i->hub)
+		hub_keep(i->hub, setting(i, "lost_subscriptions") != 0);
 }
 
 struct purser_instance *instance_new(const struct instance_opts *o, purser_error *e)
@@ -51,6 +53,16 @@ struct purser_instance *instance_new(const struct instance_opts *o, purser_error
 	i->offload = o->offload;
 	i->nctx = o->workers;
 	i->nendpoints = 1; /* 0 = unknown */
+	if (i->p->caps & PURSER_CAP_PUBSUB && i->p->model == PURSER_INLINE) {
+		i->hub = hub_new(o->workers, i->index % o->workers, o->name, o->log);
+		if (!i->hub) {
+			free(i->ctx);
+			free(i);
+			snprintf(e->text, sizeof e->text, "out of memory");
+			return NULL;
+		}
+		hub_keep(i->hub, setting(i, "lost_subscriptions") != 0);
+	}
 	instance_settings_changed(i);
 	i->in_process = (i->p->caps & PURSER_CAP_KEEPS_DATA) != 0;
 	i->metric_id = metric_instance(o->metrics, &(struct metric_instance){ .name = i->name,
@@ -59,6 +71,7 @@ struct purser_instance *instance_new(const struct instance_opts *o, purser_error
 	map_ops(i);
 	if (i->p->start(&host_table, i, &i->state, e)) {
 		pthread_mutex_destroy(&i->lock);
+		hub_unref(i->hub);
 		free(i->ctx);
 		free(i);
 		return NULL;
@@ -106,6 +119,7 @@ void instance_free(struct purser_instance *i)
 	blocking_free(i->blocking);
 	if (i->p->stop)
 		i->p->stop(i->state);
+	hub_unref(i->hub);
 	pthread_mutex_destroy(&i->lock);
 	free(i->ctx);
 	free(i);

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <purser/plugin.h>
 #include "backend/call.h"
+#include "backend/hub.h"
 #include "backend/loader.h"
 #include "command/command.h"
 #include "log/log.h"
@@ -60,6 +61,7 @@ struct purser_instance {
 	uint32_t nctx;
 	struct blocking *blocking;   /* threads of a BLOCKING plugin, or NULL */
 	struct offload *offload;     /* threads for offload(): main's, shared by all instances */
+	struct hub *hub;             /* publish/subscribe; NULL: the plugin has none */
 	_Atomic uint64_t refused;    /* server that cannot be used, ... reported by health */
 };
 

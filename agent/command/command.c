@@ -20,6 +20,7 @@
 #define CAP_BATCH PURSER_CAP_BATCH
 #define CAP_WATCH PURSER_CAP_WATCH
 #define CAP_SCRIPT PURSER_CAP_SCRIPT
+#define CAP_PUBSUB PURSER_CAP_PUBSUB
 #define ROW(id_, name_, arity_, flags_, perm_, first_, last_, step_, more_, args_, xform_, cap_, \
 	    retry_, run_, group_, summary_) \
 	[CMD_##id_] = { .name = name_, .id = CMD_##id_, .arity = arity_, .flags = flags_, \
@@ -292,7 +293,8 @@ const char *cmd_group_name(enum cmd_group g)
 		[G_HASH] = "hash", [G_CONNECTION] = "connection", [G_SERVER] = "server",
 		[G_PURSER] = "module", [G_LIST] = "list", [G_SET] = "set", [G_ZSET] = "sorted-set",
 		[G_STREAM] = "stream", [G_BITMAP] = "bitmap", [G_HYPERLOGLOG] = "hyperloglog",
-		[G_GEO] = "geo", [G_TRANSACTIONS] = "transactions", [G_SCRIPTING] = "scripting" };
+		[G_GEO] = "geo", [G_TRANSACTIONS] = "transactions", [G_SCRIPTING] = "scripting",
+		[G_PUBSUB] = "pubsub" };
 
 	return names[g];
 }

@@ -30,13 +30,13 @@ enum cmd_more_keys {
 	KEYS_SORT,              /* SORT key ... STORE to */
 	KEYS_STORE              /* GEORADIUS key ... STORE to, STOREDIST to */
 };
-enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT };
-enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS };
+enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT, A_CHANNEL };
+enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS };
 enum cmd_retry { R_READ, R_IDEMPOTENT, R_OPTIONS, R_NEVER };
 enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX };
 enum cmd_group {
 	G_STRING, G_GENERIC, G_HASH, G_CONNECTION, G_SERVER, G_PURSER, G_LIST, G_SET, G_ZSET, G_STREAM,
-	G_BITMAP, G_HYPERLOGLOG, G_GEO, G_TRANSACTIONS, G_SCRIPTING
+	G_BITMAP, G_HYPERLOGLOG, G_GEO, G_TRANSACTIONS, G_SCRIPTING, G_PUBSUB
 };
 
 enum cmd_id {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "request_pubsub.h"
 #include "server/server.h"
 
 void conn_wake(struct client *cl)
@@ -462,7 +463,7 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 		    LOG_UINT("waiting", c->cl.out.bytes));
 		c->cl.cut = true;
 		conn_wake(&c->cl);
-	} else if (s->limits.idle_ns && !c->cl.quit && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
+	} else if (s->limits.idle_ns && !c->cl.quit && !pubsub_names(&c->cl) && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "idle"), 1);
 		c->cl.quit = true;
 		conn_wake(&c->cl);

@@ -18,4 +18,5 @@ void server_handlers(req_handler *t)
 	local_script(t);
 	local_space(t);
 	local_agent(t);
+	local_pubsub(t);
 }

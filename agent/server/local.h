@@ -19,6 +19,7 @@ void local_server(req_handler *table);     /* INFO CONFIG TIME */
 void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */
+void local_pubsub(req_handler *table);     /* SUBSCRIBE ... PUBSUB */
 
 /* What PURSER.* asks of the control thread; main fills it in (struct worker.agent points at one).
  * Each answers through done(), on the worker's loop, once. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 #include <purser/resp.h>
+#include "request_pubsub.h"
 #include "server/local.h"
 
 #define REDIS_VERSION "7.0.15" /* whose semantics are served; clients choose features by it */
@@ -41,10 +42,18 @@ static void do_ping(struct request *r)
 		local_error(r, "ERR wrong number of arguments for 'ping' command");
 		return;
 	}
-	if (r->argc == 2)
+	if (pubsub_names(r->cl) && r->cl->resp == 2) { /* looks like a message, as in Redis */
+		reply_array(&r->b, 2);
+		reply_text(&r->b, "pong");
+		if (r->argc == 2)
+			reply_bulk(&r->b, word(r, 1).p, word(r, 1).n);
+		else
+			reply_text(&r->b, "");
+	} else if (r->argc == 2) {
 		reply_bulk(&r->b, word(r, 1).p, word(r, 1).n);
-	else
+	} else {
 		reply_status(&r->b, "PONG");
+	}
 	req_finish(r);
 }
 
@@ -62,9 +71,22 @@ static const char no_password[] = "ERR AUTH <password> called without any passwo
 static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user "
     "name is a project's: see the [project] sections of the configuration";
 
+static const char subscribed[] = "ERR unsubscribe before you choose another project: what this connection is "
+    "subscribed to belongs to the one that it has";
+
+/* What a client hears belongs to its project.  Would another one be chosen while it hears anything? */
+static bool stays(const struct client *cl, purser_bytes name)
+{
+	return pubsub_names(cl) && cl->project &&
+	    project_find(&cl->gen->projects, name.p, name.n) != cl->project;
+}
+
 /* The user name names the project; "default" is whoever the connection is by itself. */
 static const char *login(struct client *cl, purser_bytes user)
 {
+	if (stays(cl, user) && !(word_is(user, "default") && cl->gen->projects.initial >= 0 &&
+	    cl->project == &cl->gen->projects.v[cl->gen->projects.initial]))
+		return subscribed;
 	if (word_is(user, "default") && !project_find(&cl->gen->projects, user.p, user.n)) {
 		if (cl->gen->production)
 			return no_such;
@@ -178,6 +200,10 @@ static void do_project(struct request *r)
 {
 	char text[256];
 
+	if (stays(r->cl, word(r, 1))) {
+		local_error(r, subscribed);
+		return;
+	}
 	if (client_choose(r->cl, word(r, 1).p, word(r, 1).n)) {
 		local_ok(r);
 		return;
@@ -215,6 +241,7 @@ static void do_reset(struct request *r)
 {
 	struct client *cl = r->cl;
 
+	pubsub_leave(cl);
 	cl->resp = 2;
 	r->b.c.resp = r->sink ? 3 : 2;
 	cl->reply_mode = REPLY_ON;
@@ -273,14 +300,16 @@ static void do_client_setinfo(struct request *r)
 static void do_client_info(struct request *r)
 {
 	struct client *cl = r->cl;
+	const struct outband *o = cl->outband;
 	char text[512];
 	uint32_t queued;
 	bool multi = tx_open(cl, &queued);
 	int n = snprintf(text, sizeof text, "id=%llu addr=unix:%u laddr=unix:0 fd=0 name=%s age=%llu idle=0 "
-	    "flags=%sU db=%u sub=0 psub=0 ssub=0 multi=%d cmd=client|info user=%s resp=%u lib-name=%s "
+	    "flags=%sU db=%u sub=%u psub=%u ssub=%u multi=%d cmd=client|info user=%s resp=%u lib-name=%s "
 	    "lib-ver=%s\n", (unsigned long long)cl->session.id, cl->peer.pid, cl->name,
 	    (unsigned long long)((loop_wall_ms(cl->w->loop) - cl->since_ms) / 1000), multi ? "x" : "", cl->db,
-	    multi ? (int)queued : -1, cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
+	    o ? o->channels : 0, o ? o->patterns : 0, o ? o->shards : 0, multi ? (int)queued : -1,
+	    cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
 
 	reply_bulk(&r->b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
 	req_finish(r);

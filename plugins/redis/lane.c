@@ -228,8 +228,7 @@ int lane_refuse(struct lane *lane, purser_call *c)
 
 /* ---- connecting ------------------------------------------------------------------------------------ */
 
-/* U(0, min(cap, base * 2^n)), never 0. */
-static uint64_t jitter(struct ctx *x, unsigned n)
+uint64_t ctx_jitter(struct ctx *x, unsigned n)
 {
 	const struct instance *in = x->in;
 	uint64_t top = n < 30 && in->base_ns << n < in->cap_ns ? in->base_ns << n : in->cap_ns;
@@ -266,7 +265,7 @@ static void lane_later(struct lane *lane, unsigned n)
 
 	if (lane->timer || x->draining)
 		return;
-	lane->timer = x->h->timer(x->x, jitter(x, n), lane_retry, lane);
+	lane->timer = x->h->timer(x->x, ctx_jitter(x, n), lane_retry, lane);
 	if (!lane->timer) {
 		lane->down = false; /* no memory for a timer: the next call tries */
 		ctx_wake_all(x);

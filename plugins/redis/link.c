@@ -151,6 +151,10 @@ void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
 		x->h->count(x->x, COUNT_PROTOCOL, 1);
 	link_fail_calls(l, code, text);
 	link_shut(l);
+	if (l->push) {
+		push_lost(l, text, was_up);
+		return;
+	}
 	if (!was_up)
 		lane_failed(l->lane, code, text);
 	else if (!l->dedicated || calls)
@@ -328,7 +332,9 @@ void link_up(struct link *l)
 	l->up_since = x->h->now(x->x);
 	link_show(l, PURSER_LINK_IDLE);
 	x->h->count(x->x, COUNT_OPENED, 1);
-	if (l->dedicated)
+	if (l->push)
+		push_up(l);
+	else if (l->dedicated)
 		pool_up(l);
 	else
 		lane_up(l);

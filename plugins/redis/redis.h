@@ -15,6 +15,7 @@
  *   hello.c     the handshake
  *   wire.c      calls out: encode, write
  *   reply.c     replies in: read, scan, hand over
+ *   push.c      subscriptions, on a connection of their own
  *
  * A LANE is what calls can share: one database, one protocol version, one credential.  It has one
  * LINK in normal times; while a link is caught in a large reply or request, or behind a client that
@@ -136,6 +137,7 @@ struct link {
 	uint8_t phase, blocked, reading, version; /* version: 2 or 3 */
 	uint8_t index;            /* of a shared link in its lane */
 	bool dedicated, dirty, armed, began;
+	bool push;                /* of subscriptions: push.c reads it */
 	bool waiting;             /* encode() said WAIT: resume() comes */
 	bool hup;                 /* the peer sends no more: read to the end, no edge follows */
 	bool idle;                /* a dedicated link in its lane's list */
@@ -206,6 +208,7 @@ struct ctx {
 	unsigned nlanes, routes_again; /* bit per route: AGAIN was answered */
 	uint64_t epoch, random;
 	uint64_t poll_timer, sweep_timer;
+	struct push *push;        /* made at the first subscription */
 	bool draining;
 	uint8_t *scratch;
 };
@@ -332,6 +335,7 @@ static inline void lane_ended(purser_call *c)
 int ctx_again(struct ctx *x, uint32_t route); /* PURSER_AGAIN; ctx_wake() follows */
 void ctx_wake(struct ctx *x, uint32_t route);
 void ctx_wake_all(struct ctx *x);
+uint64_t ctx_jitter(struct ctx *x, unsigned n); /* ns: U(0, min(cap, base * 2^n)), never 0 */
 struct session *session_of(struct ctx *x, purser_session *s); /* NULL: no memory */
 void session_free(struct ctx *x, struct session *s); /* closes what it has pinned */
 
@@ -343,4 +347,11 @@ void pool_ended(struct link *l, uint32_t flags); /* one of its calls ended well 
 void pool_unpin(struct session *s);  /* the session ends: its link is closed */
 void pool_close_idle(struct ctx *x);
 void pool_stop(struct ctx *x);       /* all links and timers */
+
+/* push.c */
+int push_subscribe(struct ctx *x, uint32_t kind, purser_bytes name, int on); /* 0, or -1: not now */
+int64_t push_feed(struct link *l, const uint8_t *p, size_t n); /* n, or -1: the link is gone */
+void push_up(struct link *l);
+void push_lost(struct link *l, const char *text, bool was_up); /* it was lost, or could not be made */
+void push_stop(struct ctx *x);
 #endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request_push: what a client hears without having asked for it at that moment: messages, and other
+ * pushes.  In: bytes of whole frames.  Out: the same in the client's buffer between two replies, never
+ * inside one, in the order in which they came; bounded by subscriber_limit.
+ *
+ * A client has a struct outband from its first need until it is freed; who has none costs nothing.
+ */
+#ifndef REQUEST_PUSH_H
+#define REQUEST_PUSH_H
+#include "request.h"
+
+struct subscription;
+
+struct outband {
+	struct out late;                    /* frames that wait for the end of the reply at the head */
+	struct subscription *first, *last;  /* in the order they were made */
+	uint32_t channels, patterns, shards;
+	struct client *next_lost;           /* pubsub_deliver(): to be closed */
+	bool closing;                       /* ... it is among them */
+};
+
+struct outband *client_outband(struct client *c); /* NULL: no memory */
+void outband_end(struct client *c);     /* it hears nothing any more */
+
+/* A frame of n bytes is to be written: *o is where; false: the client is cut (it is too slow, or there is
+ * no memory).  Between the two, out_put() and out_ref() only. */
+bool push_begin(struct client *c, size_t n, struct out **o);
+void push_end(struct client *c);
+void push_bytes(struct client *c, const void *p, size_t n); /* one whole frame */
+void push_late(struct client *c);       /* a reply is complete: what waited behind it may go */
+/* Closed by the agent, which says why: to RESP3 clients, and in the log. */
+void client_dismiss(struct client *c, const char *reason, const char *text);
+#endif
