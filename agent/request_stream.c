@@ -21,6 +21,7 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	cmd = cmd_by_name(c->w->commands, (const char *)argv[0].p, argv[0].n);
 	return x && x->p->args == PURSER_ARGS_WIRE && cmd && cmd->run == RUN_BACKEND &&
 	    !(cmd->flags & (F_CONTAINER | F_BLOCKING)) && cmd->args == A_NONE && cmd->more == KEYS_FIXED &&
+	    cmd->transform != X_RECEIVERS &&
 	    cmd_arity_ok(cmd, argc);
 }
 

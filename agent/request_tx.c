@@ -509,9 +509,8 @@ static int begin_filter(struct request *r, struct tx *tx)
 	for (uint32_t i = 0; i < tx->n; i++) {
 		const struct command *c = tx->part[i]->cmd;
 
-		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL : c->transform == X_PASS || c->transform == X_RECEIVERS ?
-		    EXEC_PASS :
-		    (uint8_t)strip_depth(c);
+		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL :
+		    c->transform == X_PASS || c->transform == X_RECEIVERS ? EXEC_PASS : (uint8_t)strip_depth(c);
 	}
 	f->out = &r->b.out;
 	f->pool = r->b.pool;

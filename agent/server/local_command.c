@@ -260,9 +260,11 @@ static void do_command_getkeys(struct request *r)
 		    "ERR Invalid number of arguments specified for command");
 		return;
 	}
-	n = cmd_key_count(c, r->argv + 2, r->argc - 2);
+	/* Shard channels stand where keys do, and are none. */
+	n = c->flags & F_PUBSUB ? 0 : cmd_key_count(c, r->argv + 2, r->argc - 2);
 	if (!n && !(c->flags & F_NOMANDATORY)) {
-		local_error(r, c->first || c->more ? "ERR Invalid arguments specified for command" :
+		local_error(r, (c->first || c->more) && !(c->flags & F_PUBSUB) ?
+		    "ERR Invalid arguments specified for command" :
 		    "ERR The command has no key arguments");
 		return;
 	}

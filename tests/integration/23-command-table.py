@@ -169,7 +169,7 @@ def nothing_forgotten(agent, live):
 def helped(agent):
     """HELP of a container that the agent answers names its subcommands, those that are served."""
     table = rows(agent)
-    for name in ("client", "command", "config", "memory"):
+    for name in ("client", "command", "config", "memory", "pubsub"):
         text = agent.cmd(name, "HELP")
         check(text[0].startswith(name.upper() + " <subcommand>"), text[0])
         for sub in table[name][9]:
