@@ -28,6 +28,7 @@ struct tx {
 	bool multi;
 	bool dirty;                     /* a command was refused: EXEC will be */
 	bool watching, watch_lost;
+	bool stale;                     /* nothing is watched any more, but the connection is still to be closed */
 	bool write;
 	uint8_t watch_resp;
 	uint16_t watch_db;
@@ -93,7 +94,7 @@ static void leave_multi(struct client *c)
 
 	forget_parts(tx);
 	tx->multi = tx->dirty = false;
-	if (!tx->watching) {
+	if (!tx->watching && !tx->stale) {
 		tx_free(tx, &c->w->pool);
 		c->tx = NULL;
 	}
@@ -114,7 +115,7 @@ void tx_reset(struct client *c)
 {
 	if (!c->tx)
 		return;
-	c->tx->watching = false; /* tx_admit has seen to the connection */
+	c->tx->watching = c->tx->stale = false; /* tx_admit has seen to the connection */
 	leave_multi(c);
 }
 
@@ -146,6 +147,14 @@ void tx_migrate(struct client *c, const struct generation *old, const struct pro
 
 /* ---- refusals ---- */
 
+/* No call can end the watch now: the client's next command closes its connection first. */
+static void end_later(struct client *c)
+{
+	c->tx->stale |= c->tx->watching;
+	c->tx->watching = false;
+	leave_multi(c);
+}
+
 const char *tx_refused(struct request *r, const char *text, char *mem, size_t cap)
 {
 	struct client *c = r->cl;
@@ -159,8 +168,7 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 		if (tx->watching && !c->tx) {
 			c->tx = tx;
 			r->tx = NULL;
-			tx->watch_lost = true;
-			leave_multi(c);
+			end_later(c);
 		}
 		return text;
 	}
@@ -171,8 +179,7 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 		forget_parts(tx);
 		return text;
 	}
-	tx->watch_lost = tx->watching;
-	leave_multi(c);
+	end_later(c);
 	snprintf(mem, cap, "EXECABORT Transaction discarded because of: %s",
 	    strncmp(text, "ERR ", 4) ? text : text + 4);
 	return mem;
@@ -352,11 +359,16 @@ enum stage_result tx_admit(struct request *r)
 	struct tx *tx = c->tx;
 	char text[128];
 
-	if (r->cmd->id == CMD_RESET && tx->watching) {
-		if (c->head != r || c->session.inflight)
+	if (tx->stale || (r->cmd->id == CMD_RESET && tx->watching)) {
+		if (r->project && (c->head != r || c->session.inflight))
 			return STAGE_HOLD;
 		if (watch_ctx(c, tx))
 			ctx_session_end(watch_ctx(c, tx), &c->session); /* the connection with the watch is closed */
+		tx->watching = tx->stale = false;
+		if (!tx->multi) {
+			leave_multi(c);
+			return STAGE_NEXT;
+		}
 	}
 	if (!tx->multi || (r->cmd->run == RUN_TX && r->cmd->id != CMD_UNWATCH) ||
 	    r->cmd->id == CMD_QUIT || r->cmd->id == CMD_RESET)
@@ -439,8 +451,7 @@ static enum stage_result end_watch(struct request *r, const char *text)
 	r->b.filter = &tx->last;
 	r->b.error_to = last_error;
 	listen_still(r);
-	if (r->argv[0].n != unwatch.n)
-		r->argv[0] = unwatch; /* constant: nothing to pin */
+	r->argv[0] = unwatch;
 	r->argc = 1;
 	r->local = false;
 	r->b.argv = r->argv;

@@ -22,3 +22,4 @@ EXTRA_DIST += tests/tagged.py
 SCRIPT_TESTS += %D%/23-command-table.py %D%/26-types.py
 SCRIPT_TESTS += %D%/52-tls.py
 EXTRA_DIST += tests/certificates.py
+SCRIPT_TESTS += %D%/33-transactions.py
