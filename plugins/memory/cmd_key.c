@@ -4,6 +4,7 @@
  */
 #include "cmd.h"
 #include "hash.h"
+#include "list.h"
 #include "number.h"
 #include "table.h"
 
@@ -114,6 +115,7 @@ void op_renamenx(struct ctx *cx, purser_call *c) { rename_generic(cx, c, 1); }
 static int word_copy(struct ctx *cx, struct item *it)
 {
 	struct table *t;
+	struct list *l;
 
 	switch (item_enc(it)) {
 	case ENC_INT:
@@ -128,6 +130,10 @@ static int word_copy(struct ctx *cx, struct item *it)
 		t = hash_table_copy(cx, item_table(it));
 		item_set_word(it, (uint64_t)(uintptr_t)t);
 		return t ? 0 : -1;
+	case ENC_LIST:
+		l = list_copy(cx, item_list(it));
+		item_set_word(it, (uint64_t)(uintptr_t)l);
+		return l ? 0 : -1;
 	default:
 		return 0;
 	}

@@ -4,6 +4,7 @@
  */
 #include "cmd.h"
 #include "hash.h"
+#include "list.h"
 #include "table.h"
 
 #define SHARED_INTEGERS 10000
@@ -107,5 +108,7 @@ void op_memory_usage(struct ctx *cx, purser_call *c)
 		n += chunk_size(blob_bytes(item_blob(p.it)->cap));
 	else if (enc_is_table(item_enc(p.it)))
 		n += hash_table_memory(item_table(p.it));
+	else if (item_enc(p.it) == ENC_LIST)
+		n += list_memory(item_list(p.it));
 	reply_int(cx, c, (int64_t)n);
 }

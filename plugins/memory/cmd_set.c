@@ -330,7 +330,7 @@ static int passed_through(const struct sets *s)
 /* The reply, or the key at argv[1] that becomes the result. */
 static void sets_answer(struct ctx *cx, purser_call *c, int store, struct sets *s)
 {
-	purser_bytes none = { NULL, 0 };
+	purser_bytes none = { (const uint8_t *)"", 0 };
 	struct item *made = NULL;
 	void *to[] = { s, c };
 	struct pos p;

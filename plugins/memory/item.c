@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "item.h"
 #include "keyspace.h"
+#include "list.h"
 #include "number.h"
 #include "table.h"
 
@@ -20,6 +21,7 @@ static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_SET_INT] = { "set", "intset" },
 	[ENC_SET_PACK] = { "set", "hashtable" },
 	[ENC_SET] = { "set", "hashtable" },
+	[ENC_LIST] = { "list", "quicklist" },
 };
 
 const char *item_type_name(const struct item *it) { return names[item_enc(it)].type; }
@@ -84,6 +86,8 @@ void item_drop_word(struct ctx *cx, unsigned enc, uint64_t word)
 		blob_drop(cx, (struct blob *)(uintptr_t)word);
 	else if (enc_is_table(enc))
 		table_dispose(cx, (struct table *)(uintptr_t)word);
+	else if (enc == ENC_LIST)
+		list_dispose(cx, (struct list *)(uintptr_t)word);
 }
 
 void item_free(struct ctx *cx, struct item *it)

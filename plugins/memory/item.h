@@ -25,9 +25,10 @@ enum enc {
 	ENC_SET_INT = 8, /* set of integers, inline: see set.h */
 	ENC_SET_PACK = 9, /* small set, inline */
 	ENC_SET = 10,    /* set, word: struct table */
-	ENC_COUNT = 11
+	ENC_LIST = 11,   /* list, word: struct list */
+	ENC_COUNT = 12
 };
-enum type { TYPE_STRING, TYPE_HASH, TYPE_SET };
+enum type { TYPE_STRING, TYPE_HASH, TYPE_SET, TYPE_LIST };
 
 #define ITEM_ENC 0x0fu
 #define ITEM_TTL 0x10u
@@ -41,6 +42,8 @@ struct item {
 	uint16_t klen, vlen;                  /* vlen: bytes of an inline value */
 	uint8_t body[];
 };
+
+struct list;
 
 /* A large string.  Replies hold references; who changes it while others do works on a copy. */
 struct blob {
@@ -56,7 +59,7 @@ static inline int item_has_ttl(const struct item *it) { return !!(it->head & ITE
 static inline int enc_has_word(unsigned enc)
 {
 	return (1u << enc) & (1u << ENC_BIG | 1u << ENC_INT | 1u << ENC_INT_OWN | 1u << ENC_TABLE |
-	    1u << ENC_HASH | 1u << ENC_SET);
+	    1u << ENC_HASH | 1u << ENC_SET | 1u << ENC_LIST);
 }
 static inline int enc_is_table(unsigned enc)
 {
@@ -66,7 +69,9 @@ static inline enum type item_type(const struct item *it)
 {
 	unsigned enc = item_enc(it);
 
-	return enc < ENC_PACK ? TYPE_STRING : enc < ENC_SET_INT ? TYPE_HASH : TYPE_SET;
+	if (LIKELY(enc < ENC_PACK))
+		return TYPE_STRING;
+	return enc < ENC_SET_INT ? TYPE_HASH : enc < ENC_LIST ? TYPE_SET : TYPE_LIST;
 }
 static inline size_t item_word_at(const struct item *it) { return item_has_ttl(it) ? 8 : 0; }
 static inline uint64_t item_word(const struct item *it)
@@ -83,6 +88,8 @@ static inline void item_set_word(struct item *it, uint64_t w)
 static inline int64_t item_int(const struct item *it) { return (int64_t)item_word(it); }
 static inline struct blob *item_blob(const struct item *it) { return (struct blob *)(uintptr_t)item_word(it); }
 static inline struct table *item_table(const struct item *it) { return (struct table *)(uintptr_t)item_word(it); }
+
+static inline struct list *item_list(const struct item *it) { return (struct list *)(uintptr_t)item_word(it); }
 
 static inline int64_t item_expiry(const struct item *it) /* Unix ms; item_has_ttl() */
 {

@@ -30,6 +30,7 @@
 #define STRING_MAX (UINT64_C(512) << 20) /* proto-max-bulk-len of Redis */
 
 struct item;
+struct reap;
 struct table;
 struct ctx;
 
@@ -74,7 +75,7 @@ struct store {
 	uint8_t ledger_taken[LEDGERS];
 
 	_Atomic uint32_t reap_lock;
-	struct table *reap;                /* tables to take apart, linked by next */
+	struct reap *reap;                 /* what is to be taken apart: see reap.h */
 	_Atomic uint32_t reaping;          /* is there any? */
 	_Atomic uint32_t sweep;            /* where active expiry goes on: shard * databases + db */
 	_Atomic int64_t released;          /* bytes of values freed by replies: see blob_release() */

@@ -17,7 +17,7 @@
  */
 #ifndef MEMORY_TABLE_H
 #define MEMORY_TABLE_H
-#include "memory.h"
+#include "reap.h"
 
 #define SLOTS 8
 #define SEGMENTS 28
@@ -30,13 +30,13 @@
 struct bucket { uint64_t s[SLOTS]; };
 
 struct table {
+	struct reap reap;                     /* first */
 	struct bucket *seg[SEGMENTS];
 	uint32_t buckets;
 	uint32_t mask;                        /* 2^L - 1 with 2^L <= buckets < 2^(L+1) */
 	_Atomic uint64_t n;                   /* atomic only for INFO, which reads without the lock */
 	_Atomic uint64_t ttls;
 	uint32_t sweep;                       /* active expiry goes on at this bucket */
-	struct table *next;                   /* in the reaper's list */
 };
 
 static inline struct item *slot_item(uint64_t s) { return (struct item *)(uintptr_t)(s & SLOT_PTR); }

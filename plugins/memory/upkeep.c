@@ -5,11 +5,11 @@
  */
 #include <stdlib.h>
 #include "keyspace.h"
+#include "list.h"
 #include "table.h"
 
 #define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
 #define TICK_BUSY_NS UINT64_C(2000000)   /* there is more to do now */
-#define REAP_AT_ONCE 64                  /* items of a table that are freed on the spot */
 #define REAP_TICK 8192                   /* items freed in one turn */
 #define SWEEP_TICK 8192                  /* cost of one turn of active expiry: see COST_* */
 #define SWEEP_HOLD 512                   /* ... and of one hold of a shard's lock */
@@ -20,29 +20,36 @@
 #define EVICT_MAX 20000                  /* keys evicted before one command */
 
 /* ---- the reaper ------------------------------------------------------------------------------------------ */
-static void reap_push(struct ctx *cx, struct table *t)
+static void reap_push(struct store *st, struct reap *r)
 {
-	struct store *st = cx->st;
-
 	lock(&st->reap_lock);
-	t->next = st->reap;
-	st->reap = t;
+	r->next = st->reap;
+	st->reap = r;
 	atomic_store_explicit(&st->reaping, 1, memory_order_relaxed);
 	unlock(&st->reap_lock);
 }
 
-static struct table *reap_pop(struct store *st)
+static struct reap *reap_pop(struct store *st)
 {
-	struct table *t;
+	struct reap *r;
 
 	lock(&st->reap_lock);
-	t = st->reap;
-	if (t)
-		st->reap = t->next;
+	r = st->reap;
+	if (r)
+		st->reap = r->next;
 	if (!st->reap)
 		atomic_store_explicit(&st->reaping, 0, memory_order_relaxed);
 	unlock(&st->reap_lock);
-	return t;
+	return r;
+}
+
+void reap_later(struct ctx *cx, struct reap *r, enum reap_kind kind, uint64_t n)
+{
+	count_add(&cx->led->freeing, (int64_t)n);
+	r->kind = kind;
+	reap_push(cx->st, r);
+	if (!cx->timer)
+		upkeep_arm(cx);
 }
 
 static void reap_drop(struct ctx *cx, struct item *it)
@@ -51,35 +58,43 @@ static void reap_drop(struct ctx *cx, struct item *it)
 	item_free(cx, it);
 }
 
+/* 1: it is gone. */
+static int reap_one(struct ctx *cx, struct reap *r, int64_t *budget)
+{
+	struct table *t = (struct table *)(void *)r;
+
+	if (r->kind == REAP_LIST)
+		return list_reap(cx, (struct list *)(void *)r, budget);
+	if (!table_reap(cx, t, budget, reap_drop))
+		return 0;
+	table_free_empty(cx, t);
+	return 1;
+}
+
 void table_dispose(struct ctx *cx, struct table *t)
 {
 	int64_t all = INT64_MAX;
 
 	if (!t)
 		return;
-	count_add(&cx->led->freeing, (int64_t)table_n(t));
 	if (table_n(t) > REAP_AT_ONCE) {
-		reap_push(cx, t);
-		if (!cx->timer)
-			upkeep_arm(cx);
+		reap_later(cx, &t->reap, REAP_TABLE, table_n(t));
 		return;
 	}
+	count_add(&cx->led->freeing, (int64_t)table_n(t));
 	table_reap(cx, t, &all, reap_drop);
 	table_free_empty(cx, t);
 }
 
 int reap_some(struct ctx *cx, int64_t budget)
 {
-	struct table *t;
+	struct reap *r;
 
 	if (!atomic_load_explicit(&cx->st->reaping, memory_order_relaxed))
 		return 1;
-	while (budget > 0 && (t = reap_pop(cx->st)) != NULL) {
-		if (table_reap(cx, t, &budget, reap_drop))
-			table_free_empty(cx, t);
-		else
-			reap_push(cx, t);
-	}
+	while (budget > 0 && (r = reap_pop(cx->st)) != NULL)
+		if (!reap_one(cx, r, &budget))
+			reap_push(cx->st, r);
 	return !atomic_load_explicit(&cx->st->reaping, memory_order_relaxed);
 }
 

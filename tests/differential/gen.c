@@ -141,6 +141,11 @@ static struct word make_set_key(struct gen *g)
 	return rng_below(g, 100) < 75 ? format(g, "s%lld", rng_below(g, 5)) : make_key(g);
 }
 
+static struct word make_list_key(struct gen *g)
+{
+	return rng_below(g, 100) < 80 ? format(g, "l%lld", rng_below(g, 4)) : make_key(g);
+}
+
 static struct word make_int(struct gen *g)
 {
 	static const char *const odd[] = { "9999", "10000", "10001", "9998", "9223372036854775807",
@@ -221,6 +226,25 @@ static struct word make_member(struct gen *g)
 }
 
 static struct word make_bulk_member(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 1300) - 200); }
+
+static struct word make_element(struct gen *g)
+{
+	static const uint32_t sizes[] = { 253, 254, 255, 256, 1000, 2000, 4000, 4086, 4094, 5000 };
+
+	if (rng_below(g, 100) < 80)
+		return format(g, "e%lld", rng_below(g, 12));
+	return rng_below(g, 4) ? make_value(g) : bytes(g, sizes[rng_below(g, sizeof(sizes) / sizeof(*sizes))]);
+}
+
+static struct word make_bulk_element(struct gen *g)
+{
+	return rng_below(g, 30) ? format(g, "element:%lld", rng_below(g, 50)) : make_element(g);
+}
+
+static struct word make_index(struct gen *g)
+{
+	return rng_below(g, 10) ? format(g, "%lld", (long long)rng_below(g, rng_below(g, 3) ? 16 : 600) - 8) : make_int(g);
+}
 
 static struct word make_pattern(struct gen *g)
 {
@@ -314,6 +338,8 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		{ "lcs", "!min", 30 }, { "lcs", "JUNK", 3 }, { "scan", "!match", 45 },
 		{ "scan", "!count", 40 }, { "scan", "!type", 25 }, { "hscan", "!match", 45 },
 		{ "hscan", "!count", 40 }, { "hscan", "!type", 3 }, { "limit", "!limit", 40 }, { "limit", "JUNK", 3 },
+		{ "count", "!count", 50 }, { "count", "JUNK", 2 }, { "lpos", "!rank", 45 }, { "lpos", "!count", 45 },
+		{ "lpos", "!maxlen", 40 }, { "lpos", "JUNK", 3 },
 	};
 	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "none1", "" };
 	size_t i;
@@ -337,6 +363,9 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		} else if (!strcmp(w, "!limit")) {
 			add_literal(g, c, "LIMIT", 5);
 			add(g, c, make_int(g));
+		} else if (!strcmp(w, "!rank") || !strcmp(w, "!maxlen")) {
+			add_literal(g, c, w[1] == 'r' ? "RANK" : "MAXLEN", w[1] == 'r' ? 4 : 6);
+			add(g, c, make_int(g));
 		} else if (!strcmp(w, "!match")) {
 			add_literal(g, c, "MATCH", 5);
 			add(g, c, make_pattern(g));
@@ -353,7 +382,7 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen *),
     struct word (*two)(struct gen *))
 {
-	uint32_t n = one == make_bulk_field || one == make_bulk_member ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
+	uint32_t n = one == make_bulk_field || one == make_bulk_member || one == make_bulk_element ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
 
 	for (; n > 0; n--) {
 		add(g, c, one(g));
@@ -375,6 +404,8 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 {
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
 		"99999999999999999999999" };
+	static const char *const ends[] = { "LEFT", "RIGHT", "left", "Right", "LEFT", "RIGHT", "MIDDLE" };
+	static const char *const sides[] = { "BEFORE", "AFTER", "after", "BEFORE", "AFTER", "BESIDE" };
 	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
 	static const struct { const char *name; int ms, absolute; } times[] = {
 		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
@@ -398,6 +429,24 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_many(g, c, make_set_key, NULL);
 	else if (!strcmp(name, "nskeys")) /* with their number in front */
 		add_counted(g, c, make_set_key);
+	else if (!strcmp(name, "lkey"))
+		add(g, c, make_list_key(g));
+	else if (!strcmp(name, "nlkeys"))
+		add_counted(g, c, make_list_key);
+	else if (!strcmp(name, "el"))
+		add(g, c, make_element(g));
+	else if (!strcmp(name, "els"))
+		add_many(g, c, make_element, NULL);
+	else if (!strcmp(name, "bulkels"))
+		add_many(g, c, make_bulk_element, NULL);
+	else if (!strcmp(name, "index"))
+		add(g, c, make_index(g));
+	else if (!strcmp(name, "end"))
+		add(g, c, PICK(g, ends));
+	else if (!strcmp(name, "side"))
+		add(g, c, PICK(g, sides));
+	else if (isdigit((unsigned char)*t) || *t == '-')
+		add_literal(g, c, t, n);
 	else if (!strcmp(name, "mem"))
 		add(g, c, make_member(g));
 	else if (!strcmp(name, "mems"))
