@@ -20,6 +20,6 @@ SCRIPT_TESTS += %D%/28-replies.py
 SCRIPT_TESTS += %D%/21-limits.py %D%/29-many.py
 EXTRA_DIST += tests/tagged.py
 SCRIPT_TESTS += %D%/23-command-table.py %D%/26-types.py
-SCRIPT_TESTS += %D%/52-tls.py %D%/53-tls-trouble.py
+SCRIPT_TESTS += %D%/52-tls.py %D%/53-tls-trouble.py %D%/54-credentials.py
 EXTRA_DIST += tests/certificates.py
 SCRIPT_TESTS += %D%/33-transactions.py
