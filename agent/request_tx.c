@@ -28,6 +28,7 @@ struct tx {
 	bool multi;
 	bool dirty;                     /* a command was refused: EXEC will be */
 	bool watching, watch_lost;
+	bool unreached;                 /* the call that ends the watch ended before the plugin took it */
 	bool stale;                     /* nothing is watched any more, but the connection is still to be closed */
 	bool write;
 	uint8_t watch_resp;
@@ -145,6 +146,34 @@ void tx_migrate(struct client *c, const struct generation *old, const struct pro
 	forget_parts(tx);
 }
 
+/* Where the watch is; NULL: that is gone, and the watch with it. */
+static struct purser_ctx *watch_ctx(const struct client *c, const struct tx *tx)
+{
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+		if (c->w->ctx[i] && c->w->ctx[i]->inst == tx->watch_on)
+			return c->w->ctx[i];
+	return NULL;
+}
+
+/* EXEC ends a watch whatever comes of it; where it never reached the plugin the connection that watches is
+ * closed, or it would be taken for the next watch.  Nothing else of the client is under way. */
+static void drop_watch(struct client *c, const struct tx *tx)
+{
+	struct purser_ctx *x = watch_ctx(c, tx);
+
+	if (x)
+		ctx_session_end(x, &c->session);
+}
+
+static void watch_ended(struct bcall *b)
+{
+	struct request *r = (struct request *)b;
+
+	if (r->tx && r->tx->watching && r->tx->unreached)
+		drop_watch(r->cl, r->tx);
+	req_done(b);
+}
+
 /* ---- refusals ---- */
 
 /* No call can end the watch now: the client's next command closes its connection first. */
@@ -202,15 +231,6 @@ static enum stage_result say_ok(struct request *r, const char *word)
 }
 
 /* ---- queueing ---- */
-
-/* Where the watch is; NULL: that is gone, and the watch with it. */
-static struct purser_ctx *watch_ctx(const struct client *c, const struct tx *tx)
-{
-	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-		if (c->w->ctx[i] && c->w->ctx[i]->inst == tx->watch_on)
-			return c->w->ctx[i];
-	return NULL;
-}
 
 /* What the agent answers itself, at once and from this thread's state alone. */
 static bool local_allowed(const struct command *c)
@@ -413,6 +433,7 @@ static void last_error(struct bcall *b, enum err_code code, const char *text, si
 	(void)code;
 	(void)text;
 	(void)n;
+	tx->unreached = b->state != BCALL_SUBMITTED;
 	b->err = ERR_NONE;
 	b->store_error = false;
 	if (b->filter != &tx->last) /* what was said has been taken back: the reply broke off */
@@ -450,6 +471,7 @@ static enum stage_result end_watch(struct request *r, const char *text)
 	tx->filter.arg = r;
 	r->b.filter = &tx->last;
 	r->b.error_to = last_error;
+	r->b.done = watch_ended;
 	listen_still(r);
 	r->argv[0] = unwatch;
 	r->argc = 1;
@@ -500,6 +522,7 @@ static void exec_error(struct bcall *b, enum err_code code, const char *text, si
 	bool null = code == ERR_BACKENDDOWN && b->executed == PURSER_NOT_EXECUTED && !b->store_error &&
 	    b->c.route == PURSER_ROUTE_PINNED;
 
+	r->tx->unreached = b->state != BCALL_SUBMITTED;
 	b->filter = NULL;
 	if (r->tx->mute)
 		return;
@@ -537,6 +560,8 @@ static int begin_filter(struct request *r, struct tx *tx)
 	exec_begin(f);
 	r->b.filter = &f->f;
 	r->b.error_to = exec_error;
+	if (tx->watching)
+		r->b.done = watch_ended;
 	if (f->prefix_len)
 		r->b.rewrite = rewrite_batch;
 	return 0;

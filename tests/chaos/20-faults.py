@@ -13,8 +13,8 @@ from harness import check
 
 SECONDS = float(os.environ.get("PURSER_SECONDS") or (600 if harness.LONG else 6))
 ONLY = os.environ.get("PURSER_ONLY", "")
-LOST = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN"}  # a link that goes
-SLOW = LOST | {"TIMEOUT", "POOLEXHAUSTED"}              # one that is silent until the deadline
+LOST = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT"}  # a link that goes, and may take a while to come
+SLOW = LOST | {"POOLEXHAUSTED"}                                # one that is silent until the deadline
 
 # name: (settings of the proxy, words that may be answered)
 NETWORK = {
@@ -56,7 +56,7 @@ class Server:
         for _ in range(4):
             self.cmd("CLIENT", "KILL", "TYPE", "normal")
             self.pause()
-        return LOST
+        return SLOW
 
     def asleep(self):
         self.cmd("DEBUG", "SLEEP", f"{self.rng.choice((0.2, 1.4)):.1f}")
