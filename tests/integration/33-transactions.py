@@ -280,6 +280,7 @@ def down():
         redis.start()
         wait_until(lambda: served(c), "the store to be back")
         equal(c.cmd("GET", "k"), None)
+        wait_until(lambda: served(w), "its worker too")
         equal(w.pipeline([["WATCH", "k"], ["MULTI"], ["SET", "k", "4"], ["EXEC"]])[-1], ["OK"])
 
 
