@@ -10,12 +10,14 @@
 #include "backend/call.h"
 #include "base/buf.h"
 
-/* A reply that cannot be written: nothing more of it is, and the reader is told or cut. */
-static void broken(struct bcall *b)
+/* A reply that cannot be written: nothing more of it is, and the reader is told or cut.  What gave a reply
+ * has run: of a write nobody may believe the opposite. */
+static void broken(struct bcall *b, enum err_code code)
 {
 	b->broken = true;
-	if (!b->err)
-		b->err = ERR_OOM;
+	if (b->state == BCALL_SUBMITTED && (b->c.flags & PURSER_CALL_WRITE))
+		code = ERR_INDETERMINATE;
+	b->err = (uint8_t)code;
 }
 
 void reply_raw(struct bcall *b, const void *p, size_t n)
@@ -26,11 +28,10 @@ void reply_raw(struct bcall *b, const void *p, size_t n)
 	b->reply_bytes += n;
 	if (b->filter) {
 		if (b->filter->feed(b->filter, p, n)) {
-			b->err = ERR_BACKENDPROTOCOL;
-			broken(b);
+			broken(b, ERR_BACKENDPROTOCOL);
 		}
 	} else if (out_put(b->out, b->pool, p, n)) {
-		broken(b);
+		broken(b, b->err ? (enum err_code)b->err : ERR_OOM);
 	}
 }
 
@@ -69,7 +70,7 @@ void reply_bulk(struct bcall *b, const void *p, size_t n)
 		size_t h;
 
 		if (!d) {
-			broken(b);
+			broken(b, b->err ? (enum err_code)b->err : ERR_OOM);
 			return;
 		}
 		d[0] = '$';
@@ -180,8 +181,7 @@ void reply_error(struct bcall *b, const char *text, size_t n)
 	size_t word;
 
 	if (b->began) { /* an error behind reply bytes: the stream is beyond repair */
-		b->err = ERR_BACKENDPROTOCOL;
-		broken(b);
+		broken(b, ERR_BACKENDPROTOCOL);
 		return;
 	}
 	if (n > sizeof tmp)

@@ -86,7 +86,7 @@ class Server:
         self.pause()
         self.cmd("REPLICAOF", "NO", "ONE")
         self.cmd("CONFIG", "SET", "replica-serve-stale-data", "yes")
-        return {"READONLY", "MASTERDOWN", "EXECABORT", "INDETERMINATE", "CIRCUITOPEN"}
+        return SLOW | {"READONLY", "MASTERDOWN", "EXECABORT"}
 
     def out_of_connections(self):
         with self.redis.client() as c:  # ours stays
