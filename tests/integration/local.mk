@@ -24,3 +24,4 @@ SCRIPT_TESTS += %D%/52-tls.py %D%/53-tls-trouble.py %D%/54-credentials.py
 EXTRA_DIST += tests/certificates.py
 SCRIPT_TESTS += %D%/33-transactions.py
 SCRIPT_TESTS += %D%/34-scripts.py
+SCRIPT_TESTS += %D%/62-clients-transactions.py
