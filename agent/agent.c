@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent.h"
+#include "agent_breaker.h"
 #include "agent_health.h"
 #include "backend/blocking.h"
 #include "base/buf.h"
@@ -79,6 +80,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.handlers = a->handlers;
 	s->w.scripts = a->scripts;
 	s->w.agent = &a->ops;
+	s->w.faults = &a->faults;
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
 	s->w.loop = loop_new(NULL);
@@ -214,6 +216,7 @@ static int start(struct agent *a)
 		return -1;
 	}
 	buf_free(&why);
+	breaker_glue_apply(a, a->cfg);
 	for (uint32_t i = 0; i < a->nworkers; i++)
 		agent_on_worker(a, i, give_generation, (void *[]){ &a->serving[i], a->gen });
 	if (telemetry_start(a, text, sizeof text))

@@ -44,6 +44,13 @@ int plugins_schema(void *cache, const char *plugin, const char *plugin_dir, cons
 void plugins_free(struct plugin_cache *c);
 
 /* ---- a running backend ---- */
+struct breaker_probe;
+struct backend_breaker {                 /* of a class: agent_breaker.c */
+	struct agent *a;
+	struct backend *b;
+	struct loop_timer timer;         /* the agent asks by itself */
+	struct breaker_probe *probe;     /* ... and has not been answered yet */
+};
 struct backend {
 	struct backend *next;
 	struct purser_instance *in;
@@ -53,6 +60,7 @@ struct backend {
 	bool keep;                       /* reload: the new generation uses it */
 	bool fresh;                      /* reload: made for the new generation */
 	bool draining;                   /* its contexts take no new call */
+	struct backend_breaker breaker[GUARD_CLASSES];
 };
 
 struct agent {
@@ -80,6 +88,7 @@ struct agent {
 	pthread_t *threads;
 	uint32_t nworkers, nrunning;
 	struct agent_ops ops;
+	struct faults faults;
 	struct agent_telemetry *telemetry;
 	struct health *health;
 	struct loop_io signals;

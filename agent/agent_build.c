@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <time.h>
 #include "agent.h"
+#include "agent_breaker.h"
 #include "base/buf.h"
 #include "request_pubsub.h"
 
@@ -110,6 +111,7 @@ static void open_context(void *arg)
 	w->ctx[o->in->index] = o->in->ctx[o->worker];
 	if (o->in->hub)
 		hub_attach(o->in->hub, w->ctx[o->in->index], w, pubsub_deliver);
+	guard_ctx_open(w->ctx[o->in->index], w->metrics);
 	w->ctx[o->in->index]->wait_time = metric_hist(w->metrics, METRIC_CONNECTION_WAIT_TIME, o->in->name);
 	if (!o->in->in_process)
 		w->ctx[o->in->index]->create_time = metric_hist(w->metrics, METRIC_CONNECTION_CREATE_TIME,
@@ -217,7 +219,7 @@ static struct backend *start_backend(struct agent *a, const struct cfg_section *
 	purser_error e = { .struct_size = sizeof e };
 	char text[512];
 	struct instance_opts o = { .name = cfg_name(s), .workers = a->nworkers, .log = a->log,
-		.metrics = a->metrics, .offload = a->offload };
+		.metrics = a->metrics, .offload = a->offload, .shard = a->shard };
 
 	if (!b || index < 0) {
 		free(b);
@@ -234,6 +236,8 @@ static struct backend *start_backend(struct agent *a, const struct cfg_section *
 	o.index = (uint32_t)index;
 	o.settings = (struct instance_settings){ setting_text, setting_value, b };
 	b->in = instance_new(&o, &e);
+	if (b->in)
+		breaker_glue_begin(a, b);
 	if (b->in && open_contexts(a, b->in, &e)) {
 		instance_free(b->in);
 		b->in = NULL;
@@ -257,6 +261,7 @@ static void end_backend(struct agent *a, struct backend *b)
 		p = &(*p)->next;
 	*p = b->next;
 	pthread_mutex_unlock(&a->backends_lock);
+	breaker_glue_end(a, b);
 	close_contexts(a, b->in, a->nworkers);
 	instance_free(b->in);
 	free(b);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent_breaker.h"
 #include "agent_health.h"
 #include "health/health.h"
 
@@ -128,6 +129,39 @@ static void telemetry(void *arg, struct health_telemetry *out)
 	telemetry_state(arg, &out->state, out->text, sizeof out->text);
 }
 
+static void breaker(void *arg, uint32_t instance, struct health_breaker *out)
+{
+	struct agent *a = arg;
+	struct purser_instance *in = a->gen->instances[instance];
+
+	memset(out, 0, sizeof *out);
+	if (in)
+		breaker_glue_view(in, loop_now(a->control), out);
+}
+
+static void status_moved(void *arg, const char *from, const char *to)
+{
+	struct watch_message m = { .topic = TOPIC_HEALTH, .n = 2, .field = { { "from", "" }, { "to", "" } } };
+
+	snprintf(m.field[0].value, sizeof m.field[0].value, "%s", from);
+	snprintf(m.field[1].value, sizeof m.field[1].value, "%s", to);
+	breaker_glue_tell(arg, &m);
+}
+
+void health_glue_ask(struct agent *a, uint32_t instance, const purser_bytes *argv, uint32_t argc,
+    uint64_t timeout_ns, health_answer_fn done, void *done_arg)
+{
+	ask(a, instance, argv, argc, timeout_ns, done, done_arg);
+}
+
+void health_glue_moved(struct agent *a)
+{
+	if (!a->health)
+		return;
+	health_breaker_moved(a->health);
+	health_hint(a->health);
+}
+
 /* ---- setting up ---- */
 
 static int setup(struct agent *a, const struct cfg *cfg)
@@ -169,7 +203,7 @@ int health_glue_start(struct agent *a, char *why, size_t whylen)
 {
 	struct health_deps d = { .loop = a->control, .log = a->log, .metrics = a->metrics, .shard = a->shard,
 		.state_dir = a->state_dir, .arg = a, .ask = ask, .stats = stats, .pool = pool,
-		.telemetry = telemetry };
+		.telemetry = telemetry, .breaker = breaker, .moved = status_moved };
 
 	default_state_dir(a);
 	a->health = health_new(&d);

@@ -6,6 +6,7 @@
 #ifndef AGENT_HEALTH_H
 #define AGENT_HEALTH_H
 #include "agent.h"
+#include "health/health.h"
 
 int health_glue_start(struct agent *a, char *why, size_t whylen);
 void health_glue_apply(struct agent *a, const struct cfg *cfg); /* after a reload */
@@ -15,5 +16,9 @@ void health_glue_free(struct agent *a); /* the workers have ended: they may ask 
 void health_glue_get(struct agent *a, void (*done)(void *arg, const char *json, size_t n), void *arg);
 bool health_glue_ready(struct agent *a, char *why, size_t whylen); /* any thread */
 /* Any thread: how many keys of the store lie outside the project; 0 = nothing to say. */
+/* As health asks: argv (physical names) of a backend, the agent's own; done comes once, on this thread. */
+void health_glue_ask(struct agent *a, uint32_t instance, const purser_bytes *argv, uint32_t argc,
+    uint64_t timeout_ns, health_answer_fn done, void *done_arg);
+void health_glue_moved(struct agent *a); /* a breaker has changed its state */
 size_t health_glue_outside(struct agent *a, const struct project *p, char *dst, size_t cap);
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "agent.h"
+#include "agent_breaker.h"
 #include "agent_health.h"
 #include "base/buf.h"
 
@@ -189,6 +190,7 @@ int reload(struct agent *a, struct buf *out)
 	}
 	swap_all(a, g, fresh);
 	telemetry_apply(a, fresh);
+	breaker_glue_apply(a, fresh);
 	health_glue_apply(a, fresh);
 	log_event(a->log, LOG_M_CONFIG, LOG_INFO, "config.reloaded", "the new configuration is in use",
 	    LOG_UINT("generation", g->number), LOG_KEY(each(g->number, key)));

@@ -19,13 +19,13 @@ include %D%/access/local.mk
 include %D%/backend/local.mk
 include %D%/feature/local.mk
 include %D%/health/local.mk
-agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_child.c %D%/request_stream.c \
+agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_child.c %D%/request_retry.c %D%/request_fault.c %D%/request_stream.c \
 	%D%/stages.def
 agent_libagent_a_SOURCES += %D%/request_push.h %D%/request_push.c %D%/request_pubsub.h %D%/request_pubsub.c
 include %D%/server/local.mk
 
 sbin_PROGRAMS += agent/purserd
 agent_purserd_SOURCES = %D%/main.c %D%/agent.h %D%/agent.c %D%/agent_build.c %D%/agent_reload.c \
-	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_notify.c \
+	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_breaker.c %D%/agent_breaker.h %D%/agent_notify.c \
 	%D%/options.c %D%/dump.c
 agent_purserd_LDADD = $(AGENT_LIBS)

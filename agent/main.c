@@ -121,6 +121,7 @@ static int run(struct agent *a)
 	if (accounts(a, LOG_INFO))
 		return 1;
 	pthread_mutex_init(&a->backends_lock, NULL);
+	pthread_mutex_init(&a->faults.lock, NULL);
 	a->control = loop_new(NULL);
 	a->offload = offload_new();
 	if (!a->control || !a->offload) {

@@ -344,6 +344,8 @@ static inline enum stage_result stage_submit(struct request *r)
 		r->b.c.wire_bytes = r->b.source ? UINT64_MAX : call_wire_bytes(&r->b);
 	else if (physical_argv(r))
 		return refuse(r, ERR_OOM, NULL);
+	if (__builtin_expect(atomic_load_explicit(&x->inst->gate, memory_order_relaxed) != 0, 0) && !retry_admit(r))
+		return STAGE_DONE;
 	cl->session.inflight++;
 	r->released = false;
 	if (ctx_submit(x, &r->b) == SUBMIT_PENDING && keep)
@@ -405,6 +407,25 @@ static int run(struct request *r)
 		break;
 	}
 	return REQ_STARTED;
+}
+
+/* Where it went the first time: database and protocol of the client may be others by now. */
+void req_again(struct request *r)
+{
+	struct purser_session *s = &r->cl->session;
+	struct purser_call *c = &r->b.c;
+
+	call_again(&r->b);
+	c->flags &= ~(uint32_t)PURSER_CALL_ALONE;
+	if (!s->inflight) {
+		c->flags |= PURSER_CALL_ALONE;
+		s->instance = c->ctx->inst;
+		s->db = c->db;
+		s->resp = c->resp;
+		s->route = c->route;
+	}
+	r->stage = ST_submit;
+	run(r);
 }
 
 int req_start(struct request *r)
@@ -474,6 +495,8 @@ static void request_full(struct bcall *b)
 {
 	struct client *c = ((struct request *)b)->cl;
 
+	if (__builtin_expect(c->retry.parked != 0, 0))
+		retry_answered((struct request *)b); /* what waits in front of it must make room */
 	c->wake(c);
 }
 
@@ -540,6 +563,7 @@ struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
 	r->b.done = request_done;
 	r->b.release = request_release;
 	r->b.full = request_full;
+	r->b.keep = retry_keep;
 	r->cl = c;
 	r->argv = argv;
 	r->argc = argc;
@@ -625,6 +649,7 @@ static void record_span(struct request *r, const struct metric_key *k, uint64_t 
 	s->instance = k->instance;
 	s->error = k->error;
 	s->db = k->db;
+	s->attempts = (uint8_t)(r->tries + !r->given_up);
 	s->op_kind = k->kind;
 	s->batch = (uint16_t)(tx_size(r) < UINT16_MAX ? tx_size(r) : UINT16_MAX);
 	s->in = r->wire_in > UINT32_MAX ? UINT32_MAX : (uint32_t)r->wire_in;
@@ -708,6 +733,8 @@ static void request_done(struct bcall *b)
 	struct request *r = (struct request *)b;
 	struct client *c = r->cl;
 
+	if (__builtin_expect(c->retry.parked != 0, 0))
+		retry_answered(r);
 	r->answered = true;
 	if (c->alone == r)
 		c->alone = NULL;
@@ -745,6 +772,8 @@ static void request_release(struct bcall *b)
 		req_source_ended(r);
 	if (!r->queued)
 		give(c->w, r);
+	if (__builtin_expect(c->retry.parked != 0, 0))
+		retry_released(c);
 	c->wake(c);
 }
 

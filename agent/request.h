@@ -8,6 +8,7 @@
  */
 #ifndef REQUEST_H
 #define REQUEST_H
+#include <pthread.h>
 #include <stdatomic.h>
 #include "access/project.h"
 #include "backend/call.h"
@@ -47,6 +48,15 @@ void generation_unref(struct generation *g); /* the last one frees it */
 /* ---- a client: what a connection is, whatever protocol it speaks ---- */
 struct peer { uint32_t pid, uid, gid; };
 
+/* Requests of a client whose attempt has failed, until it is decided what becomes of them, and until they
+ * are sent again (request_retry.c).  While there are any, no new request of the client starts. */
+struct client_retry {
+	uint32_t parked;                /* requests with .parked set; they stand in the client's queue */
+	bool sending;                   /* they are being sent again at this moment */
+	bool failed;                    /* ... and one of them has failed at once */
+	struct loop_timer timer;        /* when they are sent again */
+};
+
 struct client {
 	struct purser_session session;  /* first */
 	struct worker *w;
@@ -71,6 +81,8 @@ struct client {
 	struct request *alone;          /* runs by itself: nothing starts until it is answered */
 	struct tx *tx;                  /* between MULTI or WATCH and their ends; or NULL (request_tx.c) */
 	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
+	struct client_retry retry;
+	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum topic */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */
 	/* The reply buffer grew, or a request was answered: the owner is to look at it this turn.  May be
@@ -78,6 +90,7 @@ struct client {
 	void (*wake)(struct client *c);
 	struct client *next, *prev;     /* of the worker's list */
 };
+enum topic { TOPIC_BREAKER, TOPIC_HEALTH, TOPIC_COUNT };
 enum client_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
 
 void client_init(struct client *c, struct worker *w);
@@ -115,6 +128,11 @@ struct request {
 	bool local;                     /* not one call of a plugin */
 	bool sink;                      /* the reply does not go to the socket as RESP */
 	bool apart;                     /* of no queue: a part of a transaction */
+	bool parked;                    /* its attempt has failed, or it is kept back behind one that has */
+	bool given_up;                  /* answered with the failure of an attempt that was kept */
+	uint8_t tries;                  /* attempts that failed and were kept */
+	struct kept_failure *kept;      /* the latest of them, or NULL */
+	uint64_t not_before_ns;         /* an injected delay */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
 	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */
@@ -140,7 +158,10 @@ static inline unsigned strip_depth(const struct command *c)
 }
 
 enum { REQ_STARTED = 0, REQ_HELD = 1 };
-static inline bool client_may_start(const struct client *c) { return !c->held && !c->alone; }
+static inline bool client_may_start(const struct client *c)
+{
+	return !c->held && !c->alone && !c->retry.parked;
+}
 
 /* A request of c with argv borrowed from the caller until req_start returns (it pins them if it must).
  * NULL: no memory. */
@@ -169,6 +190,42 @@ void req_finish(struct request *r);
 int req_pin(struct request *r);         /* argv becomes the request's own; -1: no memory */
 /* argv points into block (malloc'd), which the request frees at its end: nothing is left to pin. */
 void req_adopt(struct request *r, void *block);
+
+/* ---- attempts that fail (request_retry.c) ---- */
+bool retry_keep(struct bcall *b, const struct call_failure *f); /* bcall.keep of every request */
+void retry_released(struct client *c);  /* .parked: a call of c has been let go */
+void retry_answered(struct request *r); /* .parked: r is answered, or its reply begins */
+void retry_drop(struct client *c, bool answer); /* nothing of it is sent again; answer: with its failure */
+/* purser_instance.gate has a bit set: may r be submitted?  False: it is answered, or parked. */
+bool retry_admit(struct request *r);
+/* r is submitted once more. */
+void req_again(struct request *r);
+
+/* ---- faults that users inject (request_fault.c) ---- */
+#define FAULTS_MAX 64u
+enum fault_kind { FAULT_DELAY, FAULT_ERROR, FAULT_DROP, FAULT_KINDS };
+const char *fault_name(enum fault_kind k);
+struct fault {
+	uint64_t id;                    /* 0: the place is free */
+	enum fault_kind kind;
+	char project[65];               /* "": any */
+	uint16_t command;               /* CMD_COUNT: any */
+	uint8_t percent;
+	uint64_t delay_ns;              /* DELAY */
+	char error[160];                /* ERROR: "WORD text" */
+	uint64_t hits;
+};
+struct faults {                         /* of the agent */
+	pthread_mutex_t lock;           /* of the rest; taken only by requests of instances with GATE_FAULT */
+	bool enabled;                   /* [agent] fault_injection */
+	uint64_t last_id;
+	struct fault v[FAULTS_MAX];
+};
+/* Does any of them hit r?  False: r is answered, or parked, and nothing is to be submitted. */
+bool fault_pass(struct request *r);
+/* From retry_admit: r is sent not before then; its attempt fails so, without the store. */
+void retry_delayed(struct request *r, uint64_t not_before_ns);
+void retry_failed(struct request *r, const struct call_failure *f);
 
 /* ---- the worker ---- */
 typedef void (*req_handler)(struct request *r);
@@ -205,6 +262,7 @@ struct worker {
 	struct scripts *scripts;        /* main's: shared by all workers */
 	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
+	struct faults *faults;          /* main's, shared by all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
 };
 void worker_end_requests(struct worker *w); /* free lists */

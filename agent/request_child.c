@@ -182,6 +182,7 @@ static void submit(struct child *c)
 {
 	struct purser_ctx *x = c->ask.w->ctx[c->ask.instance];
 	struct purser_call *call = &c->b.c;
+	char why[160];
 
 	if (!x) {
 		refuse(c, ERR_BACKENDDOWN, "the backend is closed");
@@ -202,6 +203,11 @@ static void submit(struct child *c)
 	if (x->p->args == PURSER_ARGS_WIRE) {
 		call->argv = NULL;
 		call->wire_bytes = call_wire_bytes(&c->b);
+	}
+	if (atomic_load_explicit(&x->inst->gate, memory_order_relaxed) &&
+	    !guard_admit(x, &c->b, c->cmd->flags & F_DENYOOM, why, sizeof why)) {
+		refuse(c, ERR_CIRCUITOPEN, why);
+		return;
 	}
 	ctx_submit(x, &c->b);
 }

@@ -82,6 +82,8 @@ void client_gone(struct client *c)
 	c->gone = true;
 	if (c->outband)
 		outband_end(c);
+	if (c->retry.parked)
+		retry_drop(c, false);
 	if (c->held) {
 		r = c->held;
 		c->held = NULL;
@@ -125,6 +127,8 @@ void worker_close_ctx(struct worker *w, uint32_t instance)
 		return;
 	for (struct client *c = w->clients; c; c = c->next) {
 		tx_lost(c, x->inst);
+		if (c->retry.parked)
+			retry_drop(c, true);
 		own_replies(c);
 		if (!c->session.inflight || c->session.instance != x->inst)
 			ctx_session_end(x, &c->session);

@@ -46,8 +46,7 @@ def environment(root):
     with open(os.path.join(root, "agent/config/env.def"), encoding="utf-8") as f:
         found = {}
         for _, (name, section, key, form) in tables.calls(f.read(), "ENV"):
-            if form != "LATER":
-                found.setdefault((section, key), []).append(name)
+            found.setdefault((section, key), []).append(name)
     return found
 
 

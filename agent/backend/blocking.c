@@ -65,15 +65,23 @@ static void give_error(struct bcall *b, const struct work *w)
 {
 	const char *sp = memchr(w->error, ' ', w->nerror);
 	char text[BCALL_ERROR_MAX];
+	struct call_failure f = { .err = (enum err_code)w->shadow.err, .executed = w->shadow.executed,
+		.store = w->shadow.store_error, .text = w->error, .n = w->nerror };
 
 	if (!w->nerror)
 		return;
-	if (w->shadow.store_error) {
-		reply_error(b, w->error, w->nerror);
-		return;
+	if (!f.store) {
+		snprintf(text, sizeof text, "%.*s", sp ? (int)(w->error + w->nerror - sp - 1) : 0,
+		    sp ? sp + 1 : "");
+		f.text = text;
+		f.n = strlen(text);
 	}
-	snprintf(text, sizeof text, "%.*s", sp ? (int)(w->error + w->nerror - sp - 1) : 0, sp ? sp + 1 : "");
-	reply_failure(b, (enum err_code)w->shadow.err, text);
+	if (call_failed(b, &f))
+		return;
+	if (f.store)
+		reply_error(b, f.text, f.n);
+	else
+		reply_failure(b, f.err, f.text);
 }
 
 static void back(void *arg)
@@ -96,7 +104,7 @@ static void back(void *arg)
 	}
 	out_clear(&w->out, b->pool);
 	free(w);
-	x->ended++;
+	call_count(x, b);
 	x->ready |= x->q_head != NULL; /* this turn's end offers it */
 	call_ended(b);
 }
@@ -252,6 +260,8 @@ int blocking_submit(struct blocking *k, struct bcall *b)
 	w->shadow.rewrite = NULL;
 	w->shadow.error_to = shadow_error;
 	w->shadow.full = NULL;
+	w->shadow.keep = NULL;
+	w->shadow.trial = w->shadow.maybe = false; /* of the call itself */
 	w->shadow.prev_due = w->shadow.next_due = NULL;
 	w->shadow.limit = 0;
 	w->shadow.out = &w->out;

@@ -13,6 +13,8 @@
 #include "base/out.h"
 #include "resp/filter.h"
 
+struct call_failure;
+
 enum bcall_state { BCALL_IDLE, BCALL_QUEUED, BCALL_SUBMITTED, BCALL_ENDED };
 
 #define BCALL_ERROR_MAX 512u /* bytes of an error text that are kept */
@@ -44,6 +46,9 @@ struct bcall {
 	void (*release)(struct bcall *b);
 	/* raw() says stop: what is in out must be sent before more comes; or NULL. */
 	void (*full)(struct bcall *b);
+	/* An attempt has failed and nothing of a reply was given.  True: whoever made the call keeps the
+	 * failure and settles it later; only release() follows.  Must not call the plugin; or NULL. */
+	bool (*keep)(struct bcall *b, const struct call_failure *f);
 	/* Takes an error in place of the RESP line "-WORD text" (HTTP, child requests); or NULL. */
 	void (*error_to)(struct bcall *b, enum err_code code, const char *text, size_t n);
 	/* Rewrites an error text in place before it is shown (prefix out); returns its new length. */
@@ -65,6 +70,10 @@ struct bcall {
 	bool broken;                 /* no memory for the reply, or the filter refused it */
 	bool stalled;                /* raw() said stop: resume(REPLY) is owed */
 	bool store_error;            /* the reply is the store's own error */
+	bool noted;                  /* the guard knows how it ended */
+	bool trial;                  /* it owes the guard its outcome, in ... */
+	bool maybe;                  /* a write of which an earlier attempt may have run: no error may deny it */
+	uint32_t trial_epoch;
 	bool part;                   /* of a batch: answered through its own handle, ended with the batch */
 	char status[24];             /* first word of the store's error: db.response.status_code */
 };

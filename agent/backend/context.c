@@ -68,8 +68,34 @@ void call_ended(struct bcall *b)
 
 	due_unlink(x, b);
 	b->state = BCALL_ENDED;
+	if (__builtin_expect(b->trial, 0))
+		guard_give_back(x, b); /* it never got as far as the store */
 	answer(b);
 	b->release(b);
+}
+
+bool call_failed(struct bcall *b, const struct call_failure *f)
+{
+	struct purser_ctx *x = b->c.ctx;
+
+	if (b->part || !x || !x->loop || b->state != BCALL_SUBMITTED || b->answered)
+		return false;
+	if (!b->noted)
+		guard_failed(x, b, f);
+	if (b->began || b->broken || !b->keep || !b->keep(b, f))
+		return false;
+	b->answered = true; /* as far as this attempt goes */
+	return true;
+}
+
+void call_again(struct bcall *b)
+{
+	b->state = BCALL_IDLE;
+	b->executed = b->err = 0;
+	b->answered = b->noted = b->stalled = b->store_error = false;
+	b->status[0] = '\0';
+	b->due_bytes = b->sent_ns = 0;
+	call_rewind(b);
 }
 
 static void dequeue(struct purser_ctx *x, struct bcall *b)
@@ -87,6 +113,26 @@ static void dequeue(struct purser_ctx *x, struct bcall *b)
 		x->q_tail = prev;
 	b->next = NULL;
 	atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
+}
+
+void ctx_withdraw(struct purser_ctx *x, const struct purser_session *s, bool (*take)(struct bcall *b))
+{
+	struct bcall **p = &x->q_head, *b;
+
+	x->q_tail = NULL;
+	while ((b = *p)) {
+		if (b->c.session != s || !take(b)) {
+			x->q_tail = b;
+			p = &b->next;
+			continue;
+		}
+		*p = b->next;
+		b->next = NULL;
+		atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
+		due_unlink(x, b);
+		guard_give_back(x, b);
+		b->state = BCALL_IDLE;
+	}
 }
 
 /* A reply that has begun and moves on, or waits for its client, is not late: what limits that is
@@ -138,6 +184,8 @@ static void expire(struct purser_ctx *x, struct bcall *b)
 		return; /* with what the plugin knows of it */
 	/* It holds on to it: what has not been executed may still be. */
 	b->executed = PURSER_MAYBE_EXECUTED;
+	if (!b->answered && !b->noted)
+		guard_failed(x, b, &(struct call_failure){ .err = ERR_TIMEOUT });
 	if (!b->discard)
 		reply_failure(b, b->c.flags & PURSER_CALL_WRITE ? ERR_INDETERMINATE : ERR_TIMEOUT, NULL);
 	answer(b); /* first: a reply that broke off in the middle cuts its client */
@@ -187,7 +235,7 @@ static int offer(struct purser_ctx *x, struct bcall *b)
 	if (rc == PURSER_DONE) {
 		/* It says that the call has ended, but it has not: end it here (rule 2). */
 		reply_failure(b, ERR_INTERNAL, "the backend plugin did not end a call that it says is done");
-		x->ended++;
+		call_count(x, b);
 		call_ended(b);
 		return PURSER_DONE;
 	}
@@ -284,6 +332,8 @@ void ctx_release(struct purser_ctx *x)
 void ctx_turn(struct purser_ctx *x)
 {
 	ctx_release(x);
+	if (loop_now(x->loop) >= x->guard.roll_ns)
+		guard_roll(x, loop_now(x->loop));
 	if (x->ready) {
 		x->ready = false;
 		offer_queue(x);

@@ -128,8 +128,11 @@ static void h_set(purser_call *c, size_t n) { reply_set(of(c), n); }
 
 static void h_error(purser_call *c, const char *text, size_t n)
 {
-	if (!of(c)->discard)
-		reply_error(of(c), text, n);
+	struct bcall *b = of(c);
+	const struct call_failure f = { .err = ERR_REDIS, .store = true, .text = text, .n = n };
+
+	if (!call_failed(b, &f) && !b->discard)
+		reply_error(b, text, n);
 }
 
 static void h_sent(purser_call *c)
@@ -155,7 +158,7 @@ static void ended(purser_call *c)
 	}
 	if (x->current == b)
 		x->current = NULL;
-	x->ended++;
+	call_count(x, b);
 	call_ended(b);
 }
 
@@ -196,7 +199,7 @@ static void h_end(purser_call *c)
 		return;
 	}
 	b->executed = 0;
-	if (b->state == BCALL_SUBMITTED && !b->discard && !b->began && !b->broken) {
+	if (b->state == BCALL_SUBMITTED && !b->discard && !b->began && !b->broken && !b->answered) {
 		if (c->op == PURSER_OP_BATCH && c->ctx->p->args == PURSER_ARGS_ARGV)
 			batch_answer(b);
 		else
@@ -236,12 +239,17 @@ static void h_fail(purser_call *c, uint32_t code, uint32_t executed, const char 
 	char full[256];
 
 	b->executed = (uint8_t)executed;
-	if (b->state == BCALL_SUBMITTED && !b->discard) {
+	if (b->state == BCALL_SUBMITTED && !b->answered) {
 		enum err_code e = failure_of(b, code, executed);
+		struct call_failure f = { .err = e, .code = code, .executed = (uint8_t)executed };
 
-		if (text && *text)
+		if (text && *text) {
 			snprintf(full, sizeof full, "%s (%s)", err_rows[e].text, text);
-		reply_failure(b, e, text && *text ? full : NULL);
+			f.text = full;
+			f.n = strlen(full);
+		}
+		if (!call_failed(b, &f) && !b->discard)
+			reply_failure(b, e, f.text);
 	}
 	if (b->part)
 		part_ended(b);

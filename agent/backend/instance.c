@@ -68,8 +68,10 @@ struct purser_instance *instance_new(const struct instance_opts *o, purser_error
 	i->metric_id = metric_instance(o->metrics, &(struct metric_instance){ .name = i->name,
 	    .inproc = i->in_process });
 	pthread_mutex_init(&i->lock, NULL);
+	guard_init(i, o->shard);
 	map_ops(i);
 	if (i->p->start(&host_table, i, &i->state, e)) {
+		guard_free(i);
 		pthread_mutex_destroy(&i->lock);
 		hub_unref(i->hub);
 		free(i->ctx);
@@ -120,6 +122,7 @@ void instance_free(struct purser_instance *i)
 	if (i->p->stop)
 		i->p->stop(i->state);
 	hub_unref(i->hub);
+	guard_free(i);
 	pthread_mutex_destroy(&i->lock);
 	free(i->ctx);
 	free(i);

@@ -14,6 +14,7 @@
 #include <purser/plugin.h>
 #include "backend/call.h"
 #include "backend/hub.h"
+#include "backend/guard.h"
 #include "backend/loader.h"
 #include "command/command.h"
 #include "log/log.h"
@@ -63,6 +64,8 @@ struct purser_instance {
 	struct offload *offload;     /* threads for offload(): main's, shared by all instances */
 	struct hub *hub;             /* publish/subscribe; NULL: the plugin has none */
 	_Atomic uint64_t refused;    /* server that cannot be used, ... reported by health */
+	_Atomic uint32_t gate;       /* GATE_*: 0 = every call may pass */
+	struct guard guard;
 };
 
 struct purser_session {          /* what a plugin knows of a client: one pointer an instance */
@@ -96,6 +99,7 @@ struct purser_ctx {
 	_Atomic uint32_t nqueued;
 	uint64_t accepted, ended;    /* must be equal when the context is closed */
 	uint64_t links_made;         /* connections of it that came up so far */
+	struct guard_ctx guard;
 	bool draining;               /* it takes no new call */
 	uint32_t offloaded;          /* jobs that have not come back */
 	_Atomic uint64_t queue_timeouts;
@@ -121,6 +125,7 @@ struct instance_opts {
 	struct log *log;
 	struct metric_reg *metrics;
 	struct offload *offload;
+	struct metric_shard *shard;  /* the caller's own, or NULL */
 };
 struct purser_instance *instance_new(const struct instance_opts *o, purser_error *e);
 /* The host's own settings of it have changed (control thread). */
@@ -141,6 +146,10 @@ enum { SUBMIT_ENDED = 0, SUBMIT_PENDING = 1 };
 /* Hand a call over.  SUBMIT_ENDED: done() was called and b may be gone.  SUBMIT_PENDING: the caller
  * must keep the bytes of b->argv (it may move them and set b->argv) until done(). */
 int ctx_submit(struct purser_ctx *x, struct bcall *b);
+/* Take the queued calls of s that take says yes to out of the queue: they are as if never submitted. */
+void ctx_withdraw(struct purser_ctx *x, const struct purser_session *s, bool (*take)(struct bcall *b));
+/* Ready to be submitted once more. */
+void call_again(struct bcall *b);
 /* Nobody waits any more: out of the queue at once (done() is called), or the reply is discarded. */
 void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
 /* Once a turn: offer the queue if the plugin is ready, then flush it. */
@@ -167,6 +176,15 @@ struct ref_release {
 	void *arg;
 };
 void call_ended(struct bcall *b);
+/* The attempt failed: the guard learns it.  True: the caller keeps the failure, nothing may be written. */
+bool call_failed(struct bcall *b, const struct call_failure *f);
+static inline void call_count(struct purser_ctx *x, struct bcall *b)
+{
+	x->ended++;
+	x->guard.wrote += b->c.flags & PURSER_CALL_WRITE;
+	if (__builtin_expect(x->guard.watch, 0))
+		guard_ended(x, b);
+}
 void ctx_release(struct purser_ctx *x);   /* what raw_ref() copied goes back to the plugin */
 void host_ctx_free(struct purser_ctx *x); /* timers and watches that the plugin left */
 #endif

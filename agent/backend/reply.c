@@ -202,9 +202,15 @@ void reply_error(struct bcall *b, const char *text, size_t n)
 
 void reply_failure(struct bcall *b, enum err_code code, const char *text)
 {
-	const struct err_row *row = &err_rows[code];
+	const struct err_row *row;
 	char tmp[BCALL_ERROR_MAX];
 	int n;
+
+	if (b->maybe && code != ERR_INDETERMINATE) {
+		code = ERR_INDETERMINATE;
+		text = NULL;
+	}
+	row = &err_rows[code];
 
 	b->err = (uint8_t)code;
 	if (b->began) {

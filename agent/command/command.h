@@ -101,6 +101,10 @@ static inline uint32_t cmd_key_count(const struct command *c, const purser_bytes
 /* Would it wait (A_BLOCK rows: XREAD and XREADGROUP with BLOCK, WAIT)? */
 bool cmd_blocks(const struct command *c, const purser_bytes *argv, uint32_t argc);
 
+/* Has it the same effect when it is executed twice (semantics.md 2)?  By its retry class and, where that says
+ * so, by its options. */
+bool cmd_idempotent(const struct command *c, const purser_bytes *argv, uint32_t argc);
+
 /* As Redis compares options: in any case, and a NUL ends the word, so that "DB\0x" is DB here too. */
 bool cmd_word_is(purser_bytes w, const char *name);
 

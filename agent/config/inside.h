@@ -28,7 +28,7 @@ struct key_row {
 	const char *def, *doc;
 };
 enum env_form {
-	ENV_PLAIN, ENV_SECONDS, ENV_MS, ENV_OTEL, ENV_FALSE, ENV_EXPORTER, ENV_LATER
+	ENV_PLAIN, ENV_SECONDS, ENV_MS, ENV_OTEL, ENV_FALSE, ENV_EXPORTER, ENV_RETRIES
 };
 struct env_row {
 	const char *name;

@@ -138,6 +138,14 @@ static bool by_form(struct loader *ld, const struct env_row *row, const char *va
 		load_error(ld, place, "decimal seconds are needed, as 2.5");
 		return false;
 	}
+	if (row->form == ENV_RETRIES) {
+		if (!is_decimal(value, false) || strlen(value) > 6) {
+			load_error(ld, place, "a number of retries is needed, as 3");
+			return false;
+		}
+		snprintf(text, len, "%ld", strtol(value, NULL, 10) + 1);
+		return true;
+	}
 	snprintf(text, len, "%s%s", value, row->form == ENV_SECONDS ? "s" : "");
 	return true;
 }
@@ -148,10 +156,6 @@ static void read_variable(struct loader *ld, const struct env_row *row, const ch
 	struct cfg_section *s = ld->cfg->first[row->kind];
 	char text[4200];
 
-	if (row->form == ENV_LATER) {
-		not_used(ld, &place, "this version has no such setting");
-		return;
-	}
 	if (row->kind == CFG_BACKEND)
 		s = default_backend(ld);
 	if (s == NULL) {

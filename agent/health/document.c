@@ -59,6 +59,14 @@ static void put_pool(struct health *h, struct buf *b, const struct probe *p)
 		buf_puts(b, ",\"error\":");
 		text(b, p->last.error);
 	}
+	if (h->d.breaker) {
+		struct health_breaker br = { .state = HEALTH_BREAKER_DISABLED };
+
+		h->d.breaker(h->d.arg, p->index, &br);
+		if (br.name[0] && br.name[1])
+			buf_printf(b, ",\"circuit_breakers\":{\"read\":\"%s\",\"write\":\"%s\"}", br.name[0],
+			    br.name[1]);
+	}
 	if (outside >= 0)
 		buf_printf(b, ",\"outside_keys\":%" PRId64 ",\"outside_keys_exact\":%s", outside,
 		    about ? "false" : "true");
@@ -74,9 +82,9 @@ static void worst_breaker(struct health *h, struct health_breaker *out)
 	static const int rank[] = { [HEALTH_BREAKER_DISABLED] = 0, [HEALTH_BREAKER_CLOSED] = 1,
 		[HEALTH_BREAKER_HALF_OPEN] = 2, [HEALTH_BREAKER_OPEN] = 3 };
 
-	*out = (struct health_breaker){ HEALTH_BREAKER_DISABLED, 0 };
+	*out = (struct health_breaker){ .state = HEALTH_BREAKER_DISABLED };
 	for (uint32_t i = 0; h->d.breaker && i < h->nprobes; i++) {
-		struct health_breaker one = { HEALTH_BREAKER_DISABLED, 0 };
+		struct health_breaker one = { .state = HEALTH_BREAKER_DISABLED };
 
 		h->d.breaker(h->d.arg, h->probes[i]->index, &one);
 		out->opens += one.opens;

@@ -67,11 +67,15 @@ static void say_ready(struct health *h)
 		snprintf(why, sizeof why, "the first check of the backends is not done yet");
 	for (uint32_t i = 0; i < h->nprobes && ready; i++) {
 		const struct probe *p = h->probes[i];
+		bool open = probe_breaker(p) == HEALTH_BREAKER_OPEN;
 
-		if (p->last.done && p->last.ok)
+		if (p->last.done && p->last.ok && !open)
 			continue;
 		ready = false;
-		if (p->last.done)
+		if (p->last.done && p->last.ok)
+			snprintf(why, sizeof why, "backend %s: its circuit breaker is open: PURSER.BREAKER shows it",
+			    p->name);
+		else if (p->last.done)
 			snprintf(why, sizeof why, "backend %s: %s: %.150s", p->name,
 			    health_step_name(p->last.failed), p->last.error);
 		else
@@ -104,6 +108,8 @@ static void judge(struct health *h)
 		log_event(h->d.log, LOG_M_HEALTH, s == HEALTH_HEALTHY ? LOG_INFO : LOG_WARN, "health.status",
 		    "the state of the whole has changed", LOG_STR("from", health_status_name(before)),
 		    LOG_STR("to", health_status_name(s)));
+	if (h->ended_ns && s != before && h->d.moved)
+		h->d.moved(h->d.arg, health_status_name(before), health_status_name(s));
 	h->judged = h->ended_ns != 0;
 }
 
@@ -201,6 +207,12 @@ void health_hint(struct health *h)
 		soon = h->began_ns + step;
 	if (h->timer.pos && h->timer.due_ns > soon)
 		loop_timer_set(h->d.loop, &h->timer, soon);
+}
+
+void health_breaker_moved(struct health *h)
+{
+	if (h->ended_ns && !h->stopped)
+		publish(h);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */

@@ -45,7 +45,11 @@ struct health_pool { uint64_t created, available, max; }; /* connections: open, 
 
 enum health_breaker_state { HEALTH_BREAKER_DISABLED, HEALTH_BREAKER_CLOSED, HEALTH_BREAKER_OPEN,
 	HEALTH_BREAKER_HALF_OPEN };
-struct health_breaker { enum health_breaker_state state; uint64_t opens; };
+struct health_breaker {
+	enum health_breaker_state state;     /* the worst of them */
+	uint64_t opens;
+	const char *name[2];                 /* the states of those for reading and writing; NULL: none */
+};
 
 struct health_telemetry {
 	int state;             /* the numbers of purser.telemetry.state: disabled ok degraded failed */
@@ -69,6 +73,7 @@ struct health_deps {
 	void (*pool)(void *arg, uint32_t instance, struct health_pool *out);
 	void (*telemetry)(void *arg, struct health_telemetry *out);   /* NULL: disabled */
 	void (*breaker)(void *arg, uint32_t instance, struct health_breaker *out); /* NULL: disabled */
+	void (*moved)(void *arg, const char *from, const char *to); /* the status of the whole; or NULL */
 };
 
 /* ---- what a reload may change --------------------------------------------------------------------- */
@@ -126,6 +131,8 @@ void health_get(struct health *h, void (*done)(void *arg, const char *json, size
 const char *health_latest(struct health *h, size_t *n);
 /* Something tells that a backend may be away, or back: check soon, not more often than RECHECK. */
 void health_hint(struct health *h);
+/* A breaker has changed its state: so has what the document and health_ready() say. */
+void health_breaker_moved(struct health *h);
 
 /* Any thread.  Did every backend pass its last probe?  If not, why.  The answer is at once that of the
  * last check; if that is older than max_age another one is started, so who polls is told the present

@@ -154,6 +154,7 @@ enum health_status probe_status(const struct probe *p);
 /* What is wrong with it, as sentences to the reasons of the document; calls put for each. */
 void probe_reasons(const struct probe *p, void (*put)(void *arg, const char *text), void *arg);
 bool probe_memory_alarm(const struct probe *p);
+enum health_breaker_state probe_breaker(const struct probe *p);
 
 /* outside.c */
 void outside_start(struct probe *p); /* if it is time */

@@ -503,18 +503,39 @@ static bool replica(const struct probe *p)
 	return *p->facts.role && strcmp(p->facts.role, "master") != 0;
 }
 
+static struct health_breaker breaker(const struct probe *p)
+{
+	struct health_breaker br = { .state = HEALTH_BREAKER_DISABLED };
+
+	if (p->h->d.breaker)
+		p->h->d.breaker(p->h->d.arg, p->index, &br);
+	return br;
+}
+
+enum health_breaker_state probe_breaker(const struct probe *p)
+{
+	return breaker(p).state;
+}
+
 enum health_status probe_status(const struct probe *p)
 {
 	if (p->last.done && !p->last.ok)
 		return HEALTH_UNHEALTHY;
-	return !p->last.done || probe_memory_alarm(p) || replica(p) || *p->last.info_error ?
+	return !p->last.done || probe_memory_alarm(p) || replica(p) || *p->last.info_error ||
+	    probe_breaker(p) == HEALTH_BREAKER_OPEN || probe_breaker(p) == HEALTH_BREAKER_HALF_OPEN ?
 	    HEALTH_DEGRADED : HEALTH_HEALTHY;
 }
 
 void probe_reasons(const struct probe *p, void (*put)(void *arg, const char *text), void *arg)
 {
+	struct health_breaker br = breaker(p);
 	char text[512];
 
+	if (br.state == HEALTH_BREAKER_OPEN || br.state == HEALTH_BREAKER_HALF_OPEN) {
+		snprintf(text, sizeof text, "backend %s: circuit breakers: reading %s, writing %s", p->name,
+		    br.name[0] ? br.name[0] : "", br.name[1] ? br.name[1] : "");
+		put(arg, text);
+	}
 	if (!p->last.done) {
 		snprintf(text, sizeof text, "backend %s: the first check is not done yet", p->name);
 		put(arg, text);

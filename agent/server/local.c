@@ -19,4 +19,6 @@ void server_handlers(req_handler *t)
 	local_space(t);
 	local_agent(t);
 	local_pubsub(t);
+	local_breaker(t);
+	local_watch(t);
 }

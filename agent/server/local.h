@@ -20,6 +20,17 @@ void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */
 void local_pubsub(req_handler *table);     /* SUBSCRIBE ... PUBSUB */
+void local_breaker(req_handler *table);    /* PURSER.BREAKER PURSER.FAULT */
+void local_watch(req_handler *table);      /* PURSER.SUBSCRIBE PURSER.UNSUBSCRIBE */
+
+/* Something has changed: a message to the subscribers of its topic. */
+#define WATCH_FIELDS 8u
+struct watch_message {
+	enum topic topic;
+	uint32_t n;
+	struct { const char *key; char value[64]; } field[WATCH_FIELDS]; /* keys are literals */
+};
+void watch_tell(struct worker *w, const struct watch_message *m); /* on the worker's thread */
 
 /* What PURSER.* asks of the control thread; main fills it in (struct worker.agent points at one).
  * Each answers through done(), on the worker's loop, once. */

@@ -6,3 +6,4 @@ agent_libagent_a_SOURCES += %D%/server.h %D%/conn.c %D%/conn_resp.c %D%/conn_htt
 	%D%/local.h %D%/local.c %D%/local_command.c %D%/local_connection.c %D%/local_server.c \
 	%D%/local_space.c %D%/local_script.c %D%/local_agent.c
 agent_libagent_a_SOURCES += %D%/conn_stream.c %D%/local_pubsub.c
+agent_libagent_a_SOURCES += %D%/local_breaker.c %D%/local_watch.c

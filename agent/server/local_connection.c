@@ -245,6 +245,7 @@ static void do_reset(struct request *r)
 	cl->resp = 2;
 	r->b.c.resp = r->sink ? 3 : 2;
 	cl->reply_mode = REPLY_ON;
+	cl->topics = 0;
 	cl->name[0] = '\0';
 	tx_reset(cl);
 	client_leave(cl);

@@ -18,7 +18,8 @@ def settings(workers, backend):
     s = {"agent.workers": str(workers), "agent.output_limit": "4KiB", "agent.plugin_dir": LIBS,
          "project default.databases": "4", "project two.databases": "2",
          # what a client sees does not depend on the health check, but it adds calls of its own
-         "health.interval": "100ms", "log.modules": "backend=debug"}
+         # and what fails here fails on purpose
+         "health.interval": "100ms", "log.modules": "backend=debug", "breaker.enabled": "no"}
     s.update({f"backend main.{k}": v for k, v in backend.items()})
     return s
 

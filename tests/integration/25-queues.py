@@ -14,7 +14,7 @@ LIBS = os.path.join(harness.builddir, "tests/plugins/.libs")
 
 def agent(name, plugin, slow, **more):
     s = {"agent.plugin_dir": LIBS, "backend main.plugin": plugin, "backend main.slow": slow,
-         "health.interval": "1h", "agent.workers": "1"}
+         "health.interval": "1h", "agent.workers": "1", "breaker.enabled": "no"}
     s.update(more)
     p = harness.Purserd(s, name=name).start()
     p.wait_log("health.backend.up")  # its calls are no part of what follows

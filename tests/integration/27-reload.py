@@ -13,7 +13,8 @@ from harness import Purserd, Redis, RespError, check, equal, wait_until
 
 LIBS = os.path.join(harness.builddir, "tests/plugins/.libs")
 COMMANDS = 3000 if harness.LONG else 250
-BASE = {"agent": {"plugin_dir": LIBS, "drain_timeout": "5s"}, "health": {"interval": "200ms"}}
+BASE = {"agent": {"plugin_dir": LIBS, "drain_timeout": "5s"}, "health": {"interval": "200ms"},
+        "breaker": {"enabled": "no"}}
 
 
 def conf(*parts):

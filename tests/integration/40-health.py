@@ -55,7 +55,8 @@ def names():
         for name in ("created_connections", "available_connections", "max_connections"):
             check(isinstance(pool[name], int), name, pool)
         breaker = d["factory"]["circuit_breaker"]
-        equal(breaker["state"], "disabled")
+        equal(breaker["state"], "closed")
+        equal(pool["circuit_breakers"], {"read": "closed", "write": "closed"})
         equal(set(breaker["metrics"]), {"total_calls", "success_rate", "circuit_opens"})
         times = d["test_operations"]["response_times_ms"]
         equal(d["test_operations"]["status"], "healthy")

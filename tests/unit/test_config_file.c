@@ -12,13 +12,13 @@ struct row {
 #define LONG50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define LONG200 LONG50 LONG50 LONG50 LONG50
 #define ALL_SECTIONS \
-	"there are [agent] [backend NAME] [project NAME] [health] [otlp] [log]"
+	"there are [agent] [backend NAME] [project NAME] [health] [breaker] [retry] [otlp] [log]"
 
 /* Line 1 is [backend main], line 2 plugin = memory. */
 static const struct row rows[] = {
 	/* sections */
 	{ "[helth]\ninterval = 5s\n", "purser.ini:3: unknown section [helth]: did you mean [health]?\n", CFG_INVALID },
-	{ "[breaker]\nfailure_threshold = 5\n", "purser.ini:3: unknown section [breaker]: " ALL_SECTIONS "\n",
+	{ "[weather]\nfailure_threshold = 5\n", "purser.ini:3: unknown section [weather]: " ALL_SECTIONS "\n",
 		CFG_INVALID },
 	{ "[]\n", "purser.ini:3: unknown section []: " ALL_SECTIONS "\n", CFG_INVALID },
 	{ "[agent\nmode = production\n", "purser.ini:3: the section has no closing ]\n", CFG_INVALID },

@@ -68,8 +68,15 @@ static const struct row rows[] = {
 		"needed, as 2.5\n", NULL, NULL, NULL, NULL },
 	{ REDIS, { "REDIS_HEALTH_CHECK_INTERVAL=0.5" }, { NULL }, "", "health", "interval", "0.5s",
 		"environment REDIS_HEALTH_CHECK_INTERVAL" },
-	{ REDIS, { "REDIS_MAX_RETRIES=3" }, { NULL }, "warning: environment REDIS_MAX_RETRIES: this version has no such "
-		"setting: it is not used\n", "agent", "mode", "development", "default" },
+	{ REDIS, { "REDIS_MAX_RETRIES=3" }, { NULL }, "", "retry", "max_attempts", "4", "environment REDIS_MAX_RETRIES" },
+	{ REDIS, { "REDIS_MAX_RETRIES=0" }, { NULL }, "", "retry", "max_attempts", "1", "environment REDIS_MAX_RETRIES" },
+	{ REDIS, { "REDIS_MAX_RETRIES=some" }, { NULL }, "environment REDIS_MAX_RETRIES: a number of retries is needed, "
+		"as 3\n", NULL, NULL, NULL, NULL },
+	{ REDIS, { "REDIS_RETRY_DELAY=0.05" }, { NULL }, "", "retry", "base", "0.05s", "environment REDIS_RETRY_DELAY" },
+	{ REDIS, { "CIRCUIT_BREAKER_FAILURE_THRESHOLD=7" }, { NULL }, "", "breaker", "failure_threshold", "7",
+		"environment CIRCUIT_BREAKER_FAILURE_THRESHOLD" },
+	{ REDIS, { "CIRCUIT_BREAKER_RECOVERY_TIMEOUT=30" }, { NULL }, "", "breaker", "recovery_timeout", "30s",
+		"environment CIRCUIT_BREAKER_RECOVERY_TIMEOUT" },
 	{ MEMORY "[agent]\nsocket = /run/file.sock\n", { "PURSER_SOCKET=/run/env.sock" }, { NULL }, "", "agent",
 		"socket", "/run/env.sock", "environment PURSER_SOCKET" },
 	{ MEMORY, { "PURSER_SOCKET=here" }, { NULL }, "environment PURSER_SOCKET: [agent] socket = here: write the whole "
@@ -175,7 +182,8 @@ static const struct row rows[] = {
 static const struct cfg_section *section(const struct cfg *c, const char *title)
 {
 	static const char *const kinds[] = { [CFG_AGENT] = "agent", [CFG_BACKEND] = "backend",
-		[CFG_PROJECT] = "project", [CFG_HEALTH] = "health", [CFG_OTLP] = "otlp", [CFG_LOG] = "log" };
+		[CFG_PROJECT] = "project", [CFG_HEALTH] = "health", [CFG_BREAKER] = "breaker",
+		[CFG_RETRY] = "retry", [CFG_OTLP] = "otlp", [CFG_LOG] = "log" };
 	const struct cfg_section *s = NULL;
 	size_t n = strcspn(title, " ");
 
