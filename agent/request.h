@@ -82,7 +82,7 @@ struct client {
 	struct tx *tx;                  /* between MULTI or WATCH and their ends; or NULL (request_tx.c) */
 	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
 	struct client_retry retry;
-	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum topic */
+	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum watch_topic */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */
 	/* The reply buffer grew, or a request was answered: the owner is to look at it this turn.  May be
@@ -90,7 +90,7 @@ struct client {
 	void (*wake)(struct client *c);
 	struct client *next, *prev;     /* of the worker's list */
 };
-enum topic { TOPIC_BREAKER, TOPIC_HEALTH, TOPIC_COUNT };
+enum watch_topic { TOPIC_BREAKER, TOPIC_HEALTH, TOPIC_COUNT };
 enum client_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
 
 void client_init(struct client *c, struct worker *w);

@@ -26,7 +26,7 @@ void local_watch(req_handler *table);      /* PURSER.SUBSCRIBE PURSER.UNSUBSCRIB
 /* Something has changed: a message to the subscribers of its topic. */
 #define WATCH_FIELDS 8u
 struct watch_message {
-	enum topic topic;
+	enum watch_topic topic;
 	uint32_t n;
 	struct { const char *key; char value[64]; } field[WATCH_FIELDS]; /* keys are literals */
 };
