@@ -360,8 +360,8 @@ static enum breaker_outcome outcome(const struct bcall *b, const struct call_fai
 		return any_word(f, fail) || (class_of(b) == GUARD_WRITE && any_word(f, write_fail)) ?
 		    BREAKER_FAIL : BREAKER_IGNORE;
 	switch (f->code) {
-	case PURSER_E_CONNECT: case PURSER_E_IO: case PURSER_E_PROTOCOL: case PURSER_E_AUTH:
-	case PURSER_E_TLS: case PURSER_E_CANCELLED:
+	case PURSER_E_CONNECT: case PURSER_E_IO: case PURSER_E_PROTOCOL: case PURSER_E_TLS:
+	case PURSER_E_CANCELLED: /* not AUTH: the store is there, and what it says should be seen */
 		return BREAKER_FAIL;
 	case 0:
 		return f->err == ERR_TIMEOUT || f->err == ERR_INDETERMINATE || f->err == ERR_BACKENDDOWN ||

@@ -430,8 +430,8 @@ def main():
         print("redis-server is missing: only the memory plugin was tried")
         return
     with harness.Redis() as redis, harness.Purserd({"backend main.plugin": "redis", "backend main.url": redis.url,
-                                                    "backend main.operation_timeout": "700ms"},
-                                                   name="onredis") as p:
+                                                    "backend main.operation_timeout": "700ms",
+                                                    "breaker.enabled": "no"}, name="onredis") as p:
         everything(p.sock)
         backend_goes(redis, p)
 

@@ -24,7 +24,7 @@ def conf(redis, **keys):
 
 
 def agent(text, name="agent"):
-    return Purserd({"agent.drain_timeout": "5s"}, config=text, name=name)
+    return Purserd({"agent.drain_timeout": "5s", "breaker.enabled": "no"}, config=text, name=name)
 
 
 def write(path, text, mode=0o600):
