@@ -689,6 +689,19 @@ static int receivers_feed(struct reply_filter *f, const uint8_t *p, size_t n)
 	    out_put(b->out, b->pool, line, len + 2);
 }
 
+int64_t pubsub_receivers(const struct purser_ctx *x, const struct project *p, const struct command *c,
+    purser_bytes channel, struct arena *a, int64_t count)
+{
+	bool shard = c->id == CMD_SPUBLISH;
+
+	if (!x->inst->hub || x->inst->in_process || hub_empty(x->inst->hub))
+		return count;
+	if (shard) /* its name gets the prefix like a key */
+		channel = isolate_key(p, channel, a);
+	return channel.p ? hub_receivers(x->inst->hub, shard ? PURSER_SUB_SHARD : PURSER_SUB_CHANNEL, channel,
+	    count) : count;
+}
+
 int pubsub_count(struct request *r)
 {
 	const struct purser_ctx *x = r->cl->w->ctx[r->project->instance];

@@ -20,5 +20,8 @@ uint32_t pubsub_names(const struct client *c);   /* how many subscriptions it ha
 const char *pubsub_refusal(const struct request *r, char *text, size_t cap);
 /* PUBLISH: the number in the reply will count local subscribers.  -1: no memory. */
 int pubsub_count(struct request *r);
+/* The same of one command of a transaction: the store's count, corrected.  channel is argv[1]. */
+int64_t pubsub_receivers(const struct purser_ctx *x, const struct project *p, const struct command *c,
+    purser_bytes channel, struct arena *a, int64_t count);
 void pubsub_deliver(void *worker, struct hub_msg *m);   /* a hub_deliver_fn */
 #endif

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <purser/resp.h>
+#include "request_pubsub.h"
 #include "request_stage.h"
 
 struct tx_part {
@@ -515,6 +516,15 @@ static int run_local(void *arg, uint32_t i)
 	return rc;
 }
 
+/* PUBLISH: subscribers of this host count one by one. */
+static int64_t receivers(void *arg, uint32_t i, int64_t n)
+{
+	struct request *r = arg;
+	const struct tx_part *p = r->tx->part[i];
+
+	return pubsub_receivers(r->b.c.ctx, r->project, p->cmd, p->argv[1], &r->arena, n);
+}
+
 /* The connection that watched was lost, and EXEC has surely not run: as if a key had changed. */
 static void exec_error(struct bcall *b, enum err_code code, const char *text, size_t n)
 {
@@ -544,7 +554,8 @@ static int begin_filter(struct request *r, struct tx *tx)
 		const struct command *c = tx->part[i]->cmd;
 
 		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL :
-		    c->transform == X_PASS || c->transform == X_RECEIVERS ? EXEC_PASS : (uint8_t)strip_depth(c);
+		    c->transform == X_PASS ? EXEC_PASS : c->transform == X_RECEIVERS ? EXEC_COUNT :
+		    (uint8_t)strip_depth(c);
 	}
 	f->out = &r->b.out;
 	f->pool = r->b.pool;
@@ -555,6 +566,7 @@ static int begin_filter(struct request *r, struct tx *tx)
 	f->prefix_len = r->project->prefix_len;
 	f->rewrite = f->prefix_len ? rewrite_error : NULL;
 	f->local = run_local;
+	f->count = receivers;
 	f->arg = r;
 	f->mute = tx->mute;
 	exec_begin(f);

@@ -29,7 +29,7 @@ static int next(struct exec_filter *f)
 		f->state = END;
 		return 0;
 	}
-	if (f->kind[f->at] != EXEC_PASS && f->prefix_len) {
+	if (f->kind[f->at] < EXEC_COUNT && f->prefix_len) {
 		strip_begin(&f->strip, f->out, f->pool, f->prefix, f->prefix_len, f->kind[f->at]);
 		f->strip_on = true;
 	}
@@ -71,11 +71,27 @@ static int head(struct exec_filter *f)
 	return put(f, line, len + 2) ? -1 : next(f);
 }
 
+static int corrected(struct exec_filter *f)
+{
+	char line[24];
+	size_t len = 1;
+	int64_t v;
+
+	if (purser_resp_int(f->hold + 1, f->have - 3, &v))
+		return -1;
+	line[0] = ':';
+	len += dec_i64(line + 1, f->count(f->arg, f->at - 1, v));
+	memcpy(line + len, "\r\n", 2);
+	return put(f, line, len + 2) ? -1 : value_done(f);
+}
+
 static int header(struct exec_filter *f)
 {
 	uint8_t type = f->hold[0];
 	int64_t v;
 
+	if (type == ':')
+		return corrected(f);
 	if (purser_resp_int(f->hold + 1, f->have - 3, &v) || v < -1 || put(f, f->hold, f->have))
 		return -1;
 	if (type == '$' || type == '=' || type == '!') {
@@ -108,6 +124,10 @@ static int error(struct exec_filter *f)
 static int begin(struct exec_filter *f, char type)
 {
 	f->have = 0;
+	if (type == ':' && f->kind[f->at - 1] == EXEC_COUNT) {
+		f->state = HEADER;
+		return 0;
+	}
 	switch (type) {
 	case '-':
 		f->state = ERROR;

@@ -46,9 +46,10 @@ void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool
 /* EXEC's reply: each element goes through the transformation of the command that it answers, error texts
  * through rewrite, and elements that the store knows nothing of are put in their places.  In: the store's
  * array (or null), which must have as many elements as were asked for.  Each element's kind: EXEC_PASS,
- * EXEC_LOCAL (local() writes it), or a depth as of strip_begin(). */
+ * EXEC_LOCAL (local() writes it), EXEC_COUNT, or a depth as of strip_begin(). */
 #define EXEC_PASS 255u
 #define EXEC_LOCAL 254u
+#define EXEC_COUNT 253u /* an integer, which count() corrects */
 struct exec_filter {
 	struct reply_filter f;
 	struct out **out;
@@ -60,6 +61,7 @@ struct exec_filter {
 	size_t (*rewrite)(void *arg, char *text, size_t n); /* in place; the new length */
 	/* Write element i to *out; 0, or -1: no memory. */
 	int (*local)(void *arg, uint32_t i);
+	int64_t (*count)(void *arg, uint32_t i, int64_t n);
 	void *arg;
 	bool mute;              /* nobody reads: nothing is written, local() is called all the same */
 	bool null;              /* a watched key has changed */

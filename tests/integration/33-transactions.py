@@ -411,6 +411,22 @@ def errors(p, redis):
         c.close()
 
 
+def published(p, redis):
+    """PUBLISH in a transaction: its count is that of the subscribers, not of the agent's one subscription."""
+    listeners, quiet, direct = [enter(p, "one") for _ in range(3)], enter(p, "two"), redis.client()
+    for c in (*listeners, quiet):
+        c.cmd("SUBSCRIBE", "news")
+    direct.cmd("SUBSCRIBE", "proj:one:news")
+    c = enter(p, "one")
+    equal(c.pipeline([["MULTI"], ["SET", "k", 1], ["PUBLISH", "news", "now"], ["PUBLISH", "other", "now"], ["EXEC"]])[-1], ["OK", 4, 0])
+    for listener in listeners:
+        equal(listener.read(), [b"message", b"news", b"now"])
+    equal(quiet.cmd("PING"), [b"pong", b""])
+    equal(c.pipeline([["MULTI"], ["SUBSCRIBE", "news"], ["EXEC"]])[1].word, "UNSUPPORTED")
+    for x in (*listeners, quiet, direct, c):
+        x.close()
+
+
 def reloaded():
     """A reload in the middle: what is queued goes on while the project is what it was, and is refused if not."""
     with Redis(name="reload") as redis, two(redis.url) as p:
@@ -445,7 +461,7 @@ def main():
         with Redis(name="r1") as a, Redis(name="r2") as b:
             for resp in (2, 3):
                 differential(p, (("one", a), ("two", b)), rng, True, True, resp)
-        for part in (conflicts, loops, lost, atomic, large, local, errors):
+        for part in (conflicts, loops, lost, atomic, large, local, errors, published):
             with redis.client() as direct:
                 direct.cmd("FLUSHALL")
             part(p, redis)

@@ -16,7 +16,7 @@
 #define PREFIX "proj:a:"
 
 struct want {
-	const char *kinds;   /* p: pass, l: local, 1 2 s: strip at that depth */
+	const char *kinds;   /* p: pass, l: local, c: count, 1 2 s: strip at that depth */
 	const char *in, *out; /* out NULL: refused */
 	size_t n;
 };
@@ -44,6 +44,10 @@ static const struct want table[] = {
 	W("p1p", "*3\r\n-NOGROUP 'proj:a:k' proj:a:\r\n-ERR proj:a:x\r\n:1\r\n",
 	    "*3\r\n-NOGROUP 'k' \r\n-ERR x\r\n:1\r\n"),
 	W("pl", "*1\r\n*2\r\n:1\r\n-X proj:a:k\r\n", "*2\r\n*2\r\n:1\r\n-X k\r\n+L1\r\n"),
+	/* a number that is corrected; errors are not */
+	W("cpc", "*3\r\n:1\r\n:1\r\n:-20\r\n", "*3\r\n:1000\r\n:1\r\n:981\r\n"),
+	W("cl", "*1\r\n-ERR proj:a:no\r\n", "*2\r\n-ERR no\r\n+L1\r\n"),
+	W("c", "*1\r\n:x\r\n", NULL),
 	/* another number of elements, something else than an array, more behind it */
 	W("pp", "*1\r\n+OK\r\n", NULL),
 	W("p", "*2\r\n+OK\r\n+OK\r\n", NULL),
@@ -86,6 +90,13 @@ static int local(void *arg, uint32_t i)
 	return r->f.mute ? 0 : out_put(&r->out, &r->pool, text, (size_t)n);
 }
 
+/* The third is 999 + 2 more than the store says. */
+static int64_t count(void *arg, uint32_t i, int64_t n)
+{
+	(void)arg;
+	return n + 999 + i;
+}
+
 static void begin(struct rig *r, const char *kinds, bool mute)
 {
 	memset(r, 0, sizeof *r);
@@ -94,6 +105,7 @@ static void begin(struct rig *r, const char *kinds, bool mute)
 		char k = kinds[r->f.n];
 
 		r->kind[r->f.n] = k == 'p' ? EXEC_PASS : k == 'l' ? EXEC_LOCAL : k == 's' ? STRIP_STREAMS :
+		    k == 'c' ? EXEC_COUNT :
 		    (uint8_t)(k - '0');
 		r->f.nlocal += k == 'l';
 	}
@@ -104,6 +116,7 @@ static void begin(struct rig *r, const char *kinds, bool mute)
 	r->f.prefix_len = sizeof PREFIX - 1;
 	r->f.rewrite = rewrite;
 	r->f.local = local;
+	r->f.count = count;
 	r->f.arg = r;
 	r->f.mute = mute;
 	exec_begin(&r->f);
