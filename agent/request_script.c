@@ -116,38 +116,25 @@ static void script_error(struct bcall *b, enum err_code code, const char *text, 
 static void again(struct request *r)
 {
 	static const purser_bytes eval = { (const uint8_t *)"EVAL", 4 }, eval_ro = { (const uint8_t *)"EVAL_RO", 7 };
-	struct client *c = r->cl;
-	struct purser_ctx *x = c->w->ctx[r->project->instance];
+	bool ro = r->cmd->id == CMD_EVALSHA_RO;
 	struct script_run *s = r->script;
 	struct bcall *b = &r->b;
-	const struct command *cmd = &cmd_rows[r->cmd->id == CMD_EVALSHA ? CMD_EVAL : CMD_EVAL_RO];
+	struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
 
-	b->state = BCALL_IDLE;
-	b->answered = b->began = b->store_error = b->stalled = false;
-	b->err = b->executed = 0;
-	b->status[0] = '\0';
-	b->reply_bytes = b->due_bytes = 0;
-	s->healing = false;
-	if (b->discard || !x || req_pin(r) || loop_now(c->w->loop) >= b->c.deadline_ns) {
+	s->healing = b->began = false;
+	b->reply_bytes = 0;
+	if (b->discard || b->c.ctx != x || loop_now(r->cl->w->loop) >= b->c.deadline_ns || req_pin(r)) {
+		b->answered = true;
+		b->executed = PURSER_NOT_EXECUTED;
 		if (!b->discard)
-			reply_failure(b, !x ? ERR_BACKENDDOWN : loop_now(c->w->loop) >= b->c.deadline_ns ? ERR_TIMEOUT :
-			    ERR_OOM, NULL);
+			reply_failure(b, b->c.ctx != x ? ERR_BACKENDDOWN : ERR_TIMEOUT, NULL);
 		req_done(b);
 		return;
 	}
-	r->argv[0] = cmd->id == CMD_EVAL ? eval : eval_ro;
+	r->argv[0] = ro ? eval_ro : eval;
 	r->argv[1] = (purser_bytes){ s->body->body, s->body->n };
-	b->argv = r->argv;
-	call_rewind(b);
-	b->c.op = x->inst->op_of[cmd->id];
-	b->c.flags &= ~(uint32_t)PURSER_CALL_ALONE;
-	if (!c->session.inflight)
-		b->c.flags |= PURSER_CALL_ALONE;
-	b->c.wire_bytes = call_wire_bytes(b);
-	b->release = req_release;
-	c->session.inflight++;
-	r->released = false;
-	ctx_submit(x, b);
+	b->c.op = x->inst->op_of[ro ? CMD_EVAL_RO : CMD_EVAL];
+	req_again(r);
 }
 
 static void heal(void *arg)
