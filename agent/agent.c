@@ -75,6 +75,9 @@ static int worker_init(struct agent *a, uint32_t i)
 	while (slots < want)
 		slots *= 2;
 	s->w.index = i;
+	a->peers[i] = &s->w;
+	s->w.peers = a->peers;
+	s->w.npeers = a->nworkers;
 	s->w.log = a->log;
 	s->w.commands = &a->commands;
 	s->w.handlers = a->handlers;
@@ -102,7 +105,8 @@ static int start_workers(struct agent *a)
 	a->serving = calloc(a->nworkers, sizeof *a->serving);
 	a->threads = calloc(a->nworkers, sizeof *a->threads);
 	a->scripts = scripts_new((size_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
-	if (!a->serving || !a->threads || !a->scripts)
+	a->peers = calloc(a->nworkers, sizeof *a->peers);
+	if (!a->serving || !a->threads || !a->scripts || !a->peers)
 		return -ENOMEM;
 	a->server.workers = a->serving;
 	a->server.nworkers = a->nworkers;
@@ -313,6 +317,7 @@ static void free_workers(struct agent *a)
 	}
 	scripts_free(a->scripts);
 	free(a->serving);
+	free(a->peers);
 	free(a->threads);
 }
 

@@ -85,6 +85,7 @@ struct agent {
 	uint64_t drain_until_ns;
 	struct server server;
 	struct serving *serving;         /* [nworkers] */
+	struct worker **peers;           /* ... as requests see them */
 	pthread_t *threads;
 	uint32_t nworkers, nrunning;
 	struct agent_ops ops;

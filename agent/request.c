@@ -128,8 +128,11 @@ static inline enum stage_result stage_authorize(struct request *r)
 	if (r->cl->anonymous && !(r->cmd->flags & F_PUBLIC))
 		return refuse(r, ERR_NOAUTH, "over TCP nobody is known: this listener serves /healthz, /readyz, "
 		    "/metrics, /redis/status and /openapi.json; use the Unix socket for the rest");
-	if (r->project || r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH))
+	if (r->project || r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH)) {
+		if (r->cl->w->monitored)
+			monitor_tap(r);
 		return STAGE_NEXT;
+	}
 	return refuse(r, ERR_NOPROJECT, NULL);
 }
 
@@ -535,6 +538,7 @@ void worker_end_requests(struct worker *w)
 {
 	while (w->free_requests)
 		free(take(w));
+	monitor_free(w);
 	out_pool_free(&w->pool);
 }
 

@@ -264,6 +264,9 @@ struct worker {
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
+	struct monitored *monitored;    /* request_monitor.c: who wants to see requests; or NULL */
+	struct worker *const *peers;    /* all workers, this one too: for tours (request_tour.h) */
+	uint32_t npeers;
 };
 void worker_end_requests(struct worker *w); /* free lists */
 /* Close the context of an instance, and all that the worker's clients have of it. */

@@ -15,6 +15,7 @@ struct outband *client_outband(struct client *c)
 void outband_end(struct client *c)
 {
 	pubsub_leave(c);
+	monitor_leave(c);
 	out_clear(&c->outband->late, &c->w->pool);
 }
 

@@ -18,7 +18,17 @@ struct outband {
 	uint32_t channels, patterns, shards;
 	struct client *next_lost;           /* pubsub_deliver(): to be closed */
 	bool closing;                       /* ... it is among them */
+	bool monitor;                       /* MONITOR */
+	uint32_t monitor_ns;                /* ... of the project of this number */
 };
+
+/* It says nothing for long, and is not idle. */
+static inline bool client_listens(const struct client *c)
+{
+	const struct outband *o = c->outband;
+
+	return o && (o->first || o->monitor);
+}
 
 struct outband *client_outband(struct client *c); /* NULL: no memory */
 void outband_end(struct client *c);     /* it hears nothing any more */
@@ -29,6 +39,12 @@ bool push_begin(struct client *c, size_t n, struct out **o);
 void push_end(struct client *c);
 void push_bytes(struct client *c, const void *p, size_t n); /* one whole frame */
 void push_late(struct client *c);       /* a reply is complete: what waited behind it may go */
+/* ---- MONITOR (request_monitor.c) ---- */
+void monitor_start(struct request *r);  /* runs alone; answers it */
+void monitor_leave(struct client *c);
+void monitor_tap(struct request *r);    /* r is about to run, its words as the client gave them */
+void monitor_free(struct worker *w);
+
 /* Closed by the agent, which says why: to RESP3 clients, and in the log. */
 void client_dismiss(struct client *c, const char *reason, const char *text);
 #endif

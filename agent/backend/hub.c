@@ -609,7 +609,7 @@ int64_t hub_subscribers(struct hub *h, uint8_t kind, purser_bytes name, int64_t 
 	pthread_mutex_lock(&h->lock);
 	e = find(h, kind, name, &hash);
 	if (e)
-		store = corrected(h, e, store);
+		store = store < 0 ? (int64_t)locals(h, e) : corrected(h, e, store);
 	pthread_mutex_unlock(&h->lock);
 	return store < 0 ? 0 : store;
 }

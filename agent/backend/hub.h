@@ -72,7 +72,7 @@ uint64_t hub_publish(struct hub *h, uint8_t kind, purser_bytes channel, purser_b
 /* What the store says of how many receive on channel, with each local subscriber in place of our own
  * subscriptions. */
 int64_t hub_receivers(struct hub *h, uint8_t kind, purser_bytes channel, int64_t store);
-/* The same for one name alone: NUMSUB. */
+/* The same for one name alone: NUMSUB.  store < 0: the local ones alone. */
 int64_t hub_subscribers(struct hub *h, uint8_t kind, purser_bytes name, int64_t store);
 /* fn for every name of kind that has local subscribers; the lock is held. */
 void hub_visit(struct hub *h, uint8_t kind, void (*fn)(void *arg, purser_bytes name), void *arg);

@@ -463,7 +463,7 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 		    LOG_UINT("waiting", c->cl.out.bytes));
 		c->cl.cut = true;
 		conn_wake(&c->cl);
-	} else if (s->limits.idle_ns && !c->cl.quit && !pubsub_names(&c->cl) && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
+	} else if (s->limits.idle_ns && !c->cl.quit && !client_listens(&c->cl) && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "idle"), 1);
 		c->cl.quit = true;
 		conn_wake(&c->cl);

@@ -21,4 +21,5 @@ void server_handlers(req_handler *t)
 	local_pubsub(t);
 	local_breaker(t);
 	local_watch(t);
+	local_client(t);
 }

@@ -19,7 +19,8 @@ void local_server(req_handler *table);     /* INFO CONFIG TIME */
 void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */
-void local_pubsub(req_handler *table);     /* SUBSCRIBE ... PUBSUB */
+void local_pubsub(req_handler *table);     /* SUBSCRIBE ... PUBSUB, MONITOR */
+void local_client(req_handler *table);     /* CLIENT INFO LIST KILL */
 void local_breaker(req_handler *table);    /* PURSER.BREAKER PURSER.FAULT */
 void local_watch(req_handler *table);      /* PURSER.SUBSCRIBE PURSER.UNSUBSCRIBE */
 

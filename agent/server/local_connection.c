@@ -77,7 +77,7 @@ static const char subscribed[] = "ERR unsubscribe before you choose another proj
 /* What a client hears belongs to its project.  Would another one be chosen while it hears anything? */
 static bool stays(const struct client *cl, purser_bytes name)
 {
-	return pubsub_names(cl) && cl->project &&
+	return client_listens(cl) && cl->project &&
 	    project_find(&cl->gen->projects, name.p, name.n) != cl->project;
 }
 
@@ -242,6 +242,7 @@ static void do_reset(struct request *r)
 	struct client *cl = r->cl;
 
 	pubsub_leave(cl);
+	monitor_leave(cl);
 	cl->resp = 2;
 	r->b.c.resp = r->sink ? 3 : 2;
 	cl->reply_mode = REPLY_ON;
@@ -298,24 +299,6 @@ static void do_client_setinfo(struct request *r)
 	local_ok(r);
 }
 
-static void do_client_info(struct request *r)
-{
-	struct client *cl = r->cl;
-	const struct outband *o = cl->outband;
-	char text[512];
-	uint32_t queued;
-	bool multi = tx_open(cl, &queued);
-	int n = snprintf(text, sizeof text, "id=%llu addr=unix:%u laddr=unix:0 fd=0 name=%s age=%llu idle=0 "
-	    "flags=%sU db=%u sub=%u psub=%u ssub=%u multi=%d cmd=client|info user=%s resp=%u lib-name=%s "
-	    "lib-ver=%s\n", (unsigned long long)cl->session.id, cl->peer.pid, cl->name,
-	    (unsigned long long)((loop_wall_ms(cl->w->loop) - cl->since_ms) / 1000), multi ? "x" : "", cl->db,
-	    o ? o->channels : 0, o ? o->patterns : 0, o ? o->shards : 0, multi ? (int)queued : -1,
-	    cl->project ? cl->project->name : "default", cl->resp, cl->lib, cl->lib_version);
-
-	reply_bulk(&r->b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
-	req_finish(r);
-}
-
 static void do_client_noevict(struct request *r)
 {
 	if (word_is(word(r, 2), "ON") || word_is(word(r, 2), "OFF"))
@@ -359,7 +342,6 @@ void local_connection(req_handler *t)
 	t[CMD_CLIENT_GETNAME] = do_client_getname;
 	t[CMD_CLIENT_SETNAME] = do_client_setname;
 	t[CMD_CLIENT_SETINFO] = do_client_setinfo;
-	t[CMD_CLIENT_INFO] = do_client_info;
 	t[CMD_CLIENT_NO_EVICT] = do_client_noevict;
 	t[CMD_CLIENT_REPLY] = do_client_reply;
 	t[CMD_PURSER_PROJECT] = do_project;

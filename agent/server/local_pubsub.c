@@ -195,7 +195,7 @@ static void answer_numbers(struct request *r, const uint8_t *p, const uint8_t *e
 	for (uint32_t i = 2; i < r->argc; i++) {
 		enum channel_mode mode;
 		purser_bytes name, phys = channel_in(r->project, false, word(r, i), &r->arena, &mode);
-		int64_t n = 0;
+		int64_t n = -1; /* a store in this process has no others */
 
 		if ((p && (bulk(&p, end, &name) || header(&p, end, ':', &n))) || !phys.p) {
 			buf_free(&out);
@@ -311,6 +311,7 @@ static void do_numpat(struct request *r)
 
 void local_pubsub(req_handler *t)
 {
+	t[CMD_MONITOR] = monitor_start;
 	t[CMD_SUBSCRIBE] = do_subscribe;
 	t[CMD_PSUBSCRIBE] = do_psubscribe;
 	t[CMD_SSUBSCRIBE] = do_ssubscribe;

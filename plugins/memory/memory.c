@@ -280,6 +280,15 @@ static void close_ctx(void *cs)
 	free(cs);
 }
 
+/* Nothing is to be asked of anybody. */
+static int subscribe(void *cs, uint32_t kind, purser_bytes name, int on)
+{
+	struct ctx *cx = cs;
+
+	cx->h->subscribed(cx->x, kind, name, on);
+	return 0;
+}
+
 /* ---- instances ------------------------------------------------------------------------------------------------ */
 static void stop(void *state)
 {
@@ -381,7 +390,7 @@ static const purser_plugin memory = {
 	.summary = "Redis' data types in the agent's own memory",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
 	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_BATCH |
-	    PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
+	    PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,
 	.args = PURSER_ARGS_ARGV,
@@ -398,6 +407,7 @@ static const purser_plugin memory = {
 	.stop = stop,
 	.open = open_ctx,
 	.submit = submit,
+	.subscribe = subscribe,
 	.close = close_ctx,
 };
 

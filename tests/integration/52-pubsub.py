@@ -88,6 +88,27 @@ def fan_out(redis, p):
         equal(pub.cmd("PUBLISH", "news", "x"), 0)
 
 
+def without_redis(redis):
+    """The memory plugin: the same, and nobody to ask."""
+    with Purserd({"agent.workers": WORKERS}, name="memory") as p:
+        same_as_redis(redis, p)
+        in_order(p)
+        order_of_channels(p)
+        subs = [p.client() for _ in range(30)]
+        for i, c in enumerate(subs):
+            c.send(["SUBSCRIBE", "PSUBSCRIBE"][i % 2], ["news", "n?ws"][i % 2])
+            equal(c.read()[2], 1)
+        with p.client() as pub:
+            for i in range(100):
+                equal(pub.cmd("PUBLISH", "news", i), 30)
+            equal(pub.cmd("PUBSUB", "CHANNELS", "n*"), [b"news"])
+            equal(pub.cmd("PUBSUB", "NUMSUB", "news"), [b"news", 15])
+            equal(pub.cmd("PUBSUB", "NUMPAT"), 1)
+        for c in subs:
+            equal([int(c.read()[-1]) for _ in range(100)], list(range(100)))
+            c.close()
+
+
 def in_order(p):
     """SUBSCRIBE, then PUBLISH, by one client in one write; replies in order, pushes between them and never inside."""
     with p.client() as c:
@@ -335,6 +356,7 @@ def main():
         with Purserd({"agent.workers": WORKERS}, config=PROJECTS % redis.url, name="projects") as p:
             isolation(redis, p)
             project_stays(p)
+        without_redis(redis)
         kept(redis)
         limits(redis)
         refused_channel(redis)
