@@ -34,6 +34,7 @@ struct bcall {
 	uint64_t reply_bytes;        /* of the reply so far, before a filter */
 	uint64_t due_bytes;          /* ... when its deadline passed, while it was arriving */
 	struct call_source *source;  /* of a STREAMED call that is not all here; else NULL */
+	uint64_t stalled_ns;         /* when raw() last said stop */
 	uint64_t streamed;           /* bytes that encode() took from it */
 	uint64_t due_streamed;       /* ... when its deadline passed */
 	struct out *out;             /* where the reply goes */

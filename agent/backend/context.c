@@ -362,6 +362,18 @@ void ctx_resume(struct purser_ctx *x, struct bcall *b)
 		x->p->resume(x->cs, &b->c, PURSER_RESUME_REPLY);
 }
 
+bool ctx_holds_up(const struct purser_ctx *x, const struct bcall *b)
+{
+	if (b->state != BCALL_SUBMITTED || b->c.route != PURSER_ROUTE_SHARED)
+		return false;
+	for (const struct bcall *o = x->due_head; o; o = o->next_due)
+		if (o != b && o->state == BCALL_SUBMITTED && !o->began && o->c.route == PURSER_ROUTE_SHARED &&
+		    o->c.session != b->c.session && o->c.db == b->c.db && o->c.resp == b->c.resp &&
+		    o->submit_ns >= b->submit_ns && o->submit_ns <= b->stalled_ns)
+			return true;
+	return false;
+}
+
 void ctx_feed(struct purser_ctx *x, struct bcall *b)
 {
 	if (b->state == BCALL_SUBMITTED && x->p->resume && x->cs)

@@ -35,6 +35,7 @@ static int64_t credit(struct bcall *b)
 	if (b->discard || !b->limit || b->out->bytes < b->limit)
 		return INT32_MAX;
 	b->stalled = true;
+	b->stalled_ns = ctx_now(b->c.ctx);
 	if (b->full)
 		b->full(b);
 	return 0;

@@ -156,6 +156,9 @@ void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
 void ctx_turn(struct purser_ctx *x);
 /* The reader of b's reply can take more again. */
 void ctx_resume(struct purser_ctx *x, struct bcall *b);
+/* Is the reply of another session likely behind that of b, which is stalled: on the same link?  What was
+ * submitted before raw() said stop may be; what came later went by another link. */
+bool ctx_holds_up(const struct purser_ctx *x, const struct bcall *b);
 /* The source of b, which said WAIT, has more. */
 void ctx_feed(struct purser_ctx *x, struct bcall *b);
 

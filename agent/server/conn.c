@@ -451,11 +451,24 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 
 /* ---- a worker that serves ---- */
 
+/* How long a client may leave its replies unread: slow_reader_timeout, but where others wait for theirs behind
+ * it only so long that these still come in time. */
+static uint64_t patience(const struct serving *s, const struct conn *c)
+{
+	const struct request *r = c->cl.head;
+	uint64_t ns;
+
+	if (!r || !r->b.stalled || !ctx_holds_up(r->b.c.ctx, &r->b))
+		return s->limits.slow_reader_ns;
+	ns = r->b.c.ctx->inst->operation_timeout_ns / 4;
+	return ns < s->limits.slow_reader_ns ? ns : s->limits.slow_reader_ns;
+}
+
 static void look_after(struct serving *s, struct conn *c, uint64_t now)
 {
 	if (c->closing)
 		return;
-	if (c->blocked_ns && now - c->blocked_ns > s->limits.slow_reader_ns) {
+	if (c->blocked_ns && now - c->blocked_ns > patience(s, c)) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "slow_reader"), 1);
 		log_event(s->w.log, LOG_M_SERVER, LOG_WARN, "client.slow",
 		    "a client that does not read its replies is cut (slow_reader_timeout)",

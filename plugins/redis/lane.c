@@ -7,6 +7,9 @@
  * there until nothing of it is in flight that somebody waits for, or nobody is on the other links.
  * Calls with resp 0 go by the RESP2 lane.
  *
+ * A session that got a large reply goes by another link than the first for a while, whenever nothing of it
+ * is in flight: who asks for large values once asks again, and small ones would wait behind them.
+ *
  * Connecting: one link at a time.  A link that was lost is tried again after a short random time,
  * and calls wait (AGAIN); after an attempt that failed the lane is down, and calls fail at once until
  * one succeeds.  Waits grow with each failure, with full jitter.
@@ -117,13 +120,26 @@ static struct link *marked(struct lane *lane, const purser_call *c)
 	return lane->links[s->mark % LANE_LINKS];
 }
 
+/* Is there still a reason to know where each session is? */
+static void untrack(struct lane *lane)
+{
+	if (lane->heavy_until > lane->x->h->now(lane->x->x))
+		return;
+	for (unsigned i = 1; i < lane->nlinks; i++)
+		if (link_busy(lane->links[i]))
+			return;
+	lane->tracking = false;
+}
+
 /* Links but the first that nobody needed for a while are closed. */
 static void lane_slim(void *arg)
 {
 	struct lane *lane = arg;
 	struct ctx *x = lane->x;
-	bool used = lane->tracking || lane->extra_used;
+	bool used;
 
+	untrack(lane);
+	used = lane->tracking || lane->extra_used;
 	lane->slim_timer = 0;
 	lane->extra_used = false;
 	for (unsigned i = 1; !used && i < lane->nlinks; i++)
@@ -131,6 +147,21 @@ static void lane_slim(void *arg)
 			link_shut(lane->links[i]);
 	if (used)
 		lane->slim_timer = x->h->timer(x->x, EXTRA_IDLE, lane_slim, lane);
+}
+
+/* One more link of the lane; NULL: it has as many as it may, or no memory. */
+static struct link *lane_link(struct lane *lane)
+{
+	struct link *l;
+
+	if (lane->nlinks == LANE_LINKS)
+		return NULL;
+	l = link_new(lane, false, 0);
+	if (!l)
+		return NULL;
+	l->index = (uint8_t)lane->nlinks;
+	lane->links[lane->nlinks++] = l;
+	return l;
 }
 
 /* A second link is about to be used: mark everybody who is in flight.  -1: no memory. */
@@ -151,12 +182,39 @@ void lane_drained(struct link *l)
 {
 	struct lane *lane = l->lane;
 
-	if (!lane->tracking || l->index == 0)
+	if (lane->tracking && l->index > 0)
+		untrack(lane);
+}
+
+void lane_heavy(struct lane *lane, purser_call *c)
+{
+	struct session *s = session_of(lane->x, c->session);
+	struct link *l;
+
+	if (!s || lane->x->draining)
 		return;
+	s->heavy_until = lane->heavy_until = lane->x->h->now(lane->x->x) + HEAVY_NS;
+	if (!lane->tracking && track(lane)) {
+		lane->heavy_until = 0; /* no memory: it stays where it is */
+		return;
+	}
+	l = lane->nlinks > 1 ? lane->links[1] : lane_link(lane);
+	if (l && l->phase == LINK_CLOSED && !lane->timer && !lane->down)
+		link_open(l); /* for its next call */
+}
+
+/* The link for a heavy session; NULL: any. */
+static struct link *aside(struct lane *lane, const purser_call *c)
+{
+	void **slot = c->session ? lane->x->h->slot(c->session, lane->x->x) : NULL;
+	const struct session *s = slot ? *slot : NULL;
+
+	if (!s || s->heavy_until <= lane->used)
+		return NULL;
 	for (unsigned i = 1; i < lane->nlinks; i++)
-		if (link_busy(lane->links[i]))
-			return;
-	lane->tracking = false;
+		if (lane->links[i]->phase == LINK_UP && !lane->links[i]->blocked)
+			return lane->links[i];
+	return NULL;
 }
 
 /* ---- lanes ----------------------------------------------------------------------------------------- */
@@ -200,20 +258,6 @@ void lane_free(struct lane *lane)
 	if (lane->slim_timer)
 		lane->x->h->untimer(lane->x->x, lane->slim_timer);
 	free(lane);
-}
-
-static struct link *lane_link(struct lane *lane)
-{
-	struct link *l;
-
-	if (lane->nlinks == LANE_LINKS)
-		return NULL;
-	l = link_new(lane, false, 0);
-	if (!l)
-		return NULL;
-	l->index = (uint8_t)lane->nlinks;
-	lane->links[lane->nlinks++] = l;
-	return l;
 }
 
 int lane_refuse(struct lane *lane, purser_call *c)
@@ -385,6 +429,8 @@ static int lane_slow(struct lane *lane, purser_call *c)
 
 	lane->used = lane->x->h->now(lane->x->x);
 	if (l && l->phase == LINK_UP)
+		return lane_put(l, c);
+	if (lane->heavy_until > lane->used && (l = aside(lane, c)))
 		return lane_put(l, c);
 	for (unsigned i = 0; i < lane->nlinks; i++) {
 		l = lane->links[i];

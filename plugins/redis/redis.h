@@ -44,6 +44,7 @@
 #define SCRATCH (READ_MAX + PURSER_RESP_LINE_MAX + 4096u)
 #define LANE_LINKS 16u             /* links of one lane */
 #define EXTRA_IDLE (60 * NS_PER_S) /* how long a further link of a lane is kept without use */
+#define HEAVY_NS (10 * NS_PER_S)   /* so long after a large reply its session keeps off the first link */
 #define LANES_MAX 128u             /* lanes of one context */
 #define DEDICATED_CONNECTING 8u    /* dedicated links of one lane that connect at the same time */
 #define ADDRESSES_MAX 8u
@@ -113,6 +114,7 @@ struct session {
 	bool pin_lost;        /* it was lost, and with it what was watched; until UNPIN */
 	uint64_t mark;        /* lane epoch * LANE_LINKS + index of the link that its calls are on */
 	uint32_t flight;      /* how many: those that somebody still waits for */
+	uint64_t heavy_until; /* ns: it got a large reply, and may get more */
 };
 
 /* A call's user[]: its link; where its last byte is in the link's stream (see link.sent); the session
@@ -193,6 +195,7 @@ struct lane {
 	uint64_t timer;           /* the next attempt */
 	uint64_t slim_timer;      /* links but the first were used: look whether they still are */
 	bool extra_used;
+	uint64_t heavy_until;     /* of its sessions the last */
 };
 
 struct ctx {
@@ -322,6 +325,7 @@ void lane_up(struct link *l);
 void lane_lost(struct link *l, const char *text, unsigned calls); /* it was up */
 void lane_failed(struct lane *lane, uint32_t code, const char *text);
 int lane_refuse(struct lane *lane, purser_call *c); /* fails c with the reason; PURSER_DONE */
+void lane_heavy(struct lane *lane, purser_call *c); /* c got a large reply */
 void lane_drained(struct link *l);   /* its last call ended */
 void lane_forget(purser_call *c);    /* nobody waits for it: it binds its session to no link */
 /* A call of a tracked lane has ended. */

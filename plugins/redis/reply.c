@@ -29,6 +29,7 @@ static int reply_end(struct link *l)
 {
 	purser_call *c = l->head, *next = c->link;
 	uint32_t flags = l->dedicated ? c->flags : 0;
+	bool heavy = l->blocked & BLOCKED_LARGE && !l->dedicated;
 
 	l->head = next;
 	l->ncalls--;
@@ -44,6 +45,8 @@ static int reply_end(struct link *l)
 	fetch(next);
 	if (l->lane->tracking && !l->dedicated)
 		lane_ended(c);
+	if (heavy)
+		lane_heavy(l->lane, c);
 	l->x->h->end(c);
 	if (l->dedicated) {
 		if (!next)

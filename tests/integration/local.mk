@@ -25,3 +25,4 @@ EXTRA_DIST += tests/certificates.py
 SCRIPT_TESTS += %D%/33-transactions.py
 SCRIPT_TESTS += %D%/34-scripts.py
 SCRIPT_TESTS += %D%/62-clients-transactions.py
+SCRIPT_TESTS += %D%/53-fair.py

@@ -344,6 +344,51 @@ static void victim_moves_on(void **state)
 	host_turn(x);
 }
 
+/* Who got a large reply goes by a link of its own for a while; when nobody needs that, it is closed. */
+static void heavy_goes_aside(void **state)
+{
+	struct call *big, *c;
+	int fd = up(), fd2;
+
+	(void)state;
+	big = get(1, PURSER_CALL_ALONE);
+	host_turn(x);
+	server_read(fd, sink, sizeof(sink));
+	memset(sink, 'v', MIB);
+	server_say(fd, "$1048576\r\n");
+	for (unsigned at = 0; at < MIB; at += 65536) {
+		server_write(fd, sink + at, 65536);
+		host_turn(x);
+	}
+	server_say(fd, "\r\n");
+	host_turn(x);
+	assert_true(big->ended && !big->failed);
+	call_free(big);
+	fd2 = server_hello(&server, x); /* it is there before it is needed */
+	c = get(1, PURSER_CALL_ALONE);
+	expect(fd2, GET_K);
+	answer(fd2, c, "+aside\r\n");
+	c = get(2, PURSER_CALL_ALONE);
+	expect(fd, GET_K);
+	answer(fd, c, "+first\r\n");
+	c = get(1, PURSER_CALL_ALONE);
+	expect(fd2, GET_K);
+	answer(fd2, c, "+aside\r\n");
+	host_skip(x, 11000);
+	c = get(1, PURSER_CALL_ALONE);
+	expect(fd, GET_K);
+	answer(fd, c, "+first\r\n");
+	for (unsigned i = 0; i < 3; i++)
+		host_skip(x, 61000);
+	assert_true(server_read(fd2, sink, sizeof(sink)) == SIZE_MAX);
+	c = get(1, PURSER_CALL_ALONE);
+	expect(fd, GET_K);
+	answer(fd, c, "+first\r\n");
+	close(fd);
+	close(fd2);
+	host_turn(x);
+}
+
 /* A deadline on a shared link: the place is kept, and nobody gets another's reply. */
 static void cancelled_on_a_shared_link(void **state)
 {
@@ -711,7 +756,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(windows_are_bounded), TEST(large_request), TEST(large_request_cut),
 		TEST(encode_in_pieces), TEST(client_that_does_not_read), TEST(stalled_and_cancelled),
-		TEST(victim_moves_on),
+		TEST(victim_moves_on), TEST(heavy_goes_aside),
 		TEST(cancelled_on_a_shared_link), TEST(blocking_calls), TEST(streamed_request),
 		TEST(pinned_sessions), TEST(pool_max), TEST(batches), TEST(lane_keys), TEST(drain_with_calls),
 		TEST(close_with_calls),
