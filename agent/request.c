@@ -69,29 +69,42 @@ static inline enum stage_result stage_identify(struct request *r)
 	return STAGE_NEXT;
 }
 
+/* One to eight bytes as a number that, with n, no other bytes give. */
+static inline uint64_t word_of(const uint8_t *p, size_t n)
+{
+	uint32_t low, high;
+
+	if (n < 4)
+		return p[0] | (uint64_t)p[n / 2] << 8 | (uint64_t)p[n - 1] << 16;
+	memcpy(&low, p, 4);
+	memcpy(&high, p + n - 4, 4); /* the two overlap where there are less than eight */
+	return (uint64_t)high << 32 | low;
+}
+
 /* Names of up to eight bytes, as they were spelled last: clients spell alike. */
 static inline const struct command *lookup_recent(struct worker *w, const struct request *r)
 {
 	purser_bytes name = r->argv[0];
 	struct recent_command *e;
-	uint64_t key = 0;
+	uint64_t key;
 
-	if (name.n > 8)
+	if (name.n < 1 || name.n > 8)
 		return NULL;
-	memcpy(&key, name.p, name.n);
+	key = word_of(name.p, name.n);
 	e = &w->recent[(key * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
-	if (e->key != key || !e->cmd) {
+	if (e->key != key || e->length != name.n) {
 		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
 
 		if (!c || (c->flags & F_CONTAINER))
 			return NULL;
 		e->key = key;
+		e->length = name.n;
 		e->cmd = c;
 	}
 	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
 }
 
-static enum stage_result unknown(struct request *r, const char *why)
+static __attribute__((noinline)) enum stage_result unknown(struct request *r, const char *why)
 {
 	const struct cmd_refusal *no = cmd_refused(r->argv, r->argc);
 
@@ -101,25 +114,33 @@ static enum stage_result unknown(struct request *r, const char *why)
 	    refuse(r, (enum err_code)no->err, no->text);
 }
 
-static inline enum stage_result stage_lookup(struct request *r)
+static __attribute__((noinline)) enum stage_result lookup_any(struct request *r)
 {
-	struct worker *w = r->cl->w;
-	const struct command *c = lookup_recent(w, r);
 	char why[384];
+	const struct command *c = cmd_find(r->cl->w->commands, r->argv, r->argc, why, sizeof why);
 
-	if (!c)
-		c = cmd_find(w->commands, r->argv, r->argc, why, sizeof why);
 	if (!c)
 		return unknown(r, why);
 	r->cmd = c;
-	r->local = r->cmd->run != RUN_BACKEND;
-	if (r->cl->outband && r->cl->resp == 2) {
-		const char *no = pubsub_refusal(r, why, sizeof why);
-
-		if (no)
-			return refuse_as_redis(r, no);
-	}
 	return STAGE_NEXT;
+}
+
+/* A subscriber that speaks RESP2 may ask for little else. */
+static __attribute__((noinline)) enum stage_result may_subscriber(struct request *r)
+{
+	char why[384];
+	const char *no = pubsub_refusal(r, why, sizeof why);
+
+	return no ? refuse_as_redis(r, no) : STAGE_NEXT;
+}
+
+static inline enum stage_result stage_lookup(struct request *r)
+{
+	r->cmd = lookup_recent(r->cl->w, r);
+	if (!r->cmd && lookup_any(r) != STAGE_NEXT)
+		return STAGE_DONE;
+	r->local = r->cmd->run != RUN_BACKEND;
+	return r->cl->outband && r->cl->resp == 2 ? may_subscriber(r) : STAGE_NEXT;
 }
 
 /* The one place where it is decided whether somebody may. */
@@ -158,7 +179,7 @@ static size_t strip_error(struct bcall *b, char *text, size_t n)
 	return isolate_text(((struct request *)b)->project, text, n);
 }
 
-static int install_strip(struct request *r)
+static __attribute__((noinline)) int install_strip(struct request *r)
 {
 	struct strip_filter *f = arena_get(&r->arena, sizeof *f);
 
@@ -171,7 +192,7 @@ static int install_strip(struct request *r)
 	return 0;
 }
 
-static enum stage_result isolate_words(struct request *r)
+static __attribute__((noinline)) enum stage_result isolate_words(struct request *r)
 {
 	const char *why;
 	uint64_t sum = 0;
@@ -192,27 +213,38 @@ static enum stage_result isolate_words(struct request *r)
 	return STAGE_NEXT;
 }
 
-static inline enum stage_result stage_isolate(struct request *r)
+/* Where the keys are, when there may be several. */
+static __attribute__((noinline)) int find_keys(struct request *r)
+{
+	uint32_t n = cmd_key_count(r->cmd, r->argv, r->argc);
+	uint32_t *keys = n <= REQ_ARGS ? r->keys_mem : arena_get(&r->arena, n * sizeof *keys);
+
+	if (!keys)
+		return -1;
+	r->b.c.nkeys = n ? cmd_keys(r->cmd, r->argv, r->argc, keys) : 0;
+	r->b.c.keys = n ? keys : NULL;
+	return 0;
+}
+
+static inline __attribute__((always_inline)) enum stage_result stage_isolate(struct request *r)
 {
 	const struct project *p = r->project;
-	uint32_t n;
+	const struct command *c = r->cmd;
 
 	if (r->local)
 		return STAGE_NEXT;
-	if (r->cmd->args != A_NONE) {
+	if (c->args != A_NONE) {
 		enum stage_result rc = isolate_words(r);
 
 		if (rc != STAGE_NEXT)
 			return rc;
 	}
-	n = cmd_key_count(r->cmd, r->argv, r->argc);
-	if (n) {
-		uint32_t *keys = n <= REQ_ARGS ? r->keys_mem : arena_get(&r->arena, n * sizeof *keys);
-
-		if (!keys)
-			return refuse(r, ERR_OOM, NULL);
-		r->b.c.nkeys = cmd_keys(r->cmd, r->argv, r->argc, keys);
-		r->b.c.keys = keys;
+	if (c->first == 1 && c->last == 1 && !c->more) {
+		r->keys_mem[0] = 1;
+		r->b.c.nkeys = r->argc > 1;
+		r->b.c.keys = r->keys_mem;
+	} else if (find_keys(r)) {
+		return refuse(r, ERR_OOM, NULL);
 	}
 	r->b.c.argc = r->argc;
 	r->b.argv = r->argv;
@@ -464,16 +496,45 @@ void req_adopt(struct request *r, void *block)
 	r->pinned = true; /* the bytes are; the slices are copied when they must be */
 }
 
-int req_pin(struct request *r)
+/* What came in one piece is copied in one piece, with what is between the words.  False: it did not, or words
+ * are elsewhere by now, or there is no memory. */
+static bool pin_piece(struct request *r)
+{
+	const purser_bytes *from = r->argv;
+	const uint8_t *wire = r->b.wire;
+	size_t n = r->b.wire_n;
+	purser_bytes *v = r->argv_mem;
+	uint8_t *d;
+
+	if (!wire)
+		return false;
+	d = arena_get(&r->arena, n);
+	if (r->argc + ISOLATE_EXTRA > REQ_ARGS)
+		v = arena_get(&r->arena, (r->argc + ISOLATE_EXTRA) * sizeof *v);
+	if (!d || !v)
+		return false;
+	for (uint32_t i = 0; i < r->argc; i++) {
+		uintptr_t at = (uintptr_t)from[i].p - (uintptr_t)wire;
+
+		if (at >= n)
+			return false;
+		v[i].p = d + at;
+		v[i].n = from[i].n;
+	}
+	r->b.wire = memcpy(d, wire, n);
+	r->argv = v;
+	return true;
+}
+
+static int pin_words(struct request *r)
 {
 	size_t total = 0;
 	uint8_t *d;
 
 	if (own_argv(r))
 		return -1;
-	r->b.argv = r->argv;
-	if (r->pinned)
-		return 0;
+	r->b.wire = NULL; /* it is not kept */
+	r->b.as_is = false;
 	for (uint32_t i = 0; i < r->argc; i++)
 		total += r->argv[i].n;
 	d = arena_get(&r->arena, total);
@@ -485,6 +546,14 @@ int req_pin(struct request *r)
 		r->argv[i].p = d;
 		d += r->argv[i].n;
 	}
+	return 0;
+}
+
+int req_pin(struct request *r)
+{
+	if (r->pinned ? own_argv(r) : r->argv == r->argv_mem || !pin_piece(r) ? pin_words(r) : 0)
+		return -1;
+	r->b.argv = r->argv;
 	r->pinned = true;
 	return 0;
 }
@@ -552,32 +621,48 @@ static void mute(struct client *c, struct request *r)
 	}
 }
 
-struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
+/* A line of the cache at a time: for the whole the compiler would write "rep stos", which takes longer to
+ * start than all of this. */
+static inline void clear(struct request *r)
+{
+	for (size_t at = 0; at < offsetof(struct request, trace); at += 64)
+		memset((char *)r + at, 0, 64);
+}
+
+static inline struct request *fresh(struct client *c, purser_bytes *argv, uint32_t argc)
 {
 	struct worker *w = c->w;
 	struct request *r = take(w);
+	uint64_t sum = 0;
 
 	if (!r)
 		return NULL;
-	memset(r, 0, offsetof(struct request, argv_mem));
+	clear(r);
 	arena_begin(&r->arena, r->mem, sizeof r->mem);
 	r->b.c.struct_size = sizeof r->b.c;
 	r->b.c.resp = c->resp;
 	r->b.pool = &w->pool;
+	r->cl = c;
+	r->argv = argv;
+	r->argc = argc;
+	for (uint32_t i = 0; i < argc; i++)
+		sum += argv[i].n;
+	r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+	r->start_ns = loop_now(w->loop);
+	r->released = true; /* until a plugin gets it */
+	return r;
+}
+
+struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
+{
+	struct request *r = fresh(c, argv, argc);
+
+	if (!r)
+		return NULL;
 	r->b.done = request_done;
 	r->b.release = request_release;
 	r->b.full = request_full;
 	r->b.keep = retry_keep;
-	r->cl = c;
-	r->argv = argv;
-	r->argc = argc;
-	for (uint32_t i = 0; i < argc; i++) {
-		uint64_t sum = r->b.payload + (uint64_t)argv[i].n;
-
-		r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
-	}
-	r->start_ns = loop_now(w->loop);
-	r->released = true; /* until a plugin gets it */
 	if (c->reply_mode)
 		mute(c, r);
 	r->queued = true;
@@ -596,21 +681,12 @@ struct request *req_new(struct client *c, purser_bytes *argv, uint32_t argc)
 
 struct request *req_apart(struct client *c, purser_bytes *argv, uint32_t argc, struct out *out)
 {
-	struct request *r = take(c->w);
+	struct request *r = fresh(c, argv, argc);
 
 	if (!r)
 		return NULL;
-	memset(r, 0, offsetof(struct request, argv_mem));
-	arena_begin(&r->arena, r->mem, sizeof r->mem);
-	r->b.c.struct_size = sizeof r->b.c;
-	r->b.c.resp = c->resp;
-	r->b.pool = &c->w->pool;
 	r->b.out = out;
-	r->cl = c;
-	r->argv = argv;
-	r->argc = argc;
-	r->start_ns = loop_now(c->w->loop);
-	r->local = r->apart = r->released = true;
+	r->local = r->apart = true;
 	return r;
 }
 
@@ -638,8 +714,9 @@ static uint8_t error_number(struct worker *w, const struct bcall *b)
 	return b->store_error ? metric_error(w->metrics, b->status, strlen(b->status)) : b->err;
 }
 
-static void record_span(struct request *r, const struct metric_key *k, uint64_t end)
+static void record_span(struct request *r, uint64_t key, uint64_t end)
 {
+	struct metric_key k = metric_key_unpack(key);
 	struct span *s = trace_reserve(r->cl->w->trace);
 
 	if (!s)
@@ -647,14 +724,14 @@ static void record_span(struct request *r, const struct metric_key *k, uint64_t 
 	trace_stamp(s, &r->trace);
 	s->start_ns = r->start_ns;
 	s->end_ns = end;
-	s->command = k->command;
-	s->project = k->project;
-	s->endpoint = k->endpoint;
-	s->instance = k->instance;
-	s->error = k->error;
-	s->db = k->db;
+	s->command = k.command;
+	s->project = k.project;
+	s->endpoint = k.endpoint;
+	s->instance = k.instance;
+	s->error = k.error;
+	s->db = k.db;
 	s->attempts = (uint8_t)(r->tries + !r->given_up);
-	s->op_kind = k->kind;
+	s->op_kind = k.kind;
 	s->batch = (uint16_t)(tx_size(r) < UINT16_MAX ? tx_size(r) : UINT16_MAX);
 	s->in = r->wire_in > UINT32_MAX ? UINT32_MAX : (uint32_t)r->wire_in;
 	s->out = r->b.reply_bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)r->b.reply_bytes;
@@ -666,26 +743,23 @@ static void record_span(struct request *r, const struct metric_key *k, uint64_t 
 }
 
 /* Behind the last byte of the reply: every request is counted and timed, some become spans. */
-static void account(struct request *r)
+static inline void account(struct request *r)
 {
 	struct worker *w = r->cl->w;
 	struct purser_ctx *x = r->local ? NULL : r->b.c.ctx;
-	struct metric_key k = { .kind = x ? METRIC_OP : METRIC_LOCAL, .db = METRIC_NO_DB,
-		.project = r->project ? r->project->metric_id : 0xffff,
-		.command = r->cmd ? r->cmd->id : CMD_COUNT };
 	uint64_t end = r->timed ? clock_now() : loop_now(w->loop);
 	uint64_t ns = end > r->start_ns ? end - r->start_ns : 0;
+	uint8_t error = r->b.err ? error_number(w, &r->b) : 0;
+	uint64_t key = metric_key_pack((struct metric_key){ .kind = x ? METRIC_OP : METRIC_LOCAL,
+	    .instance = x ? x->inst->metric_id : 0, .error = error,
+	    .db = x && r->b.c.db < METRIC_NO_DB ? (uint8_t)r->b.c.db : METRIC_NO_DB,
+	    .project = r->project ? r->project->metric_id : 0xffff,
+	    .command = r->cmd ? r->cmd->id : CMD_COUNT,
+	    .endpoint = x ? x->inst->endpoints[r->b.endpoint].metric_id : 0 });
 
-	if (x) {
-		k.instance = x->inst->metric_id;
-		k.db = r->b.c.db < METRIC_NO_DB ? (uint8_t)r->b.c.db : METRIC_NO_DB;
-		k.endpoint = x->inst->endpoints[r->b.endpoint].metric_id;
-	}
-	if (r->b.err)
-		k.error = error_number(w, &r->b);
-	metric_op_record(metric_op(w->metrics, k), ns, r->wire_in, r->b.reply_bytes);
-	if (x && trace_keep(w->trace, &r->trace, end, ns, k.error != 0))
-		record_span(r, &k, end);
+	metric_op_record(metric_op_packed(w->metrics, key), ns, r->wire_in, r->b.reply_bytes);
+	if (x && trace_keep(w->trace, &r->trace, end, ns, error != 0))
+		record_span(r, key, end);
 }
 
 /* Answered requests leave the queue from its head; what becomes the head writes straight out. */
@@ -732,6 +806,22 @@ static bool take_back(struct request *r)
 	return true;
 }
 
+/* A reply that broke off becomes an error, unless something of it has been sent: that cannot be repaired. */
+static void repair(struct request *r)
+{
+	struct bcall *b = &r->b;
+
+	b->broken = false;
+	if (take_back(r)) {
+		b->began = false;
+		reply_failure(b, (enum err_code)b->err, NULL);
+	} else {
+		r->cl->cut = true;
+	}
+	if (b->broken)
+		r->cl->cut = true;
+}
+
 static void request_done(struct bcall *b)
 {
 	struct request *r = (struct request *)b;
@@ -742,19 +832,8 @@ static void request_done(struct bcall *b)
 	r->answered = true;
 	if (c->alone == r)
 		c->alone = NULL;
-	/* A reply that broke off becomes an error, unless something of it has been sent: that cannot be
-	 * repaired. */
-	if (b->broken && !b->discard) {
-		b->broken = false;
-		if (take_back(r)) {
-			b->began = false;
-			reply_failure(b, (enum err_code)b->err, NULL);
-		} else {
-			c->cut = true;
-		}
-		if (b->broken)
-			c->cut = true;
-	}
+	if (b->broken && !b->discard)
+		repair(r);
 	if (b->source && r->released)
 		req_source_ended(r);
 	account(r);

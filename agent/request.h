@@ -116,38 +116,39 @@ struct request {
 	struct bcall b;                 /* first */
 	struct client *cl;
 	struct request *next;           /* the client's queue; the worker's free list */
+	struct out own;                 /* the reply, until everything before it is answered */
+	uint64_t start;                 /* of the head: where in the client's out its reply begins */
+	uint64_t start_ns;              /* monotonic, of the turn that read it */
+	uint64_t wire_in;               /* bytes that the client sent for it */
 	const struct command *cmd;      /* NULL until look up */
 	const struct project *project;
-	purser_bytes *argv;             /* logical words, then isolated */
-	uint32_t argc;
-	bool pinned;                    /* argv and its bytes are the request's own */
-	uint8_t stage;                  /* where to go on when it was held */
 	bool answered;                  /* the reply is complete */
 	bool released;                  /* no plugin holds it */
 	bool queued;                    /* in the client's queue */
 	bool local;                     /* not one call of a plugin */
 	bool sink;                      /* the reply does not go to the socket as RESP */
 	bool apart;                     /* of no queue: a part of a transaction */
+	bool timed;                     /* start_ns is the clock's, not the turn's */
+	bool pinned;                    /* argv and its bytes are the request's own */
+	uint8_t stage;                  /* where to go on when it was held */
 	bool parked;                    /* its attempt has failed, or it is kept back behind one that has */
 	bool given_up;                  /* answered with the failure of an attempt that was kept */
 	uint8_t tries;                  /* attempts that failed and were kept */
-	struct kept_failure *kept;      /* the latest of them, or NULL */
+	uint32_t argc;
+	purser_bytes *argv;             /* logical words, then isolated */
+	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
 	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */
-	uint64_t start_ns;              /* monotonic, of the turn that read it */
-	bool timed;                     /* start_ns is the clock's, not the turn's */
-	uint64_t wire_in;               /* bytes that the client sent for it */
-	const struct trace_parent *parent; /* what the caller sent; borrowed until answered, or NULL */
-	struct trace_ctx trace;
-	struct out own;                 /* the reply, until everything before it is answered */
-	uint64_t start;                 /* of the head: where in the client's out its reply begins */
 	void *sink_arg;                 /* whose sink it is */
 	void (*sink_done)(struct request *r); /* the reply is complete; must not call a plugin */
+	const struct trace_parent *parent; /* what the caller sent; borrowed until answered, or NULL */
 	struct arena arena;
-	purser_bytes argv_mem[REQ_ARGS];
+	/* From here on nothing is cleared for a new request. */
+	struct trace_ctx trace;
 	uint32_t keys_mem[REQ_ARGS];
+	purser_bytes argv_mem[REQ_ARGS];
 	uint64_t mem[64];               /* the arena's first memory */
 };
 
@@ -239,7 +240,7 @@ struct known_script {
 	uint8_t sha[SCRIPT_SHA];
 };
 
-struct recent_command { uint64_t key; const struct command *cmd; };
+struct recent_command { uint64_t key; size_t length; const struct command *cmd; }; /* length 0: none */
 
 struct worker {
 	struct loop *loop;

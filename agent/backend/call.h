@@ -26,42 +26,26 @@ struct call_source {
 	void (*ended)(struct call_source *s);
 };
 
+/* Of a plain call the first three lines of the cache behind c are touched, the rest is for others. */
 struct bcall {
 	struct purser_call c;        /* first: the plugin's view */
 	const purser_bytes *argv;    /* logical arguments; c.argv are the physical ones (ARGV plugins) */
+	const uint8_t *wire;         /* the RESP that argv came in, if it did, in one piece; or NULL */
+	size_t wire_n;
 	const uint8_t *prefix;       /* c.ns_prefix bytes in front of every key */
-	uint32_t payload;            /* sum of the logical arguments' lengths (saturating) */
-	uint64_t reply_bytes;        /* of the reply so far, before a filter */
-	uint64_t due_bytes;          /* ... when its deadline passed, while it was arriving */
-	struct call_source *source;  /* of a STREAMED call that is not all here; else NULL */
-	uint64_t stalled_ns;         /* when raw() last said stop */
-	uint64_t streamed;           /* bytes that encode() took from it */
-	uint64_t due_streamed;       /* ... when its deadline passed */
-	struct out *out;             /* where the reply goes */
-	struct out_pool *pool;
-	struct reply_filter *filter; /* or NULL */
+	struct bcall *prev_due, *next_due; /* submitted calls in order of deadline */
 	/* The outcome is known: the reply (or error) is complete in out.  Once; must not call the plugin. */
 	void (*done)(struct bcall *b);
 	/* The plugin lets go of the call and its arguments: it may be freed.  Once, after done(); often
 	 * from inside a host-table function, so it must not call the plugin either. */
 	void (*release)(struct bcall *b);
-	/* raw() says stop: what is in out must be sent before more comes; or NULL. */
-	void (*full)(struct bcall *b);
-	/* An attempt has failed and nothing of a reply was given.  True: whoever made the call keeps the
-	 * failure and settles it later; only release() follows.  Must not call the plugin; or NULL. */
-	bool (*keep)(struct bcall *b, const struct call_failure *f);
-	/* Takes an error in place of the RESP line "-WORD text" (HTTP, child requests); or NULL. */
-	void (*error_to)(struct bcall *b, enum err_code code, const char *text, size_t n);
-	/* Rewrites an error text in place before it is shown (prefix out); returns its new length. */
-	size_t (*rewrite)(struct bcall *b, char *text, size_t n);
-	struct bcall *next;          /* the host's queue */
-	struct bcall *prev_due, *next_due; /* submitted calls in order of deadline */
-	uint64_t queued_ns, submit_ns, sent_ns;
+	struct out *out;             /* where the reply goes */
+	struct out_pool *pool;
+	struct reply_filter *filter; /* or NULL */
 	size_t limit;                /* out->bytes above which raw() gives no credit; 0 = no limit */
+	uint64_t reply_bytes;        /* of the reply so far, before a filter */
+	uint64_t submit_ns, sent_ns;
 	uint32_t endpoint;           /* who served it; 0 = unknown */
-	uint32_t enc_arg;            /* encode(): the next piece */
-	uint32_t enc_part;           /* ... of a batch: 0 MULTI, 1 .. nparts its parts, then EXEC */
-	size_t enc_off;
 	uint8_t state;               /* enum bcall_state */
 	uint8_t err;                 /* enum err_code of the outcome */
 	uint8_t executed;            /* PURSER_NOT_EXECUTED .. PURSER_EXECUTED; 0 after end() */
@@ -72,10 +56,32 @@ struct bcall {
 	bool stalled;                /* raw() said stop: resume(REPLY) is owed */
 	bool store_error;            /* the reply is the store's own error */
 	bool noted;                  /* the guard knows how it ended */
-	bool trial;                  /* it owes the guard its outcome, in ... */
+	bool trial;                  /* it owes the guard its outcome, in trial_epoch */
 	bool maybe;                  /* a write of which an earlier attempt may have run: no error may deny it */
-	uint32_t trial_epoch;
+	bool as_is;                  /* wire is what encode() would write, but for the prefixes */
 	bool part;                   /* of a batch: answered through its own handle, ended with the batch */
+	uint32_t payload;            /* sum of the logical arguments' lengths (saturating) */
+	uint32_t trial_epoch;
+	uint32_t wire_argc;          /* words in wire */
+	uint32_t enc_arg;            /* encode(): the next piece */
+	uint32_t enc_part;           /* ... of a batch: 0 MULTI, 1 .. nparts its parts, then EXEC */
+	size_t enc_off;
+	struct call_source *source;  /* of a STREAMED call that is not all here; else NULL */
+	/* raw() says stop: what is in out must be sent before more comes; or NULL. */
+	void (*full)(struct bcall *b);
+	/* An attempt has failed and nothing of a reply was given.  True: whoever made the call keeps the
+	 * failure and settles it later; only release() follows.  Must not call the plugin; or NULL. */
+	bool (*keep)(struct bcall *b, const struct call_failure *f);
+	/* Takes an error in place of the RESP line "-WORD text" (HTTP, child requests); or NULL. */
+	void (*error_to)(struct bcall *b, enum err_code code, const char *text, size_t n);
+	/* Rewrites an error text in place before it is shown (prefix out); returns its new length. */
+	size_t (*rewrite)(struct bcall *b, char *text, size_t n);
+	struct bcall *next;          /* the host's queue */
+	uint64_t queued_ns;
+	uint64_t due_bytes;          /* reply_bytes when its deadline passed, while it was arriving */
+	uint64_t stalled_ns;         /* when raw() last said stop */
+	uint64_t streamed;           /* bytes that encode() took from source */
+	uint64_t due_streamed;       /* ... when its deadline passed */
 	char status[24];             /* first word of the store's error: db.response.status_code */
 };
 

@@ -6,16 +6,20 @@
 #include <string.h>
 #include "backend/instance.h"
 #include "base/buf.h"
+#include "base/copy.h"
 
-static inline unsigned digits(uint64_t v)
+static __attribute__((noinline)) unsigned many_digits(uint64_t v)
 {
 	unsigned n = 1;
 
-	while (v >= 10) {
-		v /= 10;
+	for (; v >= 10; v /= 10)
 		n++;
-	}
 	return n;
+}
+
+static inline unsigned digits(uint64_t v)
+{
+	return v < 1000 ? 1u + (v >= 10) + (v >= 100) : many_digits(v);
 }
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
@@ -29,65 +33,89 @@ static uint64_t batch_bytes(const struct purser_call *c)
 	return n;
 }
 
-uint64_t call_wire_bytes(const struct bcall *b)
+/* Clients and encoders write the same bytes for the same words, all but the longer forms of a number that Redis
+ * does not take either: so what came in is as_is when each word stands where it would stand. */
+uint64_t call_wire_bytes(struct bcall *b)
 {
 	const struct purser_call *c = &b->c;
-	uint64_t n = 3 + digits(c->argc);
+	uintptr_t at = (uintptr_t)b->wire + 3 + digits(c->argc);
+	uintptr_t begin = (uintptr_t)b->wire, differ = 0;
+	uint64_t longer = 0;
 	uint32_t k = 0;
 
 	if (c->op == PURSER_OP_BATCH)
 		return batch_bytes(c);
 	for (uint32_t i = 0; i < c->argc; i++) {
-		uint64_t len = b->argv[i].n;
+		uint64_t n = b->argv[i].n;
+		unsigned width = digits(n);
 
+		at += 3 + width;
+		differ |= at ^ (uintptr_t)b->argv[i].p;
+		at += n + 2;
 		if (k < c->nkeys && c->keys[k] == i) {
-			len += c->ns_prefix;
+			longer += c->ns_prefix + digits(n + c->ns_prefix) - width;
 			k++;
 		}
-		n += 5 + digits(len) + len;
 	}
-	return n;
+	b->as_is = !differ && c->argc == b->wire_argc && at - begin == b->wire_n;
+	return at - begin + longer;
+}
+
+static inline uint8_t *put_crlf(uint8_t *d)
+{
+	memcpy(d, "\r\n", 2);
+	return d + 2;
 }
 
 static inline uint8_t *put_header(uint8_t *d, char type, uint64_t v)
 {
 	*d++ = (uint8_t)type;
-	if (v < 10)
-		*d++ = (uint8_t)('0' + v);
-	else
+	if (v >= 100) {
 		d += dec_u64((char *)d, v);
-	*d++ = '\r';
-	*d++ = '\n';
-	return d;
+	} else {
+		if (v >= 10)
+			*d++ = (uint8_t)('0' + v / 10);
+		*d++ = (uint8_t)('0' + v % 10);
+	}
+	return put_crlf(d);
 }
 
-static inline void *put_bytes(uint8_t *d, const uint8_t *p, size_t n)
+/* What came in, with new headers and prefixes in front of the keys. */
+static inline size_t encode_as_is(const struct bcall *b, uint8_t *dst)
 {
-	if (n) /* no prefix, an empty argument: there is no address */
-		memcpy(d, p, n);
-	return d + n;
+	const struct purser_call *c = &b->c;
+	const uint8_t *from = b->wire, *end = from + b->wire_n;
+	uint8_t *d = dst;
+
+	for (uint32_t k = 0; c->ns_prefix && k < c->nkeys; k++) {
+		const purser_bytes *key = &b->argv[c->keys[k]];
+
+		d = copy_short(d, from, (size_t)(key->p - from) - 3 - digits(key->n));
+		d = put_header(d, '$', key->n + c->ns_prefix);
+		d = copy_short(d, b->prefix, c->ns_prefix);
+		from = key->p;
+	}
+	d = copy_short(d, from, (size_t)(end - from));
+	return (size_t)(d - dst);
 }
 
 /* All of it at once: the caller knows that it fits. */
-static size_t encode_whole(const struct bcall *b, uint8_t *dst)
+static inline size_t encode_whole(const struct bcall *b, uint8_t *dst)
 {
 	const struct purser_call *c = &b->c;
+	const purser_bytes *a = b->argv;
 	uint8_t *d = put_header(dst, '*', c->argc);
 	uint32_t k = 0;
 
-	for (uint32_t i = 0; i < c->argc; i++) {
-		purser_bytes a = b->argv[i];
-
+	for (uint32_t i = 0; i < c->argc; i++, a++) {
 		if (k < c->nkeys && c->keys[k] == i) {
 			k++;
-			d = put_header(d, '$', a.n + c->ns_prefix);
-			d = put_bytes(d, b->prefix, c->ns_prefix);
+			d = put_header(d, '$', a->n + c->ns_prefix);
+			d = copy_short(d, b->prefix, c->ns_prefix);
 		} else {
-			d = put_header(d, '$', a.n);
+			d = put_header(d, '$', a->n);
 		}
-		d = put_bytes(d, a.p, a.n);
-		*d++ = '\r';
-		*d++ = '\n';
+		d = put_crlf(copy_short(d, a->p, a->n));
 	}
 	return (size_t)(d - dst);
 }
@@ -129,7 +157,7 @@ static size_t encode_piece(struct bcall *b, uint8_t *dst, size_t cap, bool *done
 		uint8_t *d = put_header(head, '$', a.n + prefix);
 
 		if (prefix)
-			d = put_bytes(d, b->prefix, prefix);
+			d = copy_short(d, b->prefix, prefix);
 		hn = (size_t)(d - head);
 		part[1].p = a.p;
 		part[1].n = a.n;
@@ -203,18 +231,12 @@ void call_rewind(struct bcall *b)
 		call_rewind((struct bcall *)c->parts[i]);
 }
 
-size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
+/* As much of it as there is room for. */
+static size_t encode_part(struct bcall *b, uint8_t *dst, size_t cap, int *more)
 {
 	const struct purser_call *c = &b->c;
 	size_t at = 0;
 
-	if (__builtin_expect(c->op == PURSER_OP_BATCH, 0))
-		return encode_batch(b, dst, cap, more);
-	if (b->enc_arg == 0 && b->enc_off == 0 && c->wire_bytes <= cap) {
-		b->enc_arg = c->argc + 1;
-		*more = PURSER_ENCODE_DONE;
-		return encode_whole(b, dst);
-	}
 	if (b->source) {
 		at = b->source->read(b->source, dst, cap, more);
 		b->streamed += at;
@@ -235,4 +257,18 @@ size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
 	}
 	*more = PURSER_ENCODE_DONE;
 	return at;
+}
+
+size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more)
+{
+	const struct purser_call *c = &b->c;
+
+	if (__builtin_expect(c->op == PURSER_OP_BATCH, 0))
+		return encode_batch(b, dst, cap, more);
+	if (b->enc_arg == 0 && b->enc_off == 0 && c->wire_bytes <= cap) {
+		b->enc_arg = c->argc + 1;
+		*more = PURSER_ENCODE_DONE;
+		return b->as_is ? encode_as_is(b, dst) : encode_whole(b, dst);
+	}
+	return encode_part(b, dst, cap, more);
 }

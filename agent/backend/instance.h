@@ -162,8 +162,9 @@ bool ctx_holds_up(const struct purser_ctx *x, const struct bcall *b);
 /* The source of b, which said WAIT, has more. */
 void ctx_feed(struct purser_ctx *x, struct bcall *b);
 
-/* The exact RESP size of the call, prefix included; of a batch, whose parts' sizes are known. */
-uint64_t call_wire_bytes(const struct bcall *b);
+/* The exact RESP size of the call, prefix included; of a batch, whose parts' sizes are known.  Also notices
+ * whether b->wire can be passed on as it is. */
+uint64_t call_wire_bytes(struct bcall *b);
 /* Write RESP of the call from where encode() was left; see purser_host.encode. */
 size_t call_encode(struct bcall *b, uint8_t *dst, size_t cap, int *more);
 void call_rewind(struct bcall *b); /* from the start again */

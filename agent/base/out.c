@@ -133,10 +133,8 @@ int out_own(struct out *o)
 	return 0;
 }
 
-void out_splice(struct out *dst, struct out *src)
+void out_splice_slow(struct out *dst, struct out *src)
 {
-	if (!src->head)
-		return;
 	if (dst->tail)
 		dst->tail->next = src->head;
 	else
@@ -200,7 +198,7 @@ void out_drop(struct out *o, struct out_pool *pool, size_t n)
 	}
 }
 
-void out_clear(struct out *o, struct out_pool *pool)
+void out_clear_slow(struct out *o, struct out_pool *pool)
 {
 	while (o->head) {
 		struct out_block *b = o->head;

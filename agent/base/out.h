@@ -71,11 +71,21 @@ int out_ref(struct out *o, const void *p, size_t n, void (*release)(void *), voi
 /* References become copies and are released.  0, or -1: no memory, some are left. */
 int out_own(struct out *o);
 /* Move all of src behind dst. */
-void out_splice(struct out *dst, struct out *src);
+void out_splice_slow(struct out *dst, struct out *src);
+static inline void out_splice(struct out *dst, struct out *src)
+{
+	if (src->head)
+		out_splice_slow(dst, src);
+}
 int out_iov(const struct out *o, struct iovec *iov, int max);
 void out_take(struct out *o, struct out_pool *pool, size_t n); /* n <= bytes were sent */
 void out_drop(struct out *o, struct out_pool *pool, size_t n); /* the last n <= bytes are not wanted */
-void out_clear(struct out *o, struct out_pool *pool);
+void out_clear_slow(struct out *o, struct out_pool *pool);
+static inline void out_clear(struct out *o, struct out_pool *pool)
+{
+	if (o->head)
+		out_clear_slow(o, pool);
+}
 /* The whole chain as one run of bytes: the only block, or copied together.  NULL: no memory. */
 const uint8_t *out_flat(struct out *o, struct out_pool *pool);
 #endif

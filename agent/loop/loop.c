@@ -30,11 +30,12 @@ struct entry { /* of the heap: what is compared lies in the array itself */
 };
 
 struct loop {
+	struct loop_time time; /* first */
 	int epfd, wakefd;
 	int alarmfd;      /* a timerfd: sleeping with a time-out would set a timer for each sleep */
 	uint64_t alarm_ns; /* when it goes off; 0: it is not set */
 	struct loop_clock clock;
-	uint64_t now_ns, wall_ms;
+	uint64_t wall_ms;
 	bool wall_known, again;
 	bool company;     /* the last look for stragglers found some */
 	_Atomic uint64_t turns;
@@ -75,13 +76,8 @@ static uint64_t real_wall_ms(void *arg)
 
 static void loop_read_clock(struct loop *l)
 {
-	l->now_ns = l->clock.mono_ns(l->clock.arg);
+	l->time.now_ns = l->clock.mono_ns(l->clock.arg);
 	l->wall_known = false;
-}
-
-uint64_t loop_now(const struct loop *l)
-{
-	return l->now_ns;
 }
 
 uint64_t loop_wall_ms(struct loop *l)
@@ -286,7 +282,7 @@ static int heap_grow(struct loop *l)
 int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns)
 {
 	/* Never before now: so whatever was due earlier comes first, and nobody can be starved. */
-	struct entry e = { due_ns > l->now_ns ? due_ns : l->now_ns, l->seq++, t };
+	struct entry e = { due_ns > l->time.now_ns ? due_ns : l->time.now_ns, l->seq++, t };
 
 	t->due_ns = due_ns;
 	if (t->pos) {
@@ -314,9 +310,9 @@ static void loop_fire(struct loop *l)
 {
 	uint64_t limit = l->seq; /* what is set from here on waits for the next turn */
 
-	if (l->alarm_ns <= l->now_ns)
+	if (l->alarm_ns <= l->time.now_ns)
 		l->alarm_ns = 0; /* it has gone off, or it may */
-	while (l->ntimers && l->heap[0].due_ns <= l->now_ns && l->heap[0].seq < limit) {
+	while (l->ntimers && l->heap[0].due_ns <= l->time.now_ns && l->heap[0].seq < limit) {
 		struct loop_timer *t = l->heap[0].timer;
 
 		loop_timer_stop(l, t);
@@ -416,7 +412,7 @@ static int64_t loop_patience(struct loop *l, int64_t max_wait_ns)
 	if (!l->ntimers)
 		return max_wait_ns;
 	due = l->heap[0].due_ns;
-	if (due <= l->now_ns)
+	if (due <= l->time.now_ns)
 		return 0;
 	if (max_wait_ns < 0 && loop_alarm(l, due))
 		return -1;

@@ -15,6 +15,7 @@
 #include <purser/plugin.h>
 
 struct loop;
+struct loop_time { uint64_t now_ns; }; /* what a loop begins with */
 
 /* A watched descriptor, embedded in its owner; zero-initialised means "not watched".  Removing,
  * moving or freeing one inside a batch is safe: loop_unwatch drops the events of the batch that
@@ -57,7 +58,10 @@ int loop_run(struct loop *l);                          /* until loop_stop(); 0 o
 int loop_turn(struct loop *l, int64_t max_wait_ns);    /* one turn; -1 = as long as it takes */
 void loop_stop(struct loop *l); /* any thread; also if loop_run is yet to come */
 
-uint64_t loop_now(const struct loop *l);  /* monotonic ns of this turn */
+static inline uint64_t loop_now(const struct loop *l) /* monotonic ns of this turn */
+{
+	return ((const struct loop_time *)l)->now_ns;
+}
 uint64_t loop_wall_ms(struct loop *l);    /* Unix ms of this turn (read when first asked for) */
 uint64_t loop_turns(const struct loop *l); /* any thread: a heartbeat */
 

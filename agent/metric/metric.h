@@ -113,9 +113,11 @@ struct metric_op { /* one series in one shard */
 	struct metric_op *next;   /* of the same series, in other shards */
 };
 
+#define METRIC_RECENT 64u
 struct metric_slot { uint64_t key; struct metric_op *op; };
 struct metric_shard {
 	_Atomic uint64_t plain[METRIC_COUNT];
+	struct metric_slot recent[METRIC_RECENT]; /* by command: the series that it was last */
 	struct metric_slot *slots; /* open addressing; the owner's alone */
 	uint32_t mask, used;
 	struct metric_reg *reg;
@@ -137,14 +139,17 @@ static inline uint32_t metric_hash(uint64_t key)
 struct metric_op *metric_op_find(struct metric_shard *s, uint64_t key);
 
 /* Never NULL: without memory it is the overflow series of the shard. */
-static inline struct metric_op *metric_op(struct metric_shard *s, struct metric_key k)
+static inline struct metric_op *metric_op_packed(struct metric_shard *s, uint64_t key)
 {
-	uint64_t key = metric_key_pack(k);
-	const struct metric_slot *slot = &s->slots[metric_hash(key) & s->mask];
+	const struct metric_slot *slot = &s->recent[key >> 42 & (METRIC_RECENT - 1)];
 
-	if (__builtin_expect(slot->op && slot->key == key, 1))
+	if (__builtin_expect(slot->key == key && slot->op != NULL, 1))
 		return slot->op;
 	return metric_op_find(s, key);
+}
+static inline struct metric_op *metric_op(struct metric_shard *s, struct metric_key k)
+{
+	return metric_op_packed(s, metric_key_pack(k));
 }
 
 static inline void metric_op_record(struct metric_op *op, uint64_t ns, uint64_t in, uint64_t out)

@@ -116,6 +116,12 @@ static void grow(struct metric_shard *s)
 	s->mask = mask;
 }
 
+static struct metric_op *remember(struct metric_shard *s, struct metric_slot slot)
+{
+	s->recent[slot.key >> 42 & (METRIC_RECENT - 1)] = slot;
+	return slot.op;
+}
+
 struct metric_op *metric_op_find(struct metric_shard *s, uint64_t key)
 {
 	uint32_t at = metric_hash(key) & s->mask;
@@ -123,7 +129,7 @@ struct metric_op *metric_op_find(struct metric_shard *s, uint64_t key)
 
 	for (; s->slots[at].op; at = (at + 1) & s->mask)
 		if (s->slots[at].key == key)
-			return s->slots[at].op;
+			return remember(s, s->slots[at]);
 	/* Remembering keys without end would be the leak that the cap is there to prevent; a table that
 	 * could not grow is full, too. */
 	if (s->used >= s->reg->max_series * 4 || s->used >= s->mask - s->mask / 4)

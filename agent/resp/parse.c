@@ -141,20 +141,25 @@ static int header_slow(const uint8_t *p, size_t n, int64_t *v)
 	return (int)(cr - p) + 2;
 }
 
+static inline bool crlf(const uint8_t *p)
+{
+	return memcmp(p, "\r\n", 2) == 0;
+}
+
 /* The common case: one or two digits. */
 static inline int header(const uint8_t *p, size_t n, int64_t *v)
 {
 	unsigned a, b;
 
-	if (n < 5)
+	if (__builtin_expect(n < 5, 0))
 		return header_slow(p, n, v);
 	a = (unsigned)p[1] - '0';
-	b = (unsigned)p[2] - '0';
-	if (a <= 9 && p[2] == '\r' && p[3] == '\n') {
+	if (crlf(p + 2) && a <= 9) {
 		*v = a;
 		return 4;
 	}
-	if (a <= 9 && b <= 9 && p[3] == '\r' && p[4] == '\n') {
+	b = (unsigned)p[2] - '0';
+	if (crlf(p + 3) && a <= 9 && b <= 9) {
 		*v = a * 10 + b;
 		return 5;
 	}
@@ -189,6 +194,42 @@ static enum resp_result check_bulk(struct resp_parser *ps, const struct resp_lim
 	return RESP_OK;
 }
 
+/* Arguments of up to 99 bytes that are all here, which most are: nothing else is looked at. */
+static void parse_short(struct resp_parser *ps, const struct resp_limits *lim, const uint8_t *p, size_t n)
+{
+	const uint8_t *s = p + ps->pos, *end = p + n;
+	uint32_t have = ps->have, to = ps->argc < ps->cap ? ps->argc : ps->cap;
+	uint64_t bytes = ps->bytes;
+
+	if (ps->bulk >= 0 || lim->max_bulk < 99)
+		return;
+	for (; have < to; have++) {
+		const uint8_t *q = s + 4;
+		unsigned len, next;
+
+		if (end - s < 6 || s[0] != '$')
+			break;
+		len = (unsigned)s[1] - '0';
+		if (!crlf(s + 2)) {
+			next = (unsigned)s[2] - '0';
+			if (len > 9 || next > 9 || !crlf(s + 3))
+				break;
+			len = len * 10 + next;
+			q++;
+		} else if (len > 9) {
+			break;
+		}
+		if ((size_t)(end - q) < len + 2u || !crlf(q + len) || bytes + len > lim->max_request)
+			break;
+		bytes += len;
+		ps->argv[have] = (purser_bytes){ q, len };
+		s = q + len + 2;
+	}
+	ps->have = have;
+	ps->bytes = bytes;
+	ps->pos = (size_t)(s - p);
+}
+
 /* Arguments from ps->pos on.  What is parsed of an incomplete request stays in ps. */
 static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_limits *lim,
     const uint8_t *p, size_t n)
@@ -201,8 +242,6 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 	enum resp_result rc = RESP_OK;
 
 	for (; have < ps->argc; have++) {
-		const uint8_t *end;
-
 		if (len < 0) {
 			int h;
 
@@ -224,8 +263,7 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 		}
 		if (n - pos < (size_t)len + 2)
 			break;
-		end = p + pos + (size_t)len;
-		if (end[0] != '\r' || end[1] != '\n')
+		if (!crlf(p + pos + (size_t)len))
 			return bad(ps, "Protocol error: expected CR LF behind a bulk");
 		if (have == ps->cap && argv_room(ps, have + 1))
 			return big(ps, "the request", 0);
@@ -282,7 +320,8 @@ enum resp_result resp_parse(struct resp_parser *ps, const struct resp_limits *li
 			return rc;
 	}
 	rebase(ps, p);
-	return parse_bulks(ps, lim, p, n);
+	parse_short(ps, lim, p, n);
+	return ps->have == ps->argc ? RESP_OK : parse_bulks(ps, lim, p, n);
 }
 
 size_t resp_missing(const struct resp_parser *ps, size_t n)

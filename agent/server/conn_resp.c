@@ -96,8 +96,11 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 		}
 		if (own && ps->pos >= ADOPT_MIN)
 			took = hand_over(c, r, ps->pos) == 0;
-		at += ps->pos;
+		r->b.wire = p + at;
+		r->b.wire_n = ps->pos;
+		r->b.wire_argc = ps->argc;
 		r->wire_in = ps->pos;
+		at += ps->pos;
 		if (++c->share == TURN_REQUESTS)
 			conn_wake(&c->cl); /* the others' turn; it goes on in the next */
 		req_start(r);

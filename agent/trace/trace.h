@@ -119,18 +119,18 @@ void trace_adopt(struct trace *t, struct trace_ctx *c, const struct trace_parent
 static inline void trace_begin(struct trace *t, const struct trace_parent *parent,
     struct trace_ctx *c)
 {
-	uint64_t r;
+	uint64_t r, threshold;
 
 	c->flags = c->origin = c->has = 0;
 	if (__builtin_expect(parent != NULL, 0) && parent->valid) {
 		trace_adopt(t, c, parent);
 		return;
 	}
-	if (!atomic_load_explicit(&t->policy->on, memory_order_relaxed))
+	threshold = atomic_load_explicit(&t->policy->threshold, memory_order_relaxed);
+	if (threshold > UINT64_C(0xffffffffffffff)) /* never; so it is when nobody exports */
 		return;
 	r = trace_random(t);
-	if ((r & (UINT64_C(0xffffffffffffff))) <
-	    atomic_load_explicit(&t->policy->threshold, memory_order_relaxed))
+	if ((r & UINT64_C(0xffffffffffffff)) < threshold)
 		return;
 	c->flags = TRACE_SAMPLED;
 	c->random = r;

@@ -201,10 +201,26 @@ static inline int64_t purser_scan_header(purser_scan *s, const uint8_t *p, size_
 	}
 }
 
+/* The commonest element, a bulk of up to 999 bytes that is all here: its length with all that belongs to
+ * it, or 0: it is something else, or not all here, or wrong. */
+static inline size_t purser_scan_bulk(const uint8_t *p, size_t n)
+{
+	size_t v, i = 2;
+
+	if (n < 8 || p[0] != '$' || (v = (size_t)p[1] - '0') > 9)
+		return 0;
+	while (i < 4 && (unsigned)p[i] - '0' <= 9)
+		v = v * 10 + ((unsigned)p[i++] - '0');
+	if (p[i] != '\r' || p[i + 1] != '\n' || n - i < v + 4)
+		return 0;
+	i += v + 4;
+	return p[i - 2] == '\r' && p[i - 1] == '\n' ? i : 0;
+}
+
 /* Bytes consumed of p[0..n) (0: more are needed), or -1: not RESP.  Stops at the value's end. */
 static inline int64_t purser_scan_feed(purser_scan *s, const uint8_t *p, size_t n)
 {
-	size_t at = 0;
+	size_t at = 0, bulk;
 
 	for (;;) {
 		int64_t len;
@@ -222,6 +238,10 @@ static inline int64_t purser_scan_feed(purser_scan *s, const uint8_t *p, size_t 
 			if (p[at - 2] != '\r' || p[at - 1] != '\n')
 				return -1;
 			s->skip = 0;
+		}
+		while (s->need && (bulk = purser_scan_bulk(p + at, n - at))) {
+			s->need--;
+			at += bulk;
 		}
 		if (s->need == 0 || at == n)
 			return (int64_t)at;

@@ -172,18 +172,9 @@ static int64_t reply_special(struct link *l, const uint8_t *p, size_t n)
 /* The commonest replies, "+OK" and a short bulk, where all of it is here: its length, else 0. */
 static inline size_t whole(const uint8_t *p, size_t n)
 {
-	size_t i = 1, v = 0;
-
 	if (p[0] == '+')
 		return n >= 5 && memcmp(p, "+OK\r\n", 5) == 0 ? 5 : 0;
-	if (p[0] != '$' || n < 16)
-		return 0;
-	while (i < 7 && (unsigned)p[i] - '0' <= 9)
-		v = v * 10 + ((unsigned)p[i++] - '0');
-	if (i == 1 || p[i] != '\r' || p[i + 1] != '\n' || n < i + v + 4)
-		return 0;
-	i += v + 4;
-	return p[i - 2] == '\r' && p[i - 1] == '\n' ? i : 0;
+	return purser_scan_bulk(p, n);
 }
 
 /* Bytes of p[0..n) used; -1: the link is gone. */

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <cmocka.h>
 #include "backend/instance.h"
+#include "base/copy.h"
+#include "resp/parse.h"
 
 #define B(s) { (const uint8_t *)(s), sizeof(s) - 1 }
 
@@ -192,11 +194,140 @@ static void batches(void **state)
 	assert_int_equal(b.c.wire_bytes, sizeof multi + sizeof exec - 2);
 }
 
+/* ---- what came in goes out as it is ---- */
+
+static const struct resp_limits limits = { 1024, 1 << 20, 1 << 20, 65536 };
+
+/* The call of the request at in (writable), and its words in ps. */
+static void receive(struct bcall *b, struct resp_parser *ps, uint8_t *in, size_t n, uint32_t *at)
+{
+	resp_parser_reset(ps);
+	assert_int_equal(resp_parse(ps, &limits, in, n), RESP_OK);
+	assert_int_equal(ps->pos, n);
+	make(b);
+	b->wire = in;
+	b->wire_n = n;
+	b->wire_argc = ps->argc;
+	b->argv = ps->argv;
+	b->c.argc = ps->argc;
+	b->c.keys = at;
+	b->c.nkeys = 0;
+	for (uint32_t i = 1; i < ps->argc; i += 1 + (uint32_t)rand() % 3)
+		at[b->c.nkeys++] = i;
+}
+
+static void expect_same(struct bcall *b, bool as_is)
+{
+	static uint8_t got[200000], want[sizeof got];
+	size_t n;
+	int more;
+
+	b->c.wire_bytes = call_wire_bytes(b);
+	assert_int_equal(b->as_is, as_is);
+	n = call_encode(b, got, b->c.wire_bytes, &more);
+	assert_int_equal(n, b->c.wire_bytes);
+	assert_int_equal(more, PURSER_ENCODE_DONE);
+	call_rewind(b);
+	b->wire = NULL;
+	assert_int_equal(call_wire_bytes(b), n);
+	assert_false(b->as_is);
+	assert_int_equal(call_encode(b, want, n, &more), n);
+	assert_memory_equal(got, want, n);
+	call_rewind(b);
+}
+
+static void as_it_came(void **state)
+{
+	static const size_t sizes[] = { 0, 1, 8, 9, 10, 15, 16, 33, 64, 65, 97, 98, 99, 100, 101, 997, 998, 999, 1000 };
+	struct resp_parser ps = { .bulk = -1 };
+	uint32_t at[32];
+	struct bcall b;
+
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		uint8_t *in = malloc(40000);
+		size_t n = 0;
+		int argc = 1 + rand() % 31;
+
+		n += (size_t)snprintf((char *)in, 40000, "*%d\r\n", argc);
+		for (int i = 0; i < argc; i++) {
+			size_t len = sizes[(size_t)rand() % (sizeof sizes / sizeof *sizes)];
+
+			n += (size_t)snprintf((char *)in + n, 40000 - n, "$%zu\r\n", len);
+			memset(in + n, '!' + rand() % 90, len);
+			n += len;
+			memcpy(in + n, "\r\n", 2);
+			n += 2;
+		}
+		in = realloc(in, n); /* exact: nothing behind it is read */
+		receive(&b, &ps, in, n, at);
+		expect_same(&b, true);
+		b.wire = in;
+		b.c.ns_prefix = 0;
+		expect_same(&b, true);
+		free(in);
+	}
+	resp_parser_free(&ps);
+}
+
+/* Redis takes no "$03", and what somebody has changed is not what came in. */
+static void not_as_it_came(void **state)
+{
+	static const char *const odd[] = { "*2\r\n$03\r\nGET\r\n$1\r\nk\r\n", "*2\r\n$3\r\nGET\r\n$01\r\nk\r\n",
+		"*2\r\n$3\r\nGET\r\n$+1\r\nk\r\n", "*02\r\n$3\r\nGET\r\n$1\r\nk\r\n", "*+2\r\n$3\r\nGET\r\n$1\r\nk\r\n",
+		"GET k\r\n", " GET k\r\n", "GET 'k'\r\n", "*2\r\n$3\r\nGET\r\n$001\r\nk\r\n" };
+	struct resp_parser ps = { .bulk = -1 };
+	char in[64] = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+	uint32_t at[4];
+	struct bcall b;
+
+	(void)state;
+	receive(&b, &ps, (uint8_t *)in, strlen(in), at);
+	ps.argv[2] = words[5];
+	expect_same(&b, false);
+	receive(&b, &ps, (uint8_t *)in, strlen(in), at);
+	ps.argv[2].n = 0;
+	expect_same(&b, false);
+	receive(&b, &ps, (uint8_t *)in, strlen(in), at);
+	ps.argv[1].p++;
+	ps.argv[1].n--;
+	expect_same(&b, false);
+	receive(&b, &ps, (uint8_t *)in, strlen(in), at);
+	b.c.argc = 2;
+	expect_same(&b, false);
+	for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+		memcpy(in, odd[i], strlen(odd[i]) + 1);
+		receive(&b, &ps, (uint8_t *)in, strlen(in), at);
+		expect_same(&b, false);
+	}
+	resp_parser_free(&ps);
+}
+
+static void short_copies(void **state)
+{
+	uint8_t from[200], to[202];
+
+	(void)state;
+	for (size_t n = 0; n <= 200; n++) {
+		uint8_t *exact = malloc(n ? n : 1);
+
+		for (size_t i = 0; i < n; i++)
+			exact[i] = from[i] = (uint8_t)(i * 7 + n);
+		memset(to, 0xee, sizeof to);
+		assert_ptr_equal(copy_short(to + 1, exact, n), to + 1 + n);
+		assert_memory_equal(to + 1, from, n);
+		assert_int_equal(to[0], 0xee);
+		assert_int_equal(to[n + 1], 0xee);
+		free(exact);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(at_once), cmocka_unit_test(resumed),
 		cmocka_unit_test(rewound), cmocka_unit_test(exact_sizes), cmocka_unit_test(a_million_keys),
-		cmocka_unit_test(batches) };
+		cmocka_unit_test(batches), cmocka_unit_test(as_it_came), cmocka_unit_test(not_as_it_came),
+		cmocka_unit_test(short_copies) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
