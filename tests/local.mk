@@ -15,7 +15,7 @@ SCRIPT_TESTS += %D%/installcheck.sh
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS = $(UNIT_TESTS) $(TAP_TESTS) $(SCRIPT_TESTS) $(LINTS)
-EXTRA_DIST += $(SCRIPT_TESTS) $(LINTS) %D%/harness.py %D%/chroot-check.sh
+EXTRA_DIST += $(SCRIPT_TESTS) $(LINTS) %D%/harness.py %D%/chroot-check.sh %D%/tsan.supp
 
 TEST_EXTENSIONS = .sh .py
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
@@ -39,8 +39,10 @@ AM_TESTS_ENVIRONMENT = \
 	CMOCKA_MESSAGE_OUTPUT=TAP; export CMOCKA_MESSAGE_OUTPUT; \
 	ASAN_OPTIONS=$${ASAN_OPTIONS-detect_stack_use_after_return=1:strict_string_checks=1}; \
 	export ASAN_OPTIONS; \
+	TSAN_OPTIONS=$${TSAN_OPTIONS-suppressions=$(abs_top_srcdir)/tests/tsan.supp}; export TSAN_OPTIONS; \
 	UBSAN_OPTIONS=$${UBSAN_OPTIONS-print_stacktrace=1}; export UBSAN_OPTIONS; \
 	unset PURSER_SOCKET REDIS_URL XDG_CONFIG_HOME || :;
+
 
 # The long forms of the seeded tests: differential, fuzz, chaos, soak.
 .PHONY: check-long

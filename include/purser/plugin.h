@@ -332,7 +332,9 @@ typedef struct purser_plugin {
 
 	/* Control thread.  0, or -1 with e->text filled. */
 	int (*start)(const purser_host *h, purser_instance *i, void **state, purser_error *e);
-	int (*prepare)(void *state, purser_error *e); /* reload: look at the new values; may refuse */
+	/* Each reload, also where no value has changed: look at the values, and at the files that they
+	 * name; may refuse. */
+	int (*prepare)(void *state, purser_error *e);
 	void (*adopt)(void *state, int commit);       /* ... all agreed (1) or not (0) */
 	int (*credential)(void *state, uint32_t id, purser_bytes user, purser_bytes secret);
 	int (*stats)(void *state, purser_stats *out); /* any thread, does not block */

@@ -287,11 +287,31 @@ static purser_bytes h_text(purser_instance *i, const char *key)
 	return (purser_bytes){ (const uint8_t *)s, s ? strlen(s) : 0 };
 }
 
+/* The place of word among "a|b|c". */
+static int64_t choice(const char *choices, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (int64_t at = 0; choices; at++) {
+		if (strcspn(choices, "|") == n && memcmp(choices, word, n) == 0)
+			return at;
+		choices = strchr(choices, '|');
+		choices += choices != NULL;
+	}
+	fail_msg("%s is not one of the choices", word);
+	return 0;
+}
+
 static int64_t h_value(purser_instance *i, const char *key)
 {
+	const struct purser_ctx *x = (struct purser_ctx *)((char *)i - offsetof(struct purser_ctx, inst));
 	const char *s = setting(i, key);
 	char *unit;
 	long long v;
+
+	for (uint32_t k = 0; s && k < x->p->nkeys; k++)
+		if (x->p->keys[k].type == PURSER_KEY_ENUM && strcmp(x->p->keys[k].name, key) == 0)
+			return choice(x->p->keys[k].choices, s);
 
 	if (!s || strcmp(s, "no") == 0)
 		return 0;
