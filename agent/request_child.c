@@ -206,6 +206,7 @@ static void submit(struct child *c)
 	}
 	if (atomic_load_explicit(&x->inst->gate, memory_order_relaxed) &&
 	    !guard_admit(x, &c->b, c->cmd->flags & F_DENYOOM, why, sizeof why)) {
+		guard_rejected(x, &c->b);
 		refuse(c, ERR_CIRCUITOPEN, why);
 		return;
 	}

@@ -305,6 +305,7 @@ bool retry_admit(struct request *r)
 		give_up(r, ERR_BACKENDDOWN);
 		return false;
 	}
+	guard_rejected(x, &r->b);
 	req_refuse(r, ERR_CIRCUITOPEN, why);
 	return false;
 }

@@ -280,14 +280,20 @@ bool guard_admit(struct purser_ctx *x, struct bcall *b, bool needs_memory, char 
 	if (pass == BREAKER_REJECT) {
 		snprintf(why, cap, "backend=%s class=%s retry_after_ms=%" PRIu64, x->inst->name,
 		    guard_class_name(c), (after + 999999) / 1000000);
-		if (x->guard.rejected[c])
-			metric_cell_add(x->guard.rejected[c], 1);
 		return false;
 	}
 	b->trial = pass == BREAKER_TRIAL;
 	x->guard.of[c].trials += b->trial;
 	x->guard.watch = true; /* how it ends matters: a trial, or what frees memory */
 	return true;
+}
+
+void guard_rejected(struct purser_ctx *x, const struct bcall *b)
+{
+	struct metric_cell *cell = x->guard.rejected[class_of(b)];
+
+	if (cell)
+		metric_cell_add(cell, 1);
 }
 
 static void opened(struct purser_ctx *x, unsigned c, enum breaker_reason why, bool full, uint64_t now)

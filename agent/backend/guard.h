@@ -117,6 +117,7 @@ const struct guard_rules *guard_rules(struct purser_ctx *x);
 /* May b be handed over?  If not, why ("backend=x class=write retry_after_ms=n").  Asked when
  * purser_instance.gate has a bit set.  needs_memory: the store refuses it when it is full. */
 bool guard_admit(struct purser_ctx *x, struct bcall *b, bool needs_memory, char *why, size_t cap);
+void guard_rejected(struct purser_ctx *x, const struct bcall *b); /* ... and is answered so */
 void guard_failed(struct purser_ctx *x, struct bcall *b, const struct call_failure *f);
 void guard_give_back(struct purser_ctx *x, struct bcall *b); /* it was never handed over, or forgotten */
 void guard_ended(struct purser_ctx *x, struct bcall *b);     /* .watch: it ended, noted or well */

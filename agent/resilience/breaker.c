@@ -19,7 +19,7 @@ const char *breaker_why(enum breaker_reason r)
 	static const char *const texts[] = { "", "failures in a row", "too many of the latest attempts failed",
 		"too many of the latest attempts were slow", "the agent's own probe failed",
 		"the agent's own probe was answered", "a trial failed", "the trials succeeded",
-		"an operator said so" };
+		"set by an operator or the configuration" };
 
 	return (unsigned)r < sizeof texts / sizeof *texts ? texts[r] : "";
 }

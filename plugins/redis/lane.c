@@ -343,6 +343,7 @@ void lane_up(struct link *l)
 		    l->tls ? ", " : "", l->tls ? tls_version(l) : "");
 	lane->fails = 0;
 	lane->down = false;
+	atomic_fetch_add_explicit(&in->ups, 1, memory_order_relaxed);
 	ctx_wake_all(x);
 }
 
@@ -370,6 +371,7 @@ void lane_failed(struct lane *lane, uint32_t code, const char *text)
 	struct ctx *x = lane->x;
 
 	lane->down = true;
+	lane->ups = atomic_load_explicit(&x->in->ups, memory_order_relaxed);
 	lane->code = code;
 	snprintf(lane->text, sizeof(lane->text), "%s", text);
 	if (lane->fails++ == 0)
@@ -402,6 +404,13 @@ static int lane_open(struct lane *lane, purser_call *c, bool any_up)
 	struct ctx *x = lane->x;
 	struct link *l = NULL;
 
+	if (lane->down && lane->ups != atomic_load_explicit(&x->in->ups, memory_order_relaxed)) {
+		/* Somebody else has reached the server since: what we know is old, so this call may wait. */
+		lane->down = false;
+		if (lane->timer)
+			x->h->untimer(x->x, lane->timer);
+		lane->timer = 0;
+	}
 	if (x->draining || (lane->down && !any_up))
 		return lane_refuse(lane, c);
 	if (lane->timer)

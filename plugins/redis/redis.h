@@ -93,6 +93,7 @@ struct instance {
 	atomic_uint dedicated[DEDICATED_CLASSES]; /* links that exist, of all contexts */
 	atomic_bool secret_stale;   /* the server refused it: read the file before the next attempt */
 	atomic_bool legacy;         /* the server does not know HELLO */
+	atomic_uint ups;            /* links of any lane that came up so far */
 	atomic_bool has_file;       /* password_file is set */
 	pthread_mutex_t lock;       /* of what follows */
 	char secret[SECRET_MAX];
@@ -190,6 +191,7 @@ struct lane {
 	uint32_t code;            /* ... with this */
 	char text[TEXT_MAX];
 	unsigned fails;           /* attempts in a row */
+	unsigned ups;             /* instance.ups when the latest of them failed */
 	unsigned flaps;           /* links in a row that were lost as soon as they were up */
 	uint64_t down_since, told, used; /* ns: of the first failure, the last log line, the last call */
 	uint64_t timer;           /* the next attempt */
