@@ -343,7 +343,7 @@ void lane_up(struct link *l)
 		    l->tls ? ", " : "", l->tls ? tls_version(l) : "");
 	lane->fails = 0;
 	lane->down = false;
-	atomic_fetch_add_explicit(&in->ups, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&x->in->ups, 1, memory_order_relaxed);
 	ctx_wake_all(x);
 }
 
