@@ -197,7 +197,7 @@ static __attribute__((noinline)) enum stage_result isolate_words(struct request 
 	const char *why;
 	uint64_t sum = 0;
 
-	if (cmd_blocks(r->cmd, r->argv, r->argc))
+	if (cmd_blocks(r->cmd, r->argv, r->argc) && !tx_queues(r->cl)) /* in a transaction nothing waits */
 		return refuse(r, ERR_UNSUPPORTED, "commands that wait are not served yet: ask again without "
 		    "BLOCK, or connect this client to Redis itself");
 	if (own_argv(r))

@@ -235,7 +235,6 @@ enum stage_result script_isolate(struct request *r)
 	struct worker *w = c->w;
 	const struct purser_ctx *x = w->ctx[r->project->instance];
 	struct script_run *s;
-	uint32_t queued;
 
 	if (!r->project->scripts)
 		return req_refuse(r, ERR_NOPERM, "scripts are off in this project: scripts = declared-keys of its "
@@ -249,7 +248,7 @@ enum stage_result script_isolate(struct request *r)
 	warn_once(r);
 	if (x->inst->op_of[r->cmd->id] == OP_NONE || r->cmd->id == CMD_FCALL || r->cmd->id == CMD_FCALL_RO)
 		return STAGE_NEXT;
-	if (tx_open(c, &queued))
+	if (tx_queues(c))
 		return r->cmd->id == CMD_EVALSHA || r->cmd->id == CMD_EVALSHA_RO ? eval_in_batch(r) : STAGE_NEXT;
 	s = follow(r, r->cmd->id == CMD_EVALSHA || r->cmd->id == CMD_EVALSHA_RO);
 	if (!s)

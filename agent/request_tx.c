@@ -113,6 +113,11 @@ bool tx_open(const struct client *c, uint32_t *queued)
 	return c->tx && c->tx->multi;
 }
 
+bool tx_queues(const struct client *c)
+{
+	return c->tx && c->tx->multi;
+}
+
 void tx_reset(struct client *c)
 {
 	if (!c->tx)
@@ -344,8 +349,11 @@ static enum stage_result queue(struct request *r)
 	struct tx *tx = c->tx;
 	bool backend = !r->local;
 	const struct purser_ctx *x = backend ? c->w->ctx[r->project->instance] : NULL;
-	size_t bytes = sizeof(struct tx_part) + r->argc * sizeof(purser_bytes) + r->b.payload;
+	size_t bytes = sizeof(struct tx_part) + r->argc * sizeof(purser_bytes);
 	struct tx_part *p;
+
+	for (uint32_t i = 0; i < r->argc; i++)
+		bytes += r->argv[i].n;
 
 	r->b.filter = NULL; /* QUEUED is no reply of the command */
 	if (backend && x->inst->op_of[r->cmd->id] == OP_NONE)

@@ -397,7 +397,7 @@ def errors(p, redis):
         c = enter(p, "two", resp)
         lines = [["XREADGROUP", "GROUP", "g", "me", "STREAMS", "nostream", ">"], ["XGROUP", "CREATE", "no", "g", "$"],
                  ["RPUSH", "l", 1, 2], ["LMPOP", 1, "l", "LEFT"], ["XADD", "x", "1-1", "f", "proj:two:v"],
-                 ["XREAD", "STREAMS", "x", "0"], ["KEYS", "*"], ["SCAN", 0, "COUNT", 1000], ["HSET", "h", "proj:two:f", "v"], ["HGETALL", "h"]]
+                 ["XREAD", "BLOCK", 0, "STREAMS", "x", "0"], ["KEYS", "*"], ["SCAN", 0, "COUNT", 1000], ["HSET", "h", "proj:two:f", "v"], ["HGETALL", "h"]]
         got = c.pipeline([["MULTI"], *lines, ["EXEC"]])[-1]
         equal(got[0].text, "NOGROUP No such key 'nostream' or consumer group 'g' in XREADGROUP with GROUP option")
         equal(got[3], [b"l", [b"1"]])
@@ -407,6 +407,7 @@ def errors(p, redis):
         equal(sorted(got[7][1]), [b"l", b"x"])
         equal(got[9], {b"proj:two:f": b"v"} if resp == 3 else [b"proj:two:f", b"v"])
         check("proj:" not in repr(got[:5] + got[6:8]), got)
+        equal(c.pipeline([["MULTI"], ["XREAD", "BLOCK", 0, "STREAMS", "x", "$"], ["WAIT", 5, 0], ["EXEC"]])[-1], [None, 0], "nothing waits")
         c.cmd("FLUSHDB")
         c.close()
 
