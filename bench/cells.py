@@ -94,6 +94,8 @@ TARGETS = {
     "nutcracker-tcp": Target("nutcracker, Redis over TCP", "nutcracker-tcp", ("nutcracker", "redis-server"),
                              store="redis"),
     "agent-tcp": Target("purser, Redis over TCP", "purser-redis-tcp", PURSER + REDIS, store="redis"),
+    "agent-tls": Target("purser, Redis over TLS", "purser-redis-tls", PURSER + REDIS + ("openssl",),
+                        store="redis-tls"),
 }
 
 
@@ -142,6 +144,13 @@ GROUPS = {
         [Ratio("agent/nutcracker", "agent-tcp", "nutcracker-tcp"),
          Ratio("redis-cpu/direct-tcp", "agent-tcp", "direct-tcp", "store", "own"),
          Ratio("total/direct-tcp", "agent-tcp", "direct-tcp", "total")]),
+    "tls": Group(
+        "what TLS 1.3 to Redis costs",
+        targets("direct-tcp", "agent-tcp", "agent-tls"),
+        [Shape(1, 1, "get"), Shape(50, 1, "get"), Shape(50, 16, "get"), Shape(50, 1, "get", value=4096, suffix="-4k")],
+        [Ratio("agent: tls/tcp", "agent-tls", "agent-tcp"),
+         Ratio("redis-cpu: tls/tcp", "agent-tls", "agent-tcp", "store", "store"),
+         Ratio("total/direct-tcp", "agent-tls", "direct-tcp", "total")]),
     "telemetry": Group(
         "what telemetry costs: off, metrics, metrics + a span of each request",
         targets("memory-off", "memory", "memory-spans", "agent-off", "agent", "agent-spans"),

@@ -251,9 +251,24 @@ class Lab:
         argv = [self.tools["redis-server"], "--port", str(port), "--bind", "127.0.0.1", "--unixsocket",
                 base + ".sock", "--save", "", "--appendonly", "no", "--dir", base + ".d", "--maxclients",
                 "20000", "--client-output-buffer-limit", "pubsub 256mb 128mb 60"]
+        if name == "redis-tls":
+            port = free_port()
+            cert, key = self.certificate(base)
+            argv += ["--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key, "--tls-auth-clients",
+                     "no", "--tls-ca-cert-file", cert]
         server = Server(name, argv, base + ".sock", base + ".log")
         server.tcp = f"127.0.0.1:{port}"
         return server
+
+    def certificate(self, base):
+        """A certificate that is its own CA, for 127.0.0.1."""
+        made = subprocess.run([self.tools["openssl"], "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                               "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", base + ".key", "-out", base + ".crt",
+                               "-subj", "/CN=bench", "-days", "2", "-addext", "subjectAltName=IP:127.0.0.1"],
+                              capture_output=True, text=True, check=False)
+        if made.returncode:
+            raise BenchError(f"openssl makes no certificate: {made.stderr.strip()}")
+        return base + ".crt", base + ".key"
 
     def make_floor(self, name, base):
         argv = [self.tools["floor"]]
@@ -290,16 +305,19 @@ class Lab:
         return lines + ["sampler = always_off"]
 
     def make_purser(self, name, base):
-        """purser-BACKEND[-tcp][-off|-spans][-wN]: isolation on; metrics on unless 'off'."""
+        """purser-BACKEND[-tcp|-tls][-off|-spans][-wN]: isolation on; metrics on unless 'off'."""
         parts = name.split("-")
         workers = next((p[1:] for p in parts if p[0] == "w" and p[1:].isdigit()), "1")
         lines = ["[agent]", f"socket = {base}.sock", "mode = development", f"workers = {workers}",
                  f"state_dir = {base}.state", "", "[backend main]", f"plugin = {parts[1]}"]
         os.mkdir(base + ".state", 0o700)
         if parts[1] == "redis":
-            redis = self.get("redis")
-            lines.append(f"url = redis://{redis.tcp}/0" if "tcp" in parts
-                         else f"url = unix://{redis.address}")
+            redis = self.get("redis-tls" if "tls" in parts else "redis")
+            if "tls" in parts:
+                lines += [f"url = rediss://{redis.tcp}/0",
+                          f"tls_ca_file = {redis.argv[redis.argv.index('--tls-cert-file') + 1]}"]
+            else:
+                lines.append(f"url = redis://{redis.tcp}/0" if "tcp" in parts else f"url = unix://{redis.address}")
         else:
             lines.append("max_memory = 4GiB")
         lines += ["", "[otlp]", *self.telemetry(parts), "", "[log]", "level = warn", ""]
