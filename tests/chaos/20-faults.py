@@ -18,8 +18,8 @@ SLOW = LOST | {"POOLEXHAUSTED"}                                # one that is sil
 
 # name: (settings of the proxy, words that may be answered)
 NETWORK = {
-    "splits": ({"split": 900}, set()),
-    "delays": ({"delay": 300, "delay_us": 8000, "split": 200}, set()),
+    "splits": ({"split": 900}, SLOW),
+    "delays": ({"delay": 300, "delay_us": 8000, "split": 200}, SLOW),
     "cuts": ({"life_bytes": 300000, "ends": "cut", "split": 100}, LOST),
     "resets": ({"life_bytes": 300000, "ends": "rst", "split": 100}, LOST),
     "halves": ({"life_bytes": 500000, "ends": "half", "hole_ms": 60, "delay": 50}, SLOW),
