@@ -168,6 +168,22 @@ static bool withdrawn(struct bcall *b)
 
 static void again(struct loop_timer *t);
 
+/* A write that may have run is there already when the group is sent again: what reads before it would see
+ * what is yet to come. */
+static void spare_readers(struct client *c)
+{
+	struct request *r, *next, *written = NULL;
+
+	for (r = next_parked(c->head); r; r = next_parked(r->next))
+		if (r->b.maybe)
+			written = r;
+	for (r = next_parked(c->head); written && r != written; r = next) {
+		next = next_parked(r->next);
+		if (!(r->b.c.flags & PURSER_CALL_WRITE))
+			give_up(r, ERR_BACKENDDOWN);
+	}
+}
+
 /* Nothing of c is in flight: which of its parked requests are sent again, and when. */
 static void decide(struct client *c)
 {
@@ -178,7 +194,8 @@ static void decide(struct client *c)
 	struct retry_group g = { 0 };
 	uint32_t tries = 0, i = 0;
 
-	for (; r; r = next_parked(r->next)) {
+	spare_readers(c);
+	for (r = next_parked(c->head); r; r = next_parked(r->next)) {
 		tries = r->tries > tries ? r->tries : tries;
 		at = r->not_before_ns > at ? r->not_before_ns : at;
 	}

@@ -140,7 +140,7 @@ def network(seed, workers, tcp):
                 nonlocal last
                 settings, allowed = NETWORK[name]
                 checker.run(late=True)
-                proxy.set(**settings)
+                proxy.set(**settings, **({"orderly": 1} if os.environ.get("ORDERLY") else {}))
                 time.sleep(min(SECONDS / 30, 1))
                 checker.served(50)
                 proxy.reset()

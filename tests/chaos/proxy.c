@@ -16,6 +16,9 @@
  *   hole_ms                      how long what fell into a hole, or a half-closed connection, stays open
  *   refuse, hang                 per mille of new connections that are closed at once, or never served
  *   refusing, frozen             1: all of them; 1: no byte moves
+ *   orderly                      1: the agent learns of an end only when the server has read all that came and
+ *                                has closed; else what the server has not read yet may run later than what
+ *                                the agent sends on its next connection
  *   linger                       1: what waits still goes to the server after the agent has closed
  *   plant, plant_every           an error for the checker to find (plant.c), about every so many values
  */
@@ -207,6 +210,24 @@ static void pair_open(int fd)
 	}
 }
 
+/* Both directions end; orderly: the server's first. */
+static void pair_end(struct pair *p, bool rst)
+{
+	int i;
+
+	if (!set.orderly || p->fd[1] < 0 || p->connecting) {
+		pair_close(p, rst);
+		return;
+	}
+	p->rst = rst;
+	for (i = 0; i < 2; i++) {
+		p->way[i].swallow = true;
+		p->way[i].out.at = p->way[i].out.n = 0;
+	}
+	p->way[UP].eof_out = true;
+	shutdown(p->fd[1], SHUT_WR);
+}
+
 /* The end that was drawn for the connection strikes in direction dir. */
 static void strike(struct pair *p, int dir)
 {
@@ -221,11 +242,11 @@ static void strike(struct pair *p, int dir)
 	switch (kinds[below(n)]) {
 	case END_CUT:
 		count.cut++;
-		pair_close(p, false);
+		pair_end(p, false);
 		break;
 	case END_RST:
 		count.rst++;
-		pair_close(p, true);
+		pair_end(p, true);
 		break;
 	case END_HALF: /* one direction says that it is over, the other goes on for a while */
 		count.half++;
@@ -276,7 +297,7 @@ static void way_write(struct pair *p, int dir)
 		}
 	}
 	if (!p->dead && w->eof_in && w->out.at == w->out.n && !w->eof_out)
-		pair_close(p, false);
+		pair_close(p, p->rst);
 }
 
 static void way_read(struct pair *p, int dir)
@@ -289,7 +310,9 @@ static void way_read(struct pair *p, int dir)
 		return;
 	if (n <= 0) {
 		w->eof_in = true;
-		if (dir == UP && (!set.linger || p->fd[1] < 0 || p->connecting))
+		if (dir == UP && set.orderly && p->fd[1] >= 0 && !p->connecting)
+			pair_end(p, false);
+		else if (dir == UP && (!set.linger || p->fd[1] < 0 || p->connecting))
 			pair_close(p, false);
 		else
 			way_write(p, dir);
@@ -367,6 +390,8 @@ static const char *set_one(const char *name, const char *value)
 		set.frozen = *value == '1';
 	} else if (strcmp(name, "refusing") == 0) {
 		set.refusing = *value == '1';
+	} else if (strcmp(name, "orderly") == 0) {
+		set.orderly = *value == '1';
 	} else if (strcmp(name, "linger") == 0) {
 		set.linger = *value == '1';
 	} else if (strcmp(name, "ends") == 0) {
@@ -475,8 +500,10 @@ static void sweep(void)
 	int i;
 
 	while ((p = *link)) {
-		if (!p->dead && p->close_at && now >= p->close_at)
-			pair_close(p, below(2));
+		if (!p->dead && p->close_at && now >= p->close_at) {
+			p->close_at = 0;
+			pair_end(p, below(2));
+		}
 		if (!p->dead) {
 			link = &p->next;
 			continue;

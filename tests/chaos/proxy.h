@@ -42,7 +42,7 @@ struct pair {
 	struct way way[2];
 	uint64_t close_at;     /* ns; 0: not set */
 	uint64_t skip;         /* the number of the reply that a repeated command makes too many */
-	bool skipping, connecting, dead, subscribed;
+	bool skipping, connecting, dead, subscribed, rst;
 };
 
 struct settings {
@@ -50,7 +50,7 @@ struct settings {
 	unsigned delay_us, stall_ms, hole_ms;
 	unsigned life_bytes, ends;
 	unsigned plant, plant_every;
-	bool frozen, refusing, linger;
+	bool frozen, refusing, linger, orderly;
 };
 extern struct settings set;
 
