@@ -166,7 +166,12 @@ enum {
 	PURSER_PENDING = 1,         /* submit: accepted, ends later on this context */
 	PURSER_AGAIN = 2            /* submit: nothing taken; offer again after ready(route) */
 };
-enum { PURSER_CANCEL_TIMEOUT = 1, PURSER_CANCEL_CLIENT_GONE = 2, PURSER_CANCEL_SHUTDOWN = 3 };
+enum {                          /* why cancel() comes; any that a plugin does not know is a wish as well */
+	PURSER_CANCEL_TIMEOUT = 1, PURSER_CANCEL_CLIENT_GONE = 2, PURSER_CANCEL_SHUTDOWN = 3,
+	/* BLOCKS only, and the client still waits for its reply: have the store end it as if its time had
+	 * run out, or with an error. */
+	PURSER_CANCEL_UNBLOCK = 4, PURSER_CANCEL_UNBLOCK_ERROR = 5
+};
 enum { PURSER_RESUME_ENCODE = 1, PURSER_RESUME_REPLY = 2 };
 enum { PURSER_ENCODE_DONE = 0, PURSER_ENCODE_FULL = 1, PURSER_ENCODE_WAIT = 2 };
 enum { PURSER_SUB_CHANNEL = 1, PURSER_SUB_PATTERN = 2, PURSER_SUB_SHARD = 3 };

@@ -15,7 +15,7 @@
 #define WORDS_MAX 8
 
 /* A command into the write buffer. */
-static int put_command(struct link *l, unsigned step, unsigned nwords, const char *const *words)
+int hello_put(struct link *l, unsigned step, unsigned nwords, const char *const *words)
 {
 	char head[32];
 	size_t need = 64;
@@ -50,7 +50,7 @@ static int put_modern(struct link *l, const char *user, const char *secret)
 		words[n++] = "SETNAME";
 		words[n++] = l->x->in->client_name;
 	}
-	return put_command(l, STEP_HELLO, n, words);
+	return hello_put(l, STEP_HELLO, n, words);
 }
 
 static int put_legacy(struct link *l, const char *user, const char *secret)
@@ -59,11 +59,11 @@ static int put_legacy(struct link *l, const char *user, const char *secret)
 	const char *name[] = { "CLIENT", "SETNAME", l->x->in->client_name };
 	const char *info[] = { "INFO", "server" };
 
-	if (secret[0] && put_command(l, STEP_AUTH, user[0] ? 3 : 2, auth))
+	if (secret[0] && hello_put(l, STEP_AUTH, user[0] ? 3 : 2, auth))
 		return -1;
-	if (name[2][0] && put_command(l, STEP_NAME, 3, name))
+	if (name[2][0] && hello_put(l, STEP_NAME, 3, name))
 		return -1;
-	return put_command(l, STEP_INFO, 2, info);
+	return hello_put(l, STEP_INFO, 2, info);
 }
 
 int hello_begin(struct link *l)
@@ -85,11 +85,22 @@ int hello_begin(struct link *l)
 		return -1;
 	snprintf(db, sizeof(db), "%u", l->lane->db);
 	select[1] = db;
-	if (l->lane->db && put_command(l, STEP_SELECT, 2, select))
+	if (l->lane->db && hello_put(l, STEP_SELECT, 2, select))
 		return -1;
-	if (!l->dedicated && (in->eviction[0] || in->apply) && put_command(l, STEP_POLICY, 2, memory))
+	if (!l->dedicated && (in->eviction[0] || in->apply) && hello_put(l, STEP_POLICY, 2, memory))
 		return -1;
-	return put_command(l, STEP_PING, 1, ping);
+	return hello_put(l, STEP_PING, 1, ping);
+}
+
+int hello_again(struct link *l)
+{
+	l->timer = l->x->h->timer(l->x->x, l->x->in->connect_ns, link_timeout, l);
+	if (!l->timer)
+		return -1;
+	l->nsteps = l->step = 0;
+	l->checking = true;
+	l->phase = LINK_HELLO;
+	return 0;
 }
 
 static bool begins(const char *text, size_t n, const char *with)
@@ -193,6 +204,21 @@ static int check_mode(struct link *l, const char *mode, size_t n)
 	return 0;
 }
 
+/* "id" in the answer to HELLO. */
+static void keep_id(struct link *l, const uint8_t *p, size_t n)
+{
+	static const char name[] = "$2\r\nid\r\n";
+	const uint8_t *at = memmem(p, n, name, sizeof(name) - 1);
+	int64_t v;
+
+	l->id = 0;
+	if (!at)
+		return;
+	at += sizeof(name) - 1;
+	if (at < p + n && *at == ':' && purser_scan_number(at, (size_t)(p + n - at), &v) > 0 && v > 0)
+		l->id = (uint64_t)v;
+}
+
 static void keep_version(struct link *l, const char *version, size_t n)
 {
 	if (!version || n >= sizeof(l->server))
@@ -220,14 +246,14 @@ static int check_policy(struct link *l, const uint8_t *p, size_t n)
 	    memcmp(policy, in->eviction, plen) == 0)) {
 		const char *words[] = { "CONFIG", "SET", "maxmemory-policy", in->eviction };
 
-		if (l->nsteps + 2 > STEPS_MAX || put_command(l, STEP_SET, 4, words))
+		if (l->nsteps + 2 > STEPS_MAX || hello_put(l, STEP_SET, 4, words))
 			return 0;
 	}
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)limit);
 	if (limit > 0 && !(max && mlen == strlen(bytes) && memcmp(max, bytes, mlen) == 0)) {
 		const char *words[] = { "CONFIG", "SET", "maxmemory", bytes };
 
-		if (l->nsteps + 1 > STEPS_MAX || put_command(l, STEP_SET, 4, words))
+		if (l->nsteps + 1 > STEPS_MAX || hello_put(l, STEP_SET, 4, words))
 			return 0;
 	}
 	return link_flush(l);
@@ -242,6 +268,7 @@ static int accepted(struct link *l, unsigned step, const uint8_t *p, size_t n)
 	case STEP_HELLO:
 		mode = field(p, n, "mode", &mlen);
 		version = field(p, n, "version", &vlen);
+		keep_id(l, p, n);
 		break;
 	case STEP_INFO:
 		mode = info_field(p, n, "\nredis_mode:", &mlen);
@@ -269,7 +296,9 @@ int hello_reply(struct link *l, const uint8_t *p, size_t n)
 		return -1;
 	}
 	step = l->steps[l->step++];
-	if (p[0] == '-') {
+	if (step == STEP_UNBLOCK) {
+		unblock_answered(l, l->step - 1u, p, n);
+	} else if (p[0] == '-') {
 		if (refused(l, step, (const char *)p + 1, n - 3) < 0)
 			return -1;
 	} else if (accepted(l, step, p, n) < 0) {

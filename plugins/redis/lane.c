@@ -345,6 +345,7 @@ void lane_up(struct link *l)
 	lane->down = false;
 	atomic_fetch_add_explicit(&x->in->ups, 1, memory_order_relaxed);
 	ctx_wake_all(x);
+	keep_warm(lane);
 }
 
 void lane_lost(struct link *l, const char *text, unsigned calls)
@@ -437,6 +438,7 @@ static int lane_slow(struct lane *lane, purser_call *c)
 	bool any_up = false;
 
 	lane->used = lane->x->h->now(lane->x->x);
+	lane->clients |= !(c->flags & PURSER_CALL_INTERNAL);
 	if (l && l->phase == LINK_UP)
 		return lane_put(l, c);
 	if (lane->heavy_until > lane->used && (l = aside(lane, c)))

@@ -90,7 +90,7 @@ void link_shut(struct link *l)
 	l->phase = LINK_CLOSED;
 	l->blocked = 0;
 	l->reading = READ_START;
-	l->began = l->armed = l->waiting = l->hup = false;
+	l->began = l->armed = l->waiting = l->hup = l->checking = false;
 	link_show(l, PURSER_LINK_NONE);
 }
 
@@ -137,7 +137,7 @@ void link_end(struct link *l)
 void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
 {
 	struct ctx *x = l->x;
-	bool was_up = l->phase == LINK_UP;
+	bool was_up = l->phase == LINK_UP || l->checking;
 	unsigned calls = l->ncalls;
 	char why[WHY_MAX], text[TEXT_MAX];
 	va_list ap;
@@ -157,19 +157,21 @@ void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
 	}
 	if (!was_up)
 		lane_failed(l->lane, code, text);
-	else if (!l->dedicated || calls)
+	else if (!l->dedicated || (calls && code != PURSER_E_CANCELLED))
 		lane_lost(l, text, calls);
 	if (l->dedicated)
 		pool_gone(l, was_up);
 }
 
-static void link_timeout(void *arg)
+void link_timeout(void *arg)
 {
 	struct link *l = arg;
 
 	l->timer = 0;
 	if (l->phase == LINK_UP)
 		link_read(l); /* it had more to read than one turn gives */
+	else if (l->checking)
+		link_lost(l, PURSER_E_IO, "the server does not answer on an idle connection");
 	else
 		link_lost(l, l->phase == LINK_TLS ? PURSER_E_TLS : PURSER_E_CONNECT,
 		    "no connection within connection_timeout (%s)",
@@ -324,18 +326,29 @@ void link_up(struct link *l)
 	struct ctx *x = l->x;
 
 	link_untimer(l);
+	l->checked = x->h->now(x->x);
+	if (l->checking) {
+		l->checking = false;
+		l->phase = LINK_UP;
+		if (l->dedicated)
+			pool_up(l, false);
+		else
+			ctx_wake_all(x);
+		return;
+	}
 	prep_leave(l);
 	if (l->out.p)
 		explicit_bzero(l->out.p, l->out.cap);
 	l->phase = LINK_UP;
 	l->sent = 0;
-	l->up_since = x->h->now(x->x);
+	l->up_since = l->checked;
+	keep_up(l);
 	link_show(l, PURSER_LINK_IDLE);
 	x->h->count(x->x, COUNT_OPENED, 1);
 	if (l->push)
 		push_up(l);
 	else if (l->dedicated)
-		pool_up(l);
+		pool_up(l, true);
 	else
 		lane_up(l);
 }

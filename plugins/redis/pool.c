@@ -2,18 +2,16 @@
  *
  * pool: links that serve one call (EXCLUSIVE) or one session (PINNED) at a time.  Links for blocking
  * commands and all others are two classes with limits of their own, counted over all workers.  Idle
- * ones are used again, the last first; above pool_min they are closed after a minute.
+ * ones are used again, the last first; keep.c closes those that are idle or old, and keeps some ready.
  *
- * A worker at the limit that has none of its own to wait for looks again every few milliseconds:
- * another worker may have closed one.
+ * A worker at the limit that has none of its own asks the others to close one that is idle, and looks
+ * again every few milliseconds.
  */
 #include "redis.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define IDLE_NS (60 * NS_PER_S)
-#define SWEEP_NS (15 * NS_PER_S)
 #define POLL_NS (5 * NS_PER_MS)
 
 static uint32_t route_of(const struct link *l)
@@ -40,11 +38,13 @@ static void idle_remove(struct link *l)
 		l->next_idle->prev_idle = l->prev_idle;
 	l->next_idle = l->prev_idle = NULL;
 	l->idle = false;
+	atomic_fetch_sub(&l->x->nidle[l->class_], 1);
 }
 
 void pool_gone(struct link *l, bool was_up)
 {
 	idle_remove(l);
+	unblock_gone(l);
 	if (!was_up)
 		l->lane->connecting--;
 	if (l->owner) {
@@ -58,41 +58,16 @@ void pool_gone(struct link *l, bool was_up)
 		l->x->dedicated = l->next_dedicated;
 	if (l->next_dedicated)
 		l->next_dedicated->prev_dedicated = l->prev_dedicated;
-	atomic_fetch_sub(&l->x->in->dedicated[l->class_], 1);
+	if (l->class_ < DEDICATED_CLASSES)
+		atomic_fetch_sub(&l->x->in->dedicated[l->class_], 1);
 	link_bury(l);
 	wake(l);
 }
 
-static void pool_close(struct link *l)
+void pool_close(struct link *l)
 {
 	link_shut(l);
 	pool_gone(l, true);
-}
-
-/* Close idle links that have been so for long; look again while there are any. */
-static void pool_sweep(void *arg)
-{
-	struct ctx *x = arg;
-	uint64_t now = x->h->now(x->x);
-	bool left = false;
-
-	x->sweep_timer = 0;
-	for (struct lane *lane = x->lanes; lane; lane = lane->next) {
-		for (unsigned k = 0; k < DEDICATED_CLASSES; k++) {
-			unsigned keep = k == DEDICATED_POOL ? x->in->pool_min : 0;
-			struct link *next;
-
-			for (struct link *l = lane->idle[k]; l; l = next) {
-				next = l->next_idle;
-				if (now - l->idle_since >= IDLE_NS && atomic_load(&x->in->dedicated[k]) > keep)
-					pool_close(l);
-				else
-					left = true;
-			}
-		}
-	}
-	if (left)
-		x->sweep_timer = x->h->timer(x->x, SWEEP_NS, pool_sweep, x);
 }
 
 /* It is free for anybody. */
@@ -112,16 +87,29 @@ static void idle_add(struct link *l)
 	if (*head)
 		(*head)->prev_idle = l;
 	*head = l;
-	if (!x->sweep_timer)
-		x->sweep_timer = x->h->timer(x->x, SWEEP_NS, pool_sweep, x);
+	atomic_fetch_add(&x->nidle[l->class_], 1);
+	keep_begin(x);
 	wake(l);
 }
 
-void pool_up(struct link *l)
+void pool_free(struct link *l)
 {
-	l->lane->connecting--;
-	l->lane->down = false;
 	idle_add(l);
+}
+
+void pool_up(struct link *l, bool fresh)
+{
+	if (fresh) {
+		l->lane->connecting--;
+		l->lane->down = false;
+	}
+	if (l->class_ == DEDICATED_CONTROL)
+		unblock_ready(l);
+	else if (l->idle)
+		wake(l);
+	else
+		idle_add(l);
+	keep_warm(l->lane);
 }
 
 void pool_ended(struct link *l, uint32_t flags)
@@ -134,7 +122,8 @@ void pool_ended(struct link *l, uint32_t flags)
 		l->owner->pin = NULL;
 		l->owner = NULL;
 	}
-	idle_add(l);
+	if (!unblock_ended(l))
+		idle_add(l);
 }
 
 static void pool_poll(void *arg)
@@ -146,15 +135,22 @@ static void pool_poll(void *arg)
 	ctx_wake(x, PURSER_ROUTE_PINNED);
 }
 
-/* One more of the class may be opened.  At the limit an idle one of another lane makes room. */
-static bool reserve(struct ctx *x, unsigned class_)
+bool pool_reserve(struct ctx *x, unsigned class_, unsigned limit)
 {
 	atomic_uint *n = &x->in->dedicated[class_];
 	unsigned have = atomic_load(n);
 
-	while (have < x->in->limit[class_])
+	while (have < limit)
 		if (atomic_compare_exchange_weak(n, &have, have + 1))
 			return true;
+	return false;
+}
+
+/* One more of the class may be opened.  At the limit an idle one of another lane makes room. */
+static bool reserve(struct ctx *x, unsigned class_)
+{
+	if (pool_reserve(x, class_, x->in->limit[class_]))
+		return true;
 	for (struct lane *lane = x->lanes; lane; lane = lane->next) {
 		if (!lane->idle[class_])
 			continue;
@@ -164,6 +160,33 @@ static bool reserve(struct ctx *x, unsigned class_)
 	return false;
 }
 
+int pool_open(struct lane *lane, unsigned class_)
+{
+	struct ctx *x = lane->x;
+	struct link *l = link_new(lane, true, class_);
+
+	if (!l) {
+		if (class_ < DEDICATED_CLASSES)
+			atomic_fetch_sub(&x->in->dedicated[class_], 1);
+		return -1;
+	}
+	l->next_dedicated = x->dedicated;
+	if (x->dedicated)
+		x->dedicated->prev_dedicated = l;
+	x->dedicated = l;
+	if (class_ == DEDICATED_CONTROL)
+		x->control = l;
+	lane->connecting++;
+	link_open(l);
+	return 0;
+}
+
+/* How many may connect at the same time: one, until the server is known to be there. */
+static unsigned connecting_max(const struct lane *lane)
+{
+	return lane->nlinks && lane->links[0]->phase == LINK_UP ? DEDICATED_CONNECTING : 1;
+}
+
 /* A link for c, taken out of the idle ones; NULL: *rc is submit's answer. */
 static struct link *take(struct lane *lane, unsigned class_, purser_call *c, int *rc)
 {
@@ -171,6 +194,9 @@ static struct link *take(struct lane *lane, unsigned class_, purser_call *c, int
 	struct link *l = lane->idle[class_];
 
 	lane->used = x->h->now(x->x);
+	lane->clients |= !(c->flags & PURSER_CALL_INTERNAL);
+	while (l && l->phase != LINK_UP) /* it is being checked */
+		l = l->next_idle;
 	if (l) {
 		idle_remove(l);
 		return l;
@@ -180,7 +206,7 @@ static struct link *take(struct lane *lane, unsigned class_, purser_call *c, int
 		return NULL;
 	}
 	*rc = ctx_again(x, c->route);
-	if (lane->timer || lane->connecting >= DEDICATED_CONNECTING)
+	if (lane->timer || lane->connecting >= connecting_max(lane))
 		return NULL;
 	if (!reserve(x, class_)) {
 		if (x->in->limit[class_] == 0) {
@@ -188,24 +214,16 @@ static struct link *take(struct lane *lane, unsigned class_, purser_call *c, int
 			*rc = PURSER_DONE;
 		} else if (!x->poll_timer) {
 			x->poll_timer = x->h->timer(x->x, POLL_NS, pool_poll, x);
+			keep_ask(x, class_);
 		}
 		return NULL;
 	}
-	l = link_new(lane, true, class_);
-	if (!l) {
-		atomic_fetch_sub(&x->in->dedicated[class_], 1);
+	if (pool_open(lane, class_)) {
 		x->h->fail(c, PURSER_E_NOMEM, PURSER_NOT_EXECUTED, "out of memory");
 		*rc = PURSER_DONE;
-		return NULL;
-	}
-	l->next_dedicated = x->dedicated;
-	if (x->dedicated)
-		x->dedicated->prev_dedicated = l;
-	x->dedicated = l;
-	lane->connecting++;
-	link_open(l);
-	if (lane->down)
+	} else if (lane->down) {
 		*rc = lane_refuse(lane, c);
+	}
 	return NULL;
 }
 
@@ -288,7 +306,7 @@ void pool_stop(struct ctx *x)
 		x->h->untimer(x->x, x->sweep_timer);
 	x->poll_timer = x->sweep_timer = 0;
 	while (x->dedicated) {
-		bool was_up = x->dedicated->phase == LINK_UP;
+		bool was_up = x->dedicated->phase == LINK_UP || x->dedicated->checking;
 
 		link_end(x->dedicated);
 		pool_gone(x->dedicated, was_up);

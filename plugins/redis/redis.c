@@ -57,7 +57,9 @@ static int redis_open(void *state, purser_ctx *px, void **cs, purser_error *e)
 	if (getrandom(&x->random, sizeof(x->random), GRND_NONBLOCK) != (ssize_t)sizeof(x->random))
 		x->random = (uint64_t)(uintptr_t)x ^ x->h->now(px);
 	x->random |= 1;
+	x->unblocks_end = &x->unblocks;
 	instance_ref(x->in);
+	keep_join(x);
 	*cs = x;
 	return 0;
 }
@@ -100,13 +102,12 @@ static void redis_resume(void *cs, purser_call *c, int what)
 }
 
 /* A shared or pinned link keeps its place for the reply, which the host discards.  A link that serves
- * only this call is closed, unless the reply is already here. */
+ * only this call is closed, unless the reply is already here, or the server is asked for one. */
 static void redis_cancel(void *cs, purser_call *c, int why)
 {
 	struct link *l = c->user[0];
 
 	(void)cs;
-	(void)why;
 	if (!l->dedicated || l->owner) {
 		if (!l->dedicated)
 			lane_forget(c);
@@ -115,6 +116,9 @@ static void redis_cancel(void *cs, purser_call *c, int why)
 		return;
 	}
 	if ((l->blocked & BLOCKED_REPLY) == 0 && link_read(l) < 0)
+		return;
+	if (l->head == c && !l->began && (why == PURSER_CANCEL_UNBLOCK || why == PURSER_CANCEL_UNBLOCK_ERROR) &&
+	    unblock_want(l, why == PURSER_CANCEL_UNBLOCK_ERROR) == 0)
 		return;
 	if (l->head == c && !l->began)
 		link_lost(l, PURSER_E_CANCELLED, "cancelled");
@@ -140,6 +144,7 @@ static void redis_drain(void *cs)
 	struct ctx *x = cs;
 
 	x->draining = true;
+	keep_leave(x);
 	pool_close_idle(x);
 	for (struct lane *lane = x->lanes; lane; lane = lane->next) {
 		if (lane->timer)
@@ -159,6 +164,7 @@ static void redis_close(void *cs)
 
 	x->draining = true;
 	push_stop(x);
+	keep_leave(x);
 	pool_stop(x); /* ends calls, and they need their sessions */
 	while (x->sessions)
 		session_free(x, x->sessions);

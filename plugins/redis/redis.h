@@ -9,6 +9,8 @@
  *   url.c       redis://, rediss:// and unix://
  *   lane.c      lanes: which link serves a SHARED call; connecting, back-off, being down
  *   pool.c      links of one call or one session: EXCLUSIVE and PINNED
+ *   keep.c      what is kept ready, what is too old, whether idle links live
+ *   unblock.c   the store is told to let go of a blocked call
  *   link.c      one connection: connect, up, lost, closed
  *   tls.c       TLS on a connection; rotate.c: what a reload reads anew
  *   prep.c      what may block before connecting, on another thread: names, the password file
@@ -69,7 +71,8 @@ int url_parse(const char *text, struct url *u, char *err, size_t cap);
 struct tls;      /* tls.h: what new links of an instance need for TLS */
 struct tls_link; /* ... and what one connection has */
 
-enum { DEDICATED_POOL, DEDICATED_BLOCKING, DEDICATED_CLASSES };
+/* CONTROL: one of a context, for CLIENT UNBLOCK; in no list and under no limit. */
+enum { DEDICATED_POOL, DEDICATED_BLOCKING, DEDICATED_CLASSES, DEDICATED_CONTROL = DEDICATED_CLASSES };
 
 /* One [backend NAME]; shared by all contexts.  Freed with the last reference: a job on a host's
  * thread may outlive stop(). */
@@ -81,7 +84,7 @@ struct instance {
 	struct url url;             /* secret and user moved to the fields below */
 	char where[300];            /* for people: "127.0.0.1:6379" */
 	char client_name[64], eviction[32];
-	uint64_t base_ns, cap_ns;
+	uint64_t base_ns, cap_ns, idle_ns, life_ns, ping_ns;
 	bool apply, url_secret;     /* url_secret: the password is in url */
 	unsigned limit[DEDICATED_CLASSES], pool_min;
 	struct sockaddr_storage address; /* where the host is a number or a path */
@@ -96,6 +99,7 @@ struct instance {
 	atomic_uint ups;            /* links of any lane that came up so far */
 	atomic_bool has_file;       /* password_file is set */
 	pthread_mutex_t lock;       /* of what follows */
+	struct ctx *contexts;       /* those that are not drained */
 	char secret[SECRET_MAX];
 	char password_file[PATH_MAX_LEN];
 	struct tls *tls;            /* NULL: plain */
@@ -128,7 +132,9 @@ enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_TLS, LINK_HELLO,
 enum { BLOCKED_REPLY = 1, BLOCKED_ENCODE = 2, BLOCKED_LARGE = 4 };
 enum { READ_START, READ_VALUE, READ_SKIP, READ_DROP };
 enum hello_step { STEP_HELLO, STEP_AUTH, STEP_NAME, STEP_SELECT, STEP_INFO, STEP_POLICY, STEP_PING,
-	STEP_SET, STEPS_MAX };
+	STEP_SET, STEP_UNBLOCK, STEPS_MAX };
+/* What is known of a blocked link that the server is to unblock. */
+enum { UNBLOCK_NOT, UNBLOCK_WANTED, UNBLOCK_SENT };
 
 struct out { uint8_t *p; size_t at, end, cap; };
 
@@ -144,6 +150,9 @@ struct link {
 	bool waiting;             /* encode() said WAIT: resume() comes */
 	bool hup;                 /* the peer sends no more: read to the end, no edge follows */
 	bool idle;                /* a dedicated link in its lane's list */
+	bool checking;            /* HELLO, but it was up: a PING, or CLIENT UNBLOCK */
+	bool unblock_error;       /* ERROR, not TIMEOUT */
+	uint8_t unblock, tries;   /* UNBLOCK_*; how often it has been sent */
 	uint8_t class_;           /* of a dedicated link */
 	uint8_t shown;            /* PURSER_LINK_* as told to the host */
 
@@ -164,13 +173,15 @@ struct link {
 	struct link *next_dirty, *next_grave, *next_idle, *prev_idle;
 	struct link *next_dedicated, *prev_dedicated;
 	struct session *owner;    /* PINNED */
-	uint64_t idle_since;
+	struct link *next_unblock;
+	uint64_t idle_since, checked, dies; /* ns; dies: UINT64_MAX = never */
 
 	uint64_t timer;           /* connection_timeout, or "go on reading" */
 	struct prep *prep;        /* addresses and the one that is tried */
 	unsigned address;
 	uint8_t steps[STEPS_MAX], nsteps, step;
 	uint64_t up_since;
+	uint64_t id;              /* the server's number of this connection; 0: it did not say */
 	char server[32];          /* its version, from HELLO */
 };
 
@@ -186,6 +197,7 @@ struct lane {
 	uint64_t epoch;           /* of tracking */
 	struct link *idle[DEDICATED_CLASSES]; /* LIFO */
 	unsigned connecting;      /* dedicated links on their way */
+	bool clients;             /* somebody but the agent itself has used it */
 
 	bool down;                /* the last attempt failed: calls fail at once */
 	uint32_t code;            /* ... with this */
@@ -214,6 +226,13 @@ struct ctx {
 	uint64_t epoch, random;
 	uint64_t poll_timer, sweep_timer;
 	struct push *push;        /* made at the first subscription */
+	struct ctx *next_context;
+	atomic_uint nidle[DEDICATED_CLASSES];  /* read by the other contexts */
+	atomic_bool asked[DEDICATED_CLASSES];  /* give[] is posted */
+	purser_job give[DEDICATED_CLASSES];    /* another context is at the limit and has none of its own */
+	struct link *control;     /* unblock.c */
+	struct link *unblocks, **unblocks_end; /* UNBLOCK_WANTED, in order */
+	struct link *told[STEPS_MAX]; /* UNBLOCK_SENT: by the step of the control link; NULL: gone */
 	bool draining;
 	uint8_t *scratch;
 };
@@ -222,7 +241,7 @@ enum { COUNT_OPENED, COUNT_FAILED, COUNT_LOST, COUNT_PROTOCOL, COUNT_PUSHES, COU
 	COUNT_TLS_RESUMED };
 
 /* settings.c */
-#define REDIS_NKEYS 20
+#define REDIS_NKEYS 23
 extern const purser_key redis_keys[REDIS_NKEYS];
 int instance_new(const purser_host *h, purser_instance *i, struct instance **out, purser_error *e);
 void instance_ref(struct instance *in);
@@ -266,6 +285,7 @@ void link_end(struct link *l);       /* close for good: its calls fail, nobody e
 void link_shut(struct link *l);      /* close without telling anybody; it has no calls */
 void link_free(struct link *l);
 void link_bury(struct link *l);      /* free it at the next flush; it is shut */
+void link_timeout(void *arg);        /* what it waits for took too long */
 void link_event(void *arg, int fd, uint32_t events);
 void link_read_later(struct link *l);
 void link_show(struct link *l, uint32_t state);
@@ -273,6 +293,9 @@ static inline bool link_busy(const struct link *l) { return l->head != NULL; }
 
 /* hello.c */
 int hello_begin(struct link *l);     /* 0, or -1 without memory */
+/* The same of a link that is up and has no calls: what follows is commands of our own until all are answered. */
+int hello_again(struct link *l);
+int hello_put(struct link *l, unsigned step, unsigned nwords, const char *const *words);
 /* One whole reply, or error text.  <0: the link is gone. */
 int hello_reply(struct link *l, const uint8_t *p, size_t n);
 
@@ -346,8 +369,12 @@ struct session *session_of(struct ctx *x, purser_session *s); /* NULL: no memory
 void session_free(struct ctx *x, struct session *s); /* closes what it has pinned */
 
 /* pool.c */
+int pool_open(struct lane *lane, unsigned class_); /* one more, on its way (it may have failed); -1: no memory */
+bool pool_reserve(struct ctx *x, unsigned class_, unsigned limit); /* may one more exist? */
+void pool_close(struct link *l);     /* an idle one */
+void pool_free(struct link *l);      /* it has no call any more: for anybody */
 int pool_submit(struct ctx *x, purser_call *c);
-void pool_up(struct link *l);
+void pool_up(struct link *l, bool fresh); /* not fresh: it was up before a check */
 void pool_gone(struct link *l, bool was_up); /* a dedicated link was closed: account and bury it */
 void pool_ended(struct link *l, uint32_t flags); /* one of its calls ended well */
 void pool_unpin(struct session *s);  /* the session ends: its link is closed */
@@ -360,4 +387,18 @@ int64_t push_feed(struct link *l, const uint8_t *p, size_t n); /* n, or -1: the 
 void push_up(struct link *l);
 void push_lost(struct link *l, const char *text, bool was_up); /* it was lost, or could not be made */
 void push_stop(struct ctx *x);
+/* keep.c */
+void keep_join(struct ctx *x);       /* other contexts may ask it for room, until it is drained */
+void keep_leave(struct ctx *x);
+void keep_ask(struct ctx *x, unsigned class_); /* the others are to close an idle link, if one has any */
+void keep_begin(struct ctx *x);      /* there is a link: look after it from now on */
+void keep_warm(struct lane *lane);   /* pool_min */
+void keep_up(struct link *l);        /* how long it may live */
+
+/* unblock.c */
+int unblock_want(struct link *l, bool error); /* its call ends by the server's reply; -1: that cannot be had */
+void unblock_ready(struct link *control);
+void unblock_answered(struct link *control, unsigned step, const uint8_t *p, size_t n);
+bool unblock_ended(struct link *l);  /* its call has ended.  True: it is not free yet */
+void unblock_gone(struct link *l);   /* a dedicated link is closed */
 #endif

@@ -47,13 +47,20 @@ const purser_key redis_keys[REDIS_NKEYS] = {
 	{ "client_name", PURSER_KEY_TEXT, 0, 0, 0, "purser", NULL,
 	  "What CLIENT LIST of the server shows as our name." },
 	{ "pool_min", PURSER_KEY_INT, 0, 0, 10000, "10", NULL,
-	  "Connections of their own (for transactions with WATCH and streamed values) that are kept open "
-	  "once they were needed; not more than pool_max." },
+	  "Connections of their own (for transactions with WATCH and streamed values) that are kept ready, "
+	  "all workers together, from a client's first command on; not more than pool_max." },
 	{ "pool_max", PURSER_KEY_INT, 0, 1, 10000, "50", NULL,
 	  "The most connections of their own, all workers together; stateless commands share a lane and "
 	  "need none." },
 	{ "blocking_max", PURSER_KEY_INT, 0, 0, 100000, "1000", NULL,
 	  "The most connections for blocking commands, apart from pool_max." },
+	{ "idle_timeout", PURSER_KEY_DURATION, 0, INT64_C(1000000), INT64_C(86400000000000), "1m", NULL,
+	  "A connection of its own that nobody has used for so long is closed, if more than pool_min are open." },
+	{ "max_lifetime", PURSER_KEY_DURATION, 0, 0, INT64_C(2592000000000000), "1h", NULL,
+	  "A connection that is older is replaced as soon as nothing is under way on it, up to a tenth "
+	  "earlier so that not all are at once; 0s: never." },
+	{ "ping_interval", PURSER_KEY_DURATION, 0, 0, INT64_C(86400000000000), "30s", NULL,
+	  "A connection that has been idle for so long is asked with PING whether it lives; 0s: never." },
 	{ "reconnect_base", PURSER_KEY_DURATION, 0, INT64_C(1000000), INT64_C(60000000000), "20ms", NULL,
 	  "A new connection attempt waits a random time up to this, doubled with each failure." },
 	{ "reconnect_cap", PURSER_KEY_DURATION, 0, INT64_C(1000000), INT64_C(600000000000), "500ms", NULL,
@@ -234,6 +241,9 @@ static int read_settings(struct instance *in, purser_error *e)
 	in->limit[DEDICATED_POOL] = (unsigned)h->value(in->i, "pool_max");
 	in->limit[DEDICATED_BLOCKING] = (unsigned)h->value(in->i, "blocking_max");
 	in->pool_min = (unsigned)h->value(in->i, "pool_min");
+	in->idle_ns = (uint64_t)h->value(in->i, "idle_timeout");
+	in->life_ns = (uint64_t)h->value(in->i, "max_lifetime");
+	in->ping_ns = (uint64_t)h->value(in->i, "ping_interval");
 	in->apply = h->value(in->i, "apply_server_settings") != 0;
 	if (in->pool_min > in->limit[DEDICATED_POOL])
 		in->pool_min = in->limit[DEDICATED_POOL];

@@ -184,6 +184,15 @@ static void link_slim(struct link *l)
 	memset(&l->out, 0, sizeof(l->out));
 }
 
+/* A link for one call waits for its reply, maybe for hours: its buffer is not needed for that. */
+static void link_bare(struct link *l)
+{
+	if (l->owner || l->encoding || out_len(&l->out))
+		return;
+	free(l->out.p);
+	memset(&l->out, 0, sizeof(l->out));
+}
+
 int link_flush(struct link *l)
 {
 	struct out *o = &l->out;
@@ -221,6 +230,8 @@ int link_flush(struct link *l)
 	}
 	if (o->cap > OUT_KEEP && l->phase == LINK_UP)
 		link_slim(l);
+	if (l->dedicated && l->phase == LINK_UP)
+		link_bare(l);
 	if (l->x->routes_again && !l->dedicated && !l->blocked && l->ncalls < WINDOW_CALLS)
 		ctx_wake(l->x, PURSER_ROUTE_SHARED);
 	return l->armed ? link_arm(l, false) : 0;

@@ -320,7 +320,11 @@ static int64_t h_value(purser_instance *i, const char *key)
 	v = strtoll(s, &unit, 10);
 	if (strcmp(unit, "ms") == 0)
 		return v * 1000000;
-	return strcmp(unit, "s") == 0 ? v * 1000000000 : v;
+	if (strcmp(unit, "m") == 0)
+		v *= 60;
+	if (strcmp(unit, "h") == 0)
+		v *= 3600;
+	return *unit ? v * 1000000000 : v;
 }
 
 static uint32_t h_endpoint(purser_instance *i, const char *address, uint16_t port, const char *transport)
@@ -421,6 +425,9 @@ static struct purser_ctx *prepare(const char *const *settings, purser_error *e, 
 			set(&x->inst, x->p->keys[k].name, strlen(x->p->keys[k].name), x->p->keys[k].def);
 	set(&x->inst, "connection_timeout", 18, "10s");
 	set(&x->inst, "operation_timeout", 17, "10s");
+	set(&x->inst, "pool_min", 8, "0"); /* connections come and speak only where a test makes them */
+	set(&x->inst, "ping_interval", 13, "0s");
+	set(&x->inst, "max_lifetime", 12, "0s");
 	for (; *settings; settings++)
 		set(&x->inst, *settings, strcspn(*settings, "="), strchr(*settings, '=') + 1);
 	x->loop = loop_new(&clock);
