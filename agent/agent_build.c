@@ -113,9 +113,10 @@ static void open_context(void *arg)
 		hub_attach(o->in->hub, w->ctx[o->in->index], w, pubsub_deliver);
 	guard_ctx_open(w->ctx[o->in->index], w->metrics);
 	w->ctx[o->in->index]->wait_time = metric_hist(w->metrics, METRIC_CONNECTION_WAIT_TIME, o->in->name);
-	if (!o->in->in_process)
-		w->ctx[o->in->index]->create_time = metric_hist(w->metrics, METRIC_CONNECTION_CREATE_TIME,
-		    o->in->name);
+	if (o->in->in_process)
+		return;
+	w->ctx[o->in->index]->create_time = metric_hist(w->metrics, METRIC_CONNECTION_CREATE_TIME, o->in->name);
+	w->ctx[o->in->index]->use_time = metric_hist(w->metrics, METRIC_CONNECTION_USE_TIME, o->in->name);
 }
 
 static void drain_context(void *arg)

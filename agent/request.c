@@ -197,9 +197,8 @@ static __attribute__((noinline)) enum stage_result isolate_words(struct request 
 	const char *why;
 	uint64_t sum = 0;
 
-	if (cmd_blocks(r->cmd, r->argv, r->argc) && !tx_queues(r->cl)) /* in a transaction nothing waits */
-		return refuse(r, ERR_UNSUPPORTED, "commands that wait are not served yet: ask again without "
-		    "BLOCK, or connect this client to Redis itself");
+	if (r->cmd->args == A_BLOCK && !tx_queues(r->cl) && (why = req_block(r))) /* in a transaction nothing waits */
+		return refuse(r, ERR_BADREQUEST, why);
 	if (own_argv(r))
 		return refuse(r, ERR_OOM, NULL);
 	if (r->cmd->args == A_SCRIPT && script_isolate(r) != STAGE_NEXT)
@@ -305,8 +304,9 @@ static inline enum stage_result stage_route(struct request *r)
 	c->session = &cl->session;
 	c->db = cl->db;
 	c->resp = r->sink ? 3 : cl->resp;
-	c->route = PURSER_ROUTE_SHARED;
-	c->flags = r->cmd->flags & (F_WRITE | F_MAYWRITE) ? PURSER_CALL_WRITE : 0;
+	c->flags &= PURSER_CALL_BLOCKS; /* isolate has seen it */
+	c->route = c->flags ? PURSER_ROUTE_EXCLUSIVE : PURSER_ROUTE_SHARED;
+	c->flags |= r->cmd->flags & (F_WRITE | F_MAYWRITE) ? PURSER_CALL_WRITE : 0;
 	if (r->b.source) {
 		c->route = PURSER_ROUTE_EXCLUSIVE;
 		c->flags |= PURSER_CALL_STREAMED;
@@ -324,7 +324,7 @@ static inline enum stage_result stage_route(struct request *r)
 		cl->session.route = c->route;
 		return STAGE_NEXT;
 	}
-	/* Another lane only when nothing is in flight (rule 10). */
+	/* Another lane only when nothing is in flight (rule 10); two links alone know no order. */
 	if (cl->session.instance == x->inst && cl->session.db == c->db &&
 	    cl->session.resp == c->resp && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE)
 		return STAGE_NEXT;
@@ -388,7 +388,8 @@ static inline enum stage_result stage_submit(struct request *r)
 	return STAGE_DONE;
 }
 
-/* What is in flight does not end: the one that waits behind it has a deadline too. */
+/* What is in flight does not end: the one that waits behind it has a deadline too, but for what waits in
+ * the store: then its time begins when that is over. */
 static void hold_expired(struct loop_timer *t)
 {
 	struct client *c = (struct client *)((char *)t - offsetof(struct client, hold_timer));
@@ -405,8 +406,8 @@ static int hold(struct request *r, unsigned stage)
 
 	r->stage = (uint8_t)stage;
 	c->hold_timer.fn = hold_expired;
-	if (req_pin(r) || loop_timer_set(c->w->loop, &c->hold_timer,
-	    r->start_ns + x->inst->operation_timeout_ns)) {
+	if (req_pin(r) || (!client_waits(c) && loop_timer_set(c->w->loop, &c->hold_timer,
+	    r->start_ns + x->inst->operation_timeout_ns))) {
 		refuse(r, ERR_OOM, NULL);
 		return REQ_STARTED;
 	}
@@ -482,6 +483,8 @@ bool req_resume(struct client *c)
 		if (c->head != r || c->session.inflight)
 			return false;
 		c->held = NULL;
+		if (!c->hold_timer.pos)
+			r->start_ns = r->timed ? clock_now() : loop_now(c->w->loop);
 		loop_timer_stop(c->w->loop, &c->hold_timer);
 		run(r);
 	}

@@ -155,7 +155,8 @@ struct request {
 /* Where key names are in its reply, for strip_begin(). */
 static inline unsigned strip_depth(const struct command *c)
 {
-	return c->transform == X_KEYS ? 1 : c->transform == X_SCAN ? 2 : STRIP_STREAMS;
+	return c->transform == X_KEYS ? 1 : c->transform == X_SCAN ? 2 :
+	    c->transform == X_FIRST ? STRIP_FIRST : STRIP_STREAMS;
 }
 
 enum { REQ_STARTED = 0, REQ_HELD = 1 };
@@ -227,6 +228,21 @@ bool fault_pass(struct request *r);
 /* From retry_admit: r is sent not before then; its attempt fails so, without the store. */
 void retry_delayed(struct request *r, uint64_t not_before_ns);
 void retry_failed(struct request *r, const struct call_failure *f);
+
+/* ---- commands that wait in the store (request_block.c) ---- */
+/* isolate: r may wait, and how long.  NULL, or why it may not. */
+const char *req_block(struct request *r);
+/* Does its oldest request wait?  Then it is all that is in flight. */
+static inline bool client_waits(const struct client *c)
+{
+	const struct request *r = c->head;
+
+	return r && (r->b.c.flags & PURSER_CALL_BLOCKS) && !r->released && !r->answered;
+}
+/* What waits is answered as if its time had run out, or with an error.  False: nothing waits. */
+bool client_unblock(struct client *c, bool error);
+/* A reload: what waits goes on in the new generation if its project is what it was; else an error ends it. */
+void client_carry(struct client *c);
 
 /* ---- the worker ---- */
 typedef void (*req_handler)(struct request *r);

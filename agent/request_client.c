@@ -49,8 +49,13 @@ void client_migrate(struct client *c)
 	const struct project *p = c->project;
 	uint16_t db = c->db;
 
-	if (old == c->w->gen || !client_idle(c))
+	if (old == c->w->gen)
 		return;
+	if (!client_idle(c)) {
+		if (client_waits(c))
+			client_carry(c);
+		return;
+	}
 	c->gen = generation_ref(c->w->gen);
 	client_leave(c);
 	if (p && client_choose(c, p->name, strlen(p->name)))

@@ -105,7 +105,7 @@ static void back(void *arg)
 	out_clear(&w->out, b->pool);
 	free(w);
 	call_count(x, b);
-	x->ready |= x->q_head != NULL; /* this turn's end offers it */
+	x->ready = (1u << ROUTES) - 1; /* this turn's end offers what waits */
 	call_ended(b);
 }
 
@@ -263,6 +263,7 @@ int blocking_submit(struct blocking *k, struct bcall *b)
 	w->shadow.keep = NULL;
 	w->shadow.trial = w->shadow.maybe = false; /* of the call itself */
 	w->shadow.prev_due = w->shadow.next_due = NULL;
+	memset(&w->shadow.timer, 0, sizeof w->shadow.timer);
 	w->shadow.limit = 0;
 	w->shadow.out = &w->out;
 	w->shadow.pool = &t->pool;

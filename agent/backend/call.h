@@ -11,6 +11,7 @@
 #include <purser/plugin.h>
 #include "base/errors.h"
 #include "base/out.h"
+#include "loop/loop.h"
 #include "resp/filter.h"
 
 struct call_failure;
@@ -77,6 +78,7 @@ struct bcall {
 	/* Rewrites an error text in place before it is shown (prefix out); returns its new length. */
 	size_t (*rewrite)(struct bcall *b, char *text, size_t n);
 	struct bcall *next;          /* the host's queue */
+	struct loop_timer timer;     /* of a call with BLOCKS: its deadline; zero at first */
 	uint64_t queued_ns;
 	uint64_t due_bytes;          /* reply_bytes when its deadline passed, while it was arriving */
 	uint64_t stalled_ns;         /* when raw() last said stop */

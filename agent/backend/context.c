@@ -18,10 +18,35 @@ static inline void bump(_Atomic uint64_t *v)
 
 /* ---- deadlines: a list in order; calls of one instance mostly have the same time-out ---- */
 
+static inline struct call_queue *queue_of(struct purser_ctx *x, const struct bcall *b)
+{
+	bool streams = b->c.route == PURSER_ROUTE_EXCLUSIVE && !(b->c.flags & PURSER_CALL_BLOCKS);
+
+	return &x->queue[streams ? ROUTES : b->c.route];
+}
+
+static void waiter_due(struct loop_timer *t);
+
+/* One that may wait in the store for longer than all the others has a timer of its own: in the list it
+ * would be in the way of each of them. */
+static void due_link_waiter(struct purser_ctx *x, struct bcall *b)
+{
+	b->timer.fn = waiter_due;
+	if (b->c.deadline_ns == UINT64_MAX)
+		loop_timer_stop(x->loop, &b->timer);
+	else if (loop_timer_set(x->loop, &b->timer, b->c.deadline_ns))
+		log_event(x->inst->log, LOG_M_BACKEND, LOG_ERROR, "backend.deadline.lost",
+		    "no memory for the deadline of a blocking command", LOG_STR("backend", x->inst->name));
+}
+
 static void due_link(struct purser_ctx *x, struct bcall *b)
 {
 	struct bcall *after = x->due_tail;
 
+	if (b->c.flags & PURSER_CALL_BLOCKS) {
+		due_link_waiter(x, b);
+		return;
+	}
 	while (after && after->c.deadline_ns > b->c.deadline_ns)
 		after = after->prev_due;
 	b->prev_due = after;
@@ -40,6 +65,10 @@ static void due_link(struct purser_ctx *x, struct bcall *b)
 
 static void due_unlink(struct purser_ctx *x, struct bcall *b)
 {
+	if (b->c.flags & PURSER_CALL_BLOCKS) {
+		loop_timer_stop(x->loop, &b->timer);
+		return;
+	}
 	if (b->prev_due)
 		b->prev_due->next_due = b->next_due;
 	else if (x->due_head == b)
@@ -67,6 +96,8 @@ void call_ended(struct bcall *b)
 	struct purser_ctx *x = b->c.ctx;
 
 	due_unlink(x, b);
+	if (b->state == BCALL_SUBMITTED && b->c.route == PURSER_ROUTE_EXCLUSIVE && x->use_time)
+		hist_record(x->use_time, loop_now(x->loop) - b->submit_ns);
 	b->state = BCALL_ENDED;
 	if (__builtin_expect(b->trial, 0))
 		guard_give_back(x, b); /* it never got as far as the store */
@@ -100,7 +131,8 @@ void call_again(struct bcall *b)
 
 static void dequeue(struct purser_ctx *x, struct bcall *b)
 {
-	struct bcall **p = &x->q_head, *prev = NULL;
+	struct call_queue *q = queue_of(x, b);
+	struct bcall **p = &q->head, *prev = NULL;
 
 	while (*p && *p != b) {
 		prev = *p;
@@ -109,29 +141,32 @@ static void dequeue(struct purser_ctx *x, struct bcall *b)
 	if (!*p)
 		return;
 	*p = b->next;
-	if (x->q_tail == b)
-		x->q_tail = prev;
+	if (q->tail == b)
+		q->tail = prev;
 	b->next = NULL;
 	atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
 }
 
 void ctx_withdraw(struct purser_ctx *x, const struct purser_session *s, bool (*take)(struct bcall *b))
 {
-	struct bcall **p = &x->q_head, *b;
+	for (uint32_t i = 0; i <= ROUTES; i++) {
+		struct call_queue *q = &x->queue[i];
+		struct bcall **p = &q->head, *b;
 
-	x->q_tail = NULL;
-	while ((b = *p)) {
-		if (b->c.session != s || !take(b)) {
-			x->q_tail = b;
-			p = &b->next;
-			continue;
+		q->tail = NULL;
+		while ((b = *p)) {
+			if (b->c.session != s || !take(b)) {
+				q->tail = b;
+				p = &b->next;
+				continue;
+			}
+			*p = b->next;
+			b->next = NULL;
+			atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
+			due_unlink(x, b);
+			guard_give_back(x, b);
+			b->state = BCALL_IDLE;
 		}
-		*p = b->next;
-		b->next = NULL;
-		atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
-		due_unlink(x, b);
-		guard_give_back(x, b);
-		b->state = BCALL_IDLE;
 	}
 }
 
@@ -166,17 +201,30 @@ static bool cancelled(struct purser_ctx *x, struct bcall *b, int why)
 	return false;
 }
 
+/* It waited in vain.  What needs a connection of its own found none that was free. */
+static void expire_queued(struct purser_ctx *x, struct bcall *b)
+{
+	bump(&x->queue_timeouts);
+	dequeue(x, b);
+	b->executed = PURSER_NOT_EXECUTED;
+	if (b->c.route != PURSER_ROUTE_SHARED)
+		bump(&x->exhausted);
+	if (!b->discard && b->c.route == PURSER_ROUTE_SHARED)
+		reply_failure(b, ERR_TIMEOUT, NULL);
+	else if (!b->discard)
+		reply_failure(b, ERR_POOLEXHAUSTED, b->c.flags & PURSER_CALL_BLOCKS ?
+		    "no connection for a blocking command became free in time: raise blocking_max of the "
+		    "[backend] section" :
+		    "no connection became free in time: raise pool_max of the [backend] section");
+	call_ended(b);
+}
+
 static void expire(struct purser_ctx *x, struct bcall *b)
 {
 	if (arriving(x, b))
 		return;
 	if (b->state == BCALL_QUEUED) {
-		bump(&x->queue_timeouts);
-		dequeue(x, b);
-		b->executed = PURSER_NOT_EXECUTED;
-		if (!b->discard)
-			reply_failure(b, ERR_TIMEOUT, NULL);
-		call_ended(b);
+		expire_queued(x, b);
 		return;
 	}
 	due_unlink(x, b);
@@ -203,15 +251,36 @@ static void due_fire(struct loop_timer *t)
 		loop_timer_set(x->loop, &x->due_timer, x->due_head->c.deadline_ns);
 }
 
+static void waiter_due(struct loop_timer *t)
+{
+	struct bcall *b = (struct bcall *)((char *)t - offsetof(struct bcall, timer));
+
+	expire(b->c.ctx, b);
+}
+
 /* ---- submitting ---- */
+
+/* How long it may take from now: what it may wait in the store, and time for the way. */
+static void due_from_now(struct purser_ctx *x, struct bcall *b)
+{
+	uint64_t op = x->inst->operation_timeout_ns, now = loop_now(x->loop);
+	uint64_t ms = (uint64_t)b->c.block_ms;
+
+	due_unlink(x, b);
+	b->c.deadline_ns = ms == 0 || ms > (UINT64_MAX - now - op) / 1000000 - 1 ? UINT64_MAX :
+	    now + op + ms * 1000000;
+}
 
 /* PURSER_AGAIN, or whether the call has ended inside. */
 static int offer(struct purser_ctx *x, struct bcall *b)
 {
+	uint64_t queue_due = b->c.deadline_ns;
 	int rc;
 
 	b->state = BCALL_SUBMITTED;
 	b->submit_ns = loop_now(x->loop);
+	if (b->c.flags & PURSER_CALL_BLOCKS)
+		due_from_now(x, b);
 	x->accepted++;
 	x->current = b;
 	b->c.link = NULL;
@@ -230,6 +299,7 @@ static int offer(struct purser_ctx *x, struct bcall *b)
 	x->current = NULL;
 	if (rc == PURSER_AGAIN) {
 		x->accepted--;
+		b->c.deadline_ns = queue_due;
 		return PURSER_AGAIN;
 	}
 	if (rc == PURSER_DONE) {
@@ -244,6 +314,8 @@ static int offer(struct purser_ctx *x, struct bcall *b)
 
 static int enqueue(struct purser_ctx *x, struct bcall *b)
 {
+	struct call_queue *q = queue_of(x, b);
+
 	if (atomic_load_explicit(&x->nqueued, memory_order_relaxed) >= x->inst->queue_max) {
 		bump(&x->exhausted);
 		b->executed = PURSER_NOT_EXECUTED;
@@ -254,11 +326,11 @@ static int enqueue(struct purser_ctx *x, struct bcall *b)
 	b->state = BCALL_QUEUED;
 	b->queued_ns = loop_now(x->loop);
 	b->next = NULL;
-	if (x->q_tail)
-		x->q_tail->next = b;
+	if (q->tail)
+		q->tail->next = b;
 	else
-		x->q_head = b;
-	x->q_tail = b;
+		q->head = b;
+	q->tail = b;
 	atomic_fetch_add_explicit(&x->nqueued, 1, memory_order_relaxed);
 	due_link(x, b);
 	return SUBMIT_PENDING;
@@ -275,11 +347,13 @@ static void turn_away(struct bcall *b)
 int ctx_submit(struct purser_ctx *x, struct bcall *b)
 {
 	b->c.ctx = x;
+	if (b->c.flags & PURSER_CALL_BLOCKS) /* as long as it waits for a link; then as it says itself */
+		b->c.deadline_ns = loop_now(x->loop) + x->inst->operation_timeout_ns;
 	if (x->draining) {
 		turn_away(b);
 		return SUBMIT_ENDED;
 	}
-	if (x->q_head)
+	if (queue_of(x, b)->head)
 		return enqueue(x, b);
 	switch (offer(x, b)) {
 	case PURSER_DONE:
@@ -292,24 +366,27 @@ int ctx_submit(struct purser_ctx *x, struct bcall *b)
 	}
 }
 
-static void offer_queue(struct purser_ctx *x)
+static void offer_queue(struct purser_ctx *x, struct call_queue *q)
 {
-	while (x->q_head) {
-		struct bcall *b = x->q_head;
+	while (q->head) {
+		struct bcall *b = q->head;
 		uint64_t since = b->queued_ns;
+		bool blocks = b->c.flags & PURSER_CALL_BLOCKS;
 		int rc;
 
-		x->q_head = b->next;
-		if (!x->q_head)
-			x->q_tail = NULL;
+		q->head = b->next;
+		if (!q->head)
+			q->tail = NULL;
 		b->next = NULL;
 		rc = offer(x, b);
+		if (blocks && rc != PURSER_DONE)
+			due_link(x, b); /* with the deadline that offer() has left */
 		if (rc == PURSER_AGAIN) {
 			b->state = BCALL_QUEUED;
-			b->next = x->q_head;
-			x->q_head = b;
-			if (!x->q_tail)
-				x->q_tail = b;
+			b->next = q->head;
+			q->head = b;
+			if (!q->tail)
+				q->tail = b;
 			return;
 		}
 		atomic_fetch_sub_explicit(&x->nqueued, 1, memory_order_relaxed);
@@ -335,8 +412,18 @@ void ctx_turn(struct purser_ctx *x)
 	if (loop_now(x->loop) >= x->guard.roll_ns)
 		guard_roll(x, loop_now(x->loop));
 	if (x->ready) {
-		x->ready = false;
-		offer_queue(x);
+		uint32_t ready = x->ready;
+
+		x->ready = 0;
+		ready |= (ready >> PURSER_ROUTE_EXCLUSIVE & 1u) << ROUTES;
+		/* Each in turn first: a plugin may have one window for all of them. */
+		x->first_queue++;
+		for (uint32_t k = 0; k <= ROUTES; k++) {
+			uint32_t q = (x->first_queue + k) % (ROUTES + 1);
+
+			if (ready & 1u << q && x->queue[q].head)
+				offer_queue(x, &x->queue[q]);
+		}
 	}
 	if (x->p->flush && x->cs)
 		x->p->flush(x->cs);
@@ -346,13 +433,23 @@ void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why)
 {
 	b->discard = true;
 	if (b->state == BCALL_QUEUED) {
-		dequeue(x, b);
-		b->executed = PURSER_NOT_EXECUTED;
-		call_ended(b);
+		ctx_dismiss(x, b);
 		return;
 	}
 	answer(b);
 	cancelled(x, b, why);
+}
+
+void ctx_dismiss(struct purser_ctx *x, struct bcall *b)
+{
+	dequeue(x, b);
+	b->executed = PURSER_NOT_EXECUTED;
+	call_ended(b);
+}
+
+bool ctx_cancel(struct purser_ctx *x, struct bcall *b, int why)
+{
+	return cancelled(x, b, why);
 }
 
 void ctx_resume(struct purser_ctx *x, struct bcall *b)
@@ -433,12 +530,13 @@ void ctx_drain(struct purser_ctx *x)
 	x->draining = true;
 	if (x->cs && x->p->drain)
 		x->p->drain(x->cs);
-	while (x->q_head) {
-		struct bcall *b = x->q_head;
+	for (uint32_t r = 0; r <= ROUTES; r++)
+		while (x->queue[r].head) {
+			struct bcall *b = x->queue[r].head;
 
-		dequeue(x, b);
-		turn_away(b);
-	}
+			dequeue(x, b);
+			turn_away(b);
+		}
 }
 
 bool ctx_quiet(const struct purser_ctx *x)

@@ -260,8 +260,7 @@ static void h_fail(purser_call *c, uint32_t code, uint32_t executed, const char 
 
 static void h_ready(purser_ctx *x, uint32_t route)
 {
-	(void)route;
-	x->ready = true;
+	x->ready |= route < ROUTES ? 1u << route : 0;
 	if (x->loop)
 		loop_again(x->loop); /* it may come from flush(), behind the offer of this turn */
 }

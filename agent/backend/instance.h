@@ -25,6 +25,7 @@
 #define ENDPOINTS_MAX 16u   /* of one instance; more share the last number */
 #define CONNECTING_MAX 16u  /* at once, of one endpoint; more are not timed */
 #define LINK_STATES 4u      /* PURSER_LINK_* */
+#define ROUTES 3u           /* PURSER_ROUTE_* */
 #define PLUGIN_METRICS_MAX 32u
 
 struct endpoint {
@@ -87,8 +88,11 @@ struct purser_ctx {
 	struct bthread *thread;      /* ... which this is */
 	struct out scrap;            /* bytes reserved by a plugin that go nowhere, or through a filter */
 	uint32_t worker;
-	bool ready;                  /* ready() was called: the queue is to be offered */
-	struct bcall *q_head, *q_tail;
+	uint32_t ready;              /* bit per route: ready() was called, its queue is to be offered */
+	/* One a route: a session changes its route only when nothing of it is in flight.  EXCLUSIVE has two:
+	 * who waits for a link to block on is not in the way of who streams a value. */
+	struct call_queue { struct bcall *head, *tail; } queue[ROUTES + 1];
+	uint32_t first_queue;        /* is offered first, each turn another */
 	struct bcall *due_head, *due_tail;
 	struct loop_timer due_timer;
 	struct bcall *current;       /* inside submit(): NULL as soon as it has ended */
@@ -108,6 +112,7 @@ struct purser_ctx {
 	_Atomic int64_t metrics[PLUGIN_METRICS_MAX];
 	struct hist *wait_time;      /* of calls that were queued, in the worker's shard; or NULL */
 	struct hist *create_time;    /* of connections, likewise */
+	struct hist *use_time;       /* of EXCLUSIVE calls, likewise */
 	struct connecting {          /* when connections that are being made were begun, oldest first */
 		uint64_t since_ns[CONNECTING_MAX];
 		uint32_t first, n;
@@ -152,6 +157,10 @@ void ctx_withdraw(struct purser_ctx *x, const struct purser_session *s, bool (*t
 void call_again(struct bcall *b);
 /* Nobody waits any more: out of the queue at once (done() is called), or the reply is discarded. */
 void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
+/* A call that waits in the queue (BCALL_QUEUED) ends; its reply, if any, is written. */
+void ctx_dismiss(struct purser_ctx *x, struct bcall *b);
+/* A wish to the plugin about a call that it holds.  True: it has ended, and b may be gone. */
+bool ctx_cancel(struct purser_ctx *x, struct bcall *b, int why);
 /* Once a turn: offer the queue if the plugin is ready, then flush it. */
 void ctx_turn(struct purser_ctx *x);
 /* The reader of b's reply can take more again. */

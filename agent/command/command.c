@@ -168,46 +168,53 @@ static uint32_t counted_keys(const purser_bytes *argv, uint32_t argc, uint32_t a
 }
 
 /* Options of XREAD and XREADGROUP from left to right, as Redis reads them; the position behind STREAMS,
- * 0: there is none. */
-static uint32_t streams_at(const purser_bytes *argv, uint32_t argc, bool *block)
+ * 0: there is none.  *block: where the time of the last BLOCK is, or 0. */
+static uint32_t streams_at(const purser_bytes *argv, uint32_t argc, uint32_t *block)
 {
-	*block = false;
+	*block = 0;
 	for (uint32_t i = 1; i + 1 < argc; i++) {
 		if (cmd_word_is(argv[i], "STREAMS"))
 			return i + 1;
 		if (cmd_word_is(argv[i], "NOACK"))
 			continue;
-		if (cmd_word_is(argv[i], "GROUP")) {
+		if (cmd_word_is(argv[i], "GROUP"))
 			i += 2;
-		} else if (cmd_word_is(argv[i], "BLOCK")) {
-			*block = true;
+		else if (cmd_word_is(argv[i], "BLOCK"))
+			*block = ++i;
+		else if (cmd_word_is(argv[i], "COUNT"))
 			i++;
-		} else if (cmd_word_is(argv[i], "COUNT")) {
-			i++;
-		} else {
+		else
 			break;
-		}
 	}
 	return 0;
 }
 
 static uint32_t stream_keys(const purser_bytes *argv, uint32_t argc, uint32_t *out)
 {
-	bool block;
-	uint32_t at = streams_at(argv, argc, &block);
+	uint32_t block, at = streams_at(argv, argc, &block);
 
 	return !at || (argc - at) % 2 ? 0 : sequence(out, at, (argc - at) / 2);
 }
 
-bool cmd_blocks(const struct command *c, const purser_bytes *argv, uint32_t argc)
+bool cmd_blocks(const struct command *c, const purser_bytes *argv, uint32_t argc, int64_t *ms)
 {
-	bool block = true;
+	uint32_t at;
 
 	if (c->args != A_BLOCK)
 		return false;
-	if (c->more == KEYS_STREAMS)
-		streams_at(argv, argc, &block);
-	return block;
+	if (c->more == KEYS_STREAMS) {
+		streams_at(argv, argc, &at);
+		if (!at)
+			return false;
+		*ms = cmd_block_ms(argv[at]);
+	} else if (c->id == CMD_WAIT) {
+		*ms = cmd_block_ms(argv[2]);
+	} else {
+		*ms = cmd_block_seconds(argv[c->more == KEYS_COUNT_2 ? 1 : argc - 1]);
+	}
+	if (*ms < 0)
+		*ms = 1;
+	return true;
 }
 
 bool cmd_sort_next(const purser_bytes *argv, uint32_t argc, uint32_t *at, bool *store)

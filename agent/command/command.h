@@ -31,7 +31,7 @@ enum cmd_more_keys {
 	KEYS_STORE              /* GEORADIUS key ... STORE to, STOREDIST to */
 };
 enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT, A_CHANNEL };
-enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS };
+enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS, X_FIRST };
 enum cmd_retry { R_READ, R_IDEMPOTENT, R_OPTIONS, R_NEVER };
 enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX };
 enum cmd_group {
@@ -98,8 +98,12 @@ static inline uint32_t cmd_keys(const struct command *c, const purser_bytes *arg
 /* How many keys argv of argc words has. */
 static inline uint32_t cmd_key_count(const struct command *c, const purser_bytes *argv, uint32_t argc);
 
-/* Would it wait (A_BLOCK rows: XREAD and XREADGROUP with BLOCK, WAIT)? */
-bool cmd_blocks(const struct command *c, const purser_bytes *argv, uint32_t argc);
+/* May it wait (A_BLOCK rows: BLPOP and its like, XREAD and XREADGROUP with BLOCK, WAIT), and how long: *ms, 0 =
+ * for ever.  Of a time that the store refuses nothing is known: 1. */
+bool cmd_blocks(const struct command *c, const purser_bytes *argv, uint32_t argc, int64_t *ms);
+/* As Redis reads the seconds of BLPOP, a decimal number, and milliseconds, an integer.  -1: it refuses them. */
+int64_t cmd_block_seconds(purser_bytes w);
+int64_t cmd_block_ms(purser_bytes w);
 
 /* Has it the same effect when it is executed twice (semantics.md 2)?  By its retry class and, where that says
  * so, by its options. */

@@ -18,7 +18,7 @@ struct reply_filter {
 
 /* Takes the project's prefix off the key names of a reply: bulk strings at nesting `depth` (1: the
  * elements of the top array; 2: of arrays inside it; STRIP_STREAMS: what XREAD answers, an array of
- * [name, entries], in RESP3 a map of names to entries).  A name that does not begin with the prefix is
+ * [name, entries], in RESP3 a map of names to entries; STRIP_FIRST: the first element of the top array).  A name that does not begin with the prefix is
  * not the project's: it becomes an empty string and is counted in `foreign`. */
 struct strip_filter {
 	struct reply_filter f;
@@ -34,12 +34,14 @@ struct strip_filter {
 	uint64_t pass;          /* payload bytes to copy (CR LF included) */
 	uint64_t drop;          /* payload bytes to swallow (CR LF included) */
 	uint64_t name;          /* length of the name whose prefix is being gathered */
+	uint8_t once;           /* only the first name is one */
 	uint8_t gather;         /* 1: in the middle of a name's prefix */
 	uint32_t have;          /* bytes in hold */
 	uint8_t hold[512];      /* an incomplete header line, or the prefix of a name */
 };
 #define STRIP_PREFIX_MAX 256u
 #define STRIP_STREAMS 0u
+#define STRIP_FIRST 253u
 void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool,
     const uint8_t *prefix, uint32_t prefix_len, unsigned depth);
 

@@ -52,6 +52,8 @@ static int header(struct strip_filter *f, const uint8_t *p, size_t n)
 	if ((p[0] == '$' || p[0] == '=' || p[0] == '!') && v >= 0) {
 		if (p[0] == '$' && f->level == f->depth) {
 			f->gather = 1;
+			if (f->once)
+				f->depth = UINT8_MAX;
 			f->name = (uint64_t)v;
 			return 0;
 		}
@@ -161,5 +163,6 @@ void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool
 	f->pool = pool;
 	f->prefix = prefix;
 	f->prefix_len = prefix_len;
-	f->depth = (uint8_t)depth;
+	f->once = depth == STRIP_FIRST;
+	f->depth = f->once ? 1 : (uint8_t)depth;
 }

@@ -240,8 +240,11 @@ static void on_io(struct loop_io *io, uint32_t events)
 		c->writable = true;
 		conn_wake(&c->cl);
 	}
-	if (events & PURSER_IO_HUP)
+	if (events & PURSER_IO_HUP) {
 		c->ending = true;
+		if (client_waits(&c->cl)) /* what it sent behind that is not read: see settle() */
+			conn_wake(&c->cl);
+	}
 	if (events & (PURSER_IO_IN | PURSER_IO_HUP) && !c->eof)
 		c->readable = true;
 	if (c->eof && events & PURSER_IO_HUP && hung_up(io->fd)) {
@@ -341,6 +344,12 @@ static bool finished(const struct conn *c)
 	return !c->cl.head && !c->cl.out.bytes && !c->busy && (c->cl.quit || (c->eof && !can_go_on(c)));
 }
 
+/* Nobody waits for what waits in the store any more, though there may be unread requests behind it. */
+static bool left_waiting(const struct conn *c)
+{
+	return c->ending && client_waits(&c->cl) && hung_up(c->io.fd);
+}
+
 static void settle(struct conn *c)
 {
 	struct request *head;
@@ -353,7 +362,7 @@ static void settle(struct conn *c)
 	}
 	if (!c->cl.cut)
 		flush(c);
-	if (c->cl.cut || finished(c)) {
+	if (c->cl.cut || finished(c) || left_waiting(c)) {
 		conn_close(c);
 		return;
 	}
@@ -516,6 +525,8 @@ void serving_close_all(struct serving *s, bool now)
 	for (struct client *c = s->w.clients; c; c = c->next) {
 		c->quit = true;
 		c->cut |= now;
+		if (!now && !c->gone)
+			client_unblock(c, true);
 		conn_wake(c);
 	}
 }

@@ -15,6 +15,7 @@ void local_ok(struct request *r);
 
 void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
 void local_command(req_handler *table);    /* COMMAND ..., and HELP of containers */
+void local_unblock(req_handler *table);    /* CLIENT UNBLOCK */
 void local_server(req_handler *table);     /* INFO CONFIG TIME */
 void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */

@@ -456,10 +456,6 @@ def directed(p):
     with p.client() as c, p.client() as other:
         c.cmd("HELLO", 3, "AUTH", "one", "x")
         other.cmd("AUTH", "two", "x")
-        for words in (("XREAD", "BLOCK", 0, "STREAMS", "s", "$"), ("XREADGROUP", "GROUP", "g", "c", "block", 9, "STREAMS", "s", ">"), ("WAIT", 0, 0)):
-            e = c.error(*words)
-            equal(e.word, "UNSUPPORTED", words)
-            check("wait" in e.text, e.text)
         c.cmd("DEL", "x0", "l9", "z9")
         check(re.fullmatch(rb"\d{13}-\d+", c.cmd("XADD", "x0", "*", "f", "v")), "XADD *")
         check(c.cmd("XREAD", "STREAMS", "x0", 0)[b"x0"][0][1] == [b"f", b"v"], "XREAD in RESP3")
@@ -467,8 +463,6 @@ def directed(p):
         equal(p.http("POST", "/v1/command", ["LMPOP", "1", "l9", "LEFT"], {"Purser-Project": "one"}).json(), {"result": ["l9", ["1"]]})
         reply = p.http("POST", "/v1/command", ["XREAD", "STREAMS", "x0", "0"], {"Purser-Project": "one"}).json()
         equal(reply["result"]["x0"][0][1], ["f", "v"], "XREAD over HTTP")
-        refused = p.http("POST", "/v1/command", ["XREAD", "BLOCK", "1", "STREAMS", "x0", "0"], {"Purser-Project": "one"})
-        equal((refused.status, refused.json()["code"]), (501, "UNSUPPORTED"))
         # what SORT may read: its own project's weights, not another's
         other.cmd("SET", "secret_1", "9")
         c.cmd("RPUSH", "sorted", "1")

@@ -62,6 +62,9 @@ def scene():
         "LPOS li q", "LPOS li q COUNT 0", "LREM li 1 q", "LMOVE li lj LEFT RIGHT", "RPOPLPUSH li lj",
         "LMPOP 2 none lj LEFT COUNT 2", "LMPOP 1 none LEFT", "LPOP li", "LPOP li 2", "LPOP none", "RPOP none 1",
         "RPUSH li a b c d", "RPOP li", "LTRIM li 0 1", "SORT li ALPHA DESC", "SORT_RO li ALPHA", "LPUSH s x")
+    add("RPUSH bl a b c d e", "BLPOP none bl 5", "BRPOP bl 1.5", "BLMOVE bl bm LEFT RIGHT 5", "BRPOPLPUSH bl bm 5",
+        "BLMPOP 5 2 none bm LEFT COUNT 2", "BLPOP none 0.001", "BLMOVE none bm LEFT RIGHT 0.001", "BRPOPLPUSH none bm 0.001",
+        "BLMPOP 0.001 1 none LEFT", "BLPOP s 5", "BLPOP bl x", "BLPOP bl -1", "BLMPOP 5 0 bl LEFT", "WAIT 0 10")
     # sets
     add("SADD se 1 2 3", "SADD se 3 4", "SREM se 4 none", "SCARD se", "SISMEMBER se 1", "SMISMEMBER se 1 9",
         "SADD sf 2 3 9", "SMOVE se sf 1", "SINTERSTORE d se sf", "SUNIONSTORE d se sf", "SDIFFSTORE d se sf",
@@ -77,13 +80,16 @@ def scene():
         "ZUNION 2 z1 z2 WITHSCORES", "ZINTER 2 z1 z2 WITHSCORES", "ZDIFF 2 z1 z2 WITHSCORES", "ZUNIONSTORE z3 2 z1 z2",
         "ZINTERSTORE z3 2 z1 z2 WEIGHTS 2 1", "ZDIFFSTORE z4 2 z1 z2", "ZINTERCARD 2 z1 z2", "ZREMRANGEBYLEX zl [a [a",
         "ZREMRANGEBYRANK z3 0 0", "ZREMRANGEBYSCORE z3 0 1", "ZPOPMIN z1", "ZPOPMAX z1 2", "ZPOPMIN none",
+        "ZADD bz 1 a 2.5 b 3 c 4 d", "BZPOPMIN none bz 5", "BZPOPMAX bz 1", "BZMPOP 5 2 none bz MAX COUNT 9", "BZPOPMIN none 0.001",
+        "BZMPOP 0.001 1 none MIN", "BZPOPMAX s 5", "BZMPOP x 1 bz MIN",
         "ZMPOP 2 none z2 MIN", "ZMPOP 1 none MAX", "ZSCAN zl 0", "ZRANDMEMBER none", "ZRANDMEMBER none 2")
     add("ZRANDMEMBER zl", "ZRANDMEMBER zl 2 WITHSCORES", rule=SHAPE)
     # streams
     add(f"XADD st {ID} f v g w", "XADD st 5001-* f v", "XADD st 1-1 too old", "XADD none NOMKSTREAM * f v", "XLEN st",
         "XRANGE st - +", "XREVRANGE st + - COUNT 1", "XRANGE none - +", "XREAD COUNT 1 STREAMS st none 0 0",
-        "XREAD STREAMS st 9999", "XGROUP CREATE st gr 0", "XGROUP CREATE st gr 0", "XGROUP CREATECONSUMER st gr co",
-        "XREADGROUP GROUP gr co COUNT 1 STREAMS st >", "XREADGROUP GROUP gr co STREAMS st 0", "XACK st gr 1-1",
+        "XREAD STREAMS st 9999", "XREAD BLOCK 1 STREAMS st 9999", "XREAD BLOCK 1 STREAMS st 0", "XREAD BLOCK x STREAMS st 0", "XGROUP CREATE st gr 0", "XGROUP CREATE st gr 0", "XGROUP CREATECONSUMER st gr co",
+        "XREADGROUP GROUP gr co COUNT 1 STREAMS st >", "XREADGROUP GROUP gr co STREAMS st 0", "XREADGROUP GROUP gr co BLOCK 1 STREAMS st >",
+        "XREADGROUP GROUP no co BLOCK 1 STREAMS st >", "XACK st gr 1-1",
         "XPENDING st gr", f"XCLAIM st gr cp 0 {ID} JUSTID", "XAUTOCLAIM st gr cp 0 0 JUSTID", "XINFO GROUPS st",
         "XGROUP SETID st gr 0", "XGROUP DELCONSUMER st gr co", "XGROUP DESTROY st gr", "XGROUP HELP", "XINFO HELP",
         "XSETID st 6000-1", "XINFO STREAM st", "XTRIM st MAXLEN 1", f"XDEL st {ID}", "XINFO GROUPS none")
@@ -102,7 +108,7 @@ def scene():
     return lines
 
 
-NOT_SERVED = {"WAIT": ("WAIT", "0", "0")}  # refused by the agent, with a text of its own
+NOT_SERVED = {}  # name: a line; refused by the agent, with a text of its own
 
 
 # ---- replies as bytes, and what they are -------------------------------------------------------------

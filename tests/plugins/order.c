@@ -84,8 +84,10 @@ static void room(struct ctx *x)
 {
 	if (!x->starving || x->ready_timer)
 		return;
-	x->starving = false;
-	x->s->h->ready(x->x, PURSER_ROUTE_SHARED);
+	for (uint32_t r = 0; r <= PURSER_ROUTE_PINNED; r++)
+		if (x->starving & 1u << r)
+			x->s->h->ready(x->x, r);
+	x->starving = 0;
 }
 
 static void end_some(struct ctx *x)
@@ -113,9 +115,9 @@ static void on_ready_timer(void *arg)
 	room(x);
 }
 
-static int again(struct ctx *x)
+static int again(struct ctx *x, const purser_call *c)
 {
-	x->starving = true;
+	x->starving |= 1u << c->route;
 	return PURSER_AGAIN;
 }
 
@@ -132,14 +134,14 @@ static bool refuse_this(struct ctx *x)
 }
 
 /* ready() comes at once, before submit has returned, or from a timer. */
-static int again_for_no_reason(struct ctx *x)
+static int again_for_no_reason(struct ctx *x, const purser_call *c)
 {
 	if (rnd(x, 2) && !x->ready_timer) {
 		x->ready_timer = x->s->h->timer(x->x, rnd(x, 200000), on_ready_timer, x);
 		if (x->ready_timer)
-			return again(x);
+			return again(x, c);
 	}
-	x->s->h->ready(x->x, PURSER_ROUTE_SHARED);
+	x->s->h->ready(x->x, c->route);
 	return PURSER_AGAIN;
 }
 
@@ -202,9 +204,9 @@ static int order_submit(void *cs, purser_call *c)
 	if (x->closing)
 		wrong(x, "submit() after drain()");
 	if (!BLOCKING && refuse_this(x))
-		return again_for_no_reason(x);
+		return again_for_no_reason(x, c);
 	if (!BLOCKING && x->s->window && x->n >= x->s->window)
-		return again(x);
+		return again(x, c);
 	if (check_call(x, c)) {
 		x->s->h->fail(c, PURSER_E_NOMEM, PURSER_NOT_EXECUTED, NULL);
 		return PURSER_DONE;

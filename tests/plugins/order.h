@@ -72,7 +72,7 @@ struct ctx {
 	unsigned n, submits;
 	uint64_t rng;
 	unsigned inside;            /* host-table functions that may end a call: no callback may come */
-	bool starving;              /* AGAIN was answered: ready() is owed */
+	unsigned starving;          /* bit per route: AGAIN was answered, ready() is owed */
 	bool closing;
 	bool at_flush;
 	uint64_t timer, ready_timer; /* 0: not set */

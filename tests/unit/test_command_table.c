@@ -137,14 +137,23 @@ static void key_positions(void **state)
 	}
 }
 
+/* ms -1: it does not wait.  What Redis refuses is 1: it will say so at once. */
 static void who_waits(void **state)
 {
-	struct { const char *line; int blocks; } t[] = {
-		{ "xread STREAMS a 0", 0 }, { "xread BLOCK 5 STREAMS a 0", 1 }, { "xread COUNT 1 block 0 STREAMS a 0", 1 },
-		{ "xread STREAMS BLOCK 0", 0 }, { "xread COUNT BLOCK STREAMS a 0", 0 },
-		{ "xreadgroup GROUP BLOCK BLOCK STREAMS a >", 0 }, { "xreadgroup GROUP g c BLOCK 1 STREAMS a >", 1 },
-		{ "xreadgroup NOACK BLOCK 1 GROUP g c STREAMS a >", 1 }, { "wait 1 0", 1 }, { "get BLOCK", 0 },
-		{ "lmpop 1 BLOCK LEFT", 0 },
+	struct { const char *line; int64_t ms; } t[] = {
+		{ "xread STREAMS a 0", -1 }, { "xread BLOCK 5 STREAMS a 0", 5 }, { "xread COUNT 1 block 0 STREAMS a 0", 0 },
+		{ "xread STREAMS BLOCK 0", -1 }, { "xread COUNT BLOCK STREAMS a 0", -1 },
+		{ "xreadgroup GROUP BLOCK BLOCK STREAMS a >", -1 }, { "xreadgroup GROUP g c BLOCK 1 STREAMS a >", 1 },
+		{ "xreadgroup NOACK BLOCK 7 GROUP g c STREAMS a >", 7 }, { "wait 1 0", 0 }, { "wait 1 250", 250 },
+		{ "get BLOCK", -1 }, { "lmpop 1 BLOCK LEFT", -1 }, { "xread BLOCK 1 BLOCK 9 STREAMS a 0", 9 },
+		{ "xread BLOCK 5 NONSENSE", 5 }, { "xread BLOCK x STREAMS a 0", 1 }, { "xread BLOCK 1.5 STREAMS a 0", 1 },
+		{ "xread BLOCK -5 STREAMS a 0", 1 },
+		{ "blpop a 0", 0 }, { "blpop a b c 1.5", 1500 }, { "brpop a 0.0001", 1 }, { "blpop a -0.0001", 0 },
+		{ "blpop a -1", 1 }, { "blpop a x", 1 }, { "blpop a 1e3", 1000000 }, { "blpop a 0x10", 16000 },
+		{ "blpop a inf", 1 }, { "blpop a nan", 1 }, { "blpop a 1e400", 1 }, { "blpop a 9e15", 9000000000000000000 },
+		{ "blpop a 9223372036854775.807", INT64_MAX }, { "blpop a 9.3e15", 1 }, { "blpop a 1.0005", 1001 },
+		{ "blmove a b left right 2", 2000 }, { "brpoplpush a b .5", 500 }, { "bzpopmin a 3", 3000 }, { "bzpopmax a b 0.25", 250 },
+		{ "blmpop 4 1 9 left", 4000 }, { "bzmpop 0.5 2 a b min count 3", 500 },
 	};
 	char err[384], copy[128];
 	purser_bytes argv[16];
@@ -152,11 +161,17 @@ static void who_waits(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
 		const struct command *c = find(t[i].line, err, sizeof err);
+		int64_t ms = -1;
 
 		snprintf(copy, sizeof copy, "%s", t[i].line);
 		assert_non_null(c);
-		assert_int_equal(cmd_blocks(c, argv, split(copy, argv)), t[i].blocks);
+		assert_int_equal(cmd_blocks(c, argv, split(copy, argv), &ms), t[i].ms >= 0);
+		assert_int_equal(ms, t[i].ms);
 	}
+	assert_int_equal(cmd_block_seconds((purser_bytes){ (const uint8_t *)"1 ", 2 }), -1);
+	assert_int_equal(cmd_block_seconds((purser_bytes){ (const uint8_t *)" 1", 2 }), -1);
+	assert_int_equal(cmd_block_seconds((purser_bytes){ (const uint8_t *)"1\0", 2 }), -1);
+	assert_int_equal(cmd_block_seconds((purser_bytes){ NULL, 0 }), -1);
 }
 
 /* A NUL ends an option's name, as in Redis: what Redis takes for STORE must not be missed. */

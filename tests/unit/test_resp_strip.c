@@ -54,6 +54,12 @@ static const struct want table[] = {
 	    "$2\r\ns2\r\n*2\r\n*2\r\n$3\r\n1-1\r\n_\r\n*2\r\n$3\r\n1-2\r\n*0\r\n", 0),
 	W(STRIP_STREAMS, "*1\r\n*2\r\n$8\r\nproj:b:s\r\n*0\r\n", "*1\r\n*2\r\n$0\r\n\r\n*0\r\n", 1),
 	W(STRIP_STREAMS, "%1\r\n$8\r\nproj:b:s\r\n*0\r\n", "%1\r\n$0\r\n\r\n*0\r\n", 1),
+	/* BLPOP: the name, and a value that looks like one */
+	W(STRIP_FIRST, "*2\r\n$8\r\nproj:a:k\r\n$8\r\nproj:a:v\r\n", "*2\r\n$1\r\nk\r\n$8\r\nproj:a:v\r\n", 0),
+	W(STRIP_FIRST, "*3\r\n$8\r\nproj:a:z\r\n$1\r\nm\r\n,1.5\r\n", "*3\r\n$1\r\nz\r\n$1\r\nm\r\n,1.5\r\n", 0),
+	W(STRIP_FIRST, "*2\r\n$7\r\nproj:a:\r\n$0\r\n\r\n", "*2\r\n$0\r\n\r\n$0\r\n\r\n", 0),
+	W(STRIP_FIRST, "*-1\r\n", "*-1\r\n", 0),
+	W(STRIP_FIRST, "_\r\n", "_\r\n", 0),
 	W(STRIP_STREAMS, "*-1\r\n", "*-1\r\n", 0),
 	W(STRIP_STREAMS, "_\r\n", "_\r\n", 0),
 	/* LMPOP, ZMPOP: the name, then what was popped */
