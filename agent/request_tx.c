@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <purser/resp.h>
 #include "request_pubsub.h"
 #include "request_stage.h"
@@ -663,6 +664,18 @@ static const char *cannot_run(const struct request *r, const struct tx *tx)
 	return NULL;
 }
 
+/* A store in this process runs the whole block while the turn's time stands still. */
+static void be_timed(struct request *r)
+{
+	struct timespec ts;
+
+	if (r->timed || !r->cl->w->ctx[r->project->instance]->inst->in_process)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	r->timed = true;
+	r->start_ns = (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
 static enum stage_result do_exec(struct request *r)
 {
 	struct client *c = r->cl;
@@ -693,6 +706,8 @@ static enum stage_result do_exec(struct request *r)
 		return exec_here(r);
 	if (tx->nlocal)
 		c->alone = r; /* what follows depends on it: SELECT */
+	be_timed(r);
+	r->cmd = &cmd_rows[CMD_MULTI]; /* as OpenTelemetry names a transaction */
 	r->local = false;
 	r->b.payload = tx->bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)tx->bytes;
 	return STAGE_NEXT;

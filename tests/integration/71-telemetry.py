@@ -294,6 +294,20 @@ def test_log():
             check({"time", "level", "module", "event", "message"} <= set(event), line)
 
 
+def test_transactions():
+    """A transaction is one operation, MULTI, and says how many commands it had; what is queued is none."""
+    for kind, backend, redis in backends():
+        rx = otlp.Receiver()
+        with harness.Purserd(settings(rx, backend), name=kind + "-multi") as p, p.client() as c:
+            c.pipeline([["MULTI"], ["SET", "k", "v"], ["PING"], ["GET", "k"], ["EXEC"], ["MULTI"], ["GET", "k"], ["EXEC"],
+                        ["MULTI"], ["INCR", "k"], ["DISCARD"]])
+            wait_until(lambda: len(rx.spans()) >= 2, "both spans", 30)
+            got = [(s["name"][0].decode(), otlp.attributes(s).get("db.operation.batch.size")) for s in rx.spans()]
+            equal(sorted(got, key=repr), [("MULTI", 3), ("MULTI", None)], kind)
+            wait_until(lambda: operations(rx) == {("MULTI", None): 2}, "both operations", 30)
+        rx.close()
+
+
 def test_secret():
     """User and password of the collector's URL are shown nowhere."""
     settings = {"otlp.endpoint": "http://user:sekret@127.0.0.1:1", "otlp.metric_interval": "100ms"}
