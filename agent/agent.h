@@ -123,8 +123,8 @@ bool build_retire(struct agent *a, bool all);
 void build_limits(const struct cfg *cfg, struct log *log, struct server_limits *l);
 
 /* ---- agent_reload.c ---- */
-/* Read the configuration again.  0 and the new generation's number in out, or -1 and the list of
- * errors: then the old one goes on. */
+/* Read the configuration again.  0 and in out the warnings, a line each, and the new generation's
+ * number; or -1 and the list of errors: then the old one goes on. */
 int reload(struct agent *a, struct buf *out);
 
 /* ---- agent_control.c: what workers ask of the control thread; signals ---- */

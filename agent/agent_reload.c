@@ -17,11 +17,13 @@
 
 extern char **environ;
 
-static void put_errors(struct buf *out, const struct cfg_errors *e)
+static void put_errors(struct buf *errors, struct buf *warnings, const struct cfg_errors *e)
 {
 	for (size_t i = 0; i < e->n; i++)
-		if (!e->list[i].warning)
-			buf_printf(out, "%s\n", e->list[i].text);
+		if (e->list[i].warning)
+			buf_printf(warnings, "warning: %s\n", e->list[i].text);
+		else
+			buf_printf(errors, "%s\n", e->list[i].text);
 }
 
 /* What cannot change while the agent runs: said, all of it. */
@@ -145,7 +147,7 @@ static void swap_all(struct agent *a, struct generation *g, struct cfg *fresh)
 	loop_timer_set(a->control, &a->drain_timer, loop_now(a->control) + LOOK_NS);
 }
 
-static int load(struct agent *a, struct cfg **fresh, struct buf *out)
+static int load(struct agent *a, struct cfg **fresh, struct buf *errors, struct buf *warnings)
 {
 	struct cfg_errors e = { 0 };
 	struct cfg_inputs in;
@@ -154,7 +156,7 @@ static int load(struct agent *a, struct cfg **fresh, struct buf *out)
 	agent_inputs(a, &in);
 	in.generation = a->gen->number + 1;
 	rc = cfg_load(&in, fresh, &e);
-	put_errors(out, &e);
+	put_errors(errors, warnings, &e);
 	cfg_errors_free(&e);
 	return rc == CFG_OK ? 0 : -1;
 }
@@ -164,11 +166,8 @@ int reload(struct agent *a, struct buf *out)
 	struct generation *g = NULL;
 	char key[24];
 	struct cfg *fresh = NULL;
+	struct buf warnings = { .max = 65536 };
 
-	if (a->stopping) {
-		buf_puts(out, "the agent is shutting down\n");
-		return -1;
-	}
 	if (a->stopping) {
 		buf_puts(out, "the agent is shutting down\n");
 		return -1;
@@ -179,12 +178,13 @@ int reload(struct agent *a, struct buf *out)
 		return -1;
 	}
 	notify("RELOADING=1");
-	if (load(a, &fresh, out) == 0 && !fixed_changes(a, fresh, out))
+	if (load(a, &fresh, out, &warnings) == 0 && !fixed_changes(a, fresh, out))
 		g = build_generation(a, fresh, cfg_generation(fresh), out);
 	if (!g) {
 		log_event(a->log, LOG_M_CONFIG, LOG_ERROR, "config.reload.failed",
 		    "the configuration was not taken over: the one before goes on", LOG_STR("errors", buf_cstr(out)));
 		cfg_unref(fresh);
+		buf_free(&warnings);
 		notify("READY=1");
 		return -1;
 	}
@@ -194,7 +194,11 @@ int reload(struct agent *a, struct buf *out)
 	health_glue_apply(a, fresh);
 	log_event(a->log, LOG_M_CONFIG, LOG_INFO, "config.reloaded", "the new configuration is in use",
 	    LOG_UINT("generation", g->number), LOG_KEY(each(g->number, key)));
-	buf_printf(out, "%llu", (unsigned long long)g->number);
+	if (buf_len(&warnings))
+		log_event(a->log, LOG_M_CONFIG, LOG_WARN, "config.warning", "the new configuration is in use, but",
+		    LOG_STR("warnings", buf_cstr(&warnings)), LOG_KEY(each(g->number, key)));
+	buf_printf(out, "%s%llu", buf_cstr(&warnings), (unsigned long long)g->number);
+	buf_free(&warnings);
 	notify("READY=1");
 	return 0;
 }

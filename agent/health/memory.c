@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/info.h"
 #include "health/memory.h"
 
 #define MILLION UINT64_C(1000000)
@@ -111,18 +112,8 @@ static void line(struct memory_facts *f, const char *k, size_t kn, const char *v
 void memory_of_info(struct memory_facts *f, const char *text, size_t n)
 {
 	facts_begin(f);
-	while (n) {
-		const char *nl = memchr(text, '\n', n), *colon;
-		size_t whole = nl ? (size_t)(nl - text) + 1 : n, len = nl ? whole - 1 : n;
-
-		if (len && text[len - 1] == '\r')
-			len--;
-		colon = len && *text != '#' ? memchr(text, ':', len) : NULL;
-		if (colon)
-			line(f, text, (size_t)(colon - text), colon + 1, len - (size_t)(colon - text) - 1);
-		text += whole;
-		n -= whole;
-	}
+	for (struct info_line l; info_line(&text, &n, &l);)
+		line(f, l.key, l.key_len, l.value, l.value_len);
 	if (f->used != MEMORY_NONE && f->keys == MEMORY_NONE)
 		f->keys = f->expires = 0; /* INFO names no empty database */
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/info.h"
 #include "metric/info.h"
 
 static const struct field {
@@ -202,18 +203,8 @@ typedef void (*line_fn)(struct metric_info *m, const char *k, size_t kn, const c
 
 static void each_line(struct metric_info *m, const char *text, size_t n, line_fn fn)
 {
-	while (n) {
-		const char *nl = memchr(text, '\n', n), *colon;
-		size_t whole = nl ? (size_t)(nl - text) + 1 : n, len = nl ? whole - 1 : n;
-
-		if (len && text[len - 1] == '\r')
-			len--;
-		colon = len && *text != '#' ? memchr(text, ':', len) : NULL;
-		if (colon)
-			fn(m, text, (size_t)(colon - text), colon + 1, len - (size_t)(colon - text) - 1);
-		text += whole;
-		n -= whole;
-	}
+	for (struct info_line l; info_line(&text, &n, &l);)
+		fn(m, l.key, l.key_len, l.value, l.value_len);
 }
 
 static bool is(const char *k, size_t kn, const char *name)

@@ -193,6 +193,30 @@ def projects():
         r.c.close()
 
 
+def warned():
+    """A good configuration with something to be said about it: whoever asks is told, and the log."""
+    path = os.path.join(harness.tmp(), "open.password")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("secret\n")
+    os.chmod(path, 0o644)
+    memory = {"backend main": {"plugin": "memory"}, "project default": {"backend": "main"}}
+    text = conf(memory, {"backend two": {"plugin": "redis", "url": "unix:///nonexistent", "password_file": path}})
+    with agent("warned", conf(memory)) as p, p.client() as c:
+        p.write_config(text)
+        said = c.cmd("PURSER.RELOAD").decode()
+        check(said.startswith("warning: ") and "chmod o-r" in said and said.endswith("\n2"), said)
+        equal(p.log().count('"config.warning"'), 1)
+        drained(p)
+        r = p.ctl("reload")
+        check(r.returncode == 0 and "chmod o-r" in r.stderr and "generation 3" in r.stdout, r)
+        drained(p)
+        p.reload()
+        wait_until(lambda: p.log().count('"config.warning"') == 3, "the warning in the log")
+        os.chmod(path, 0o600)
+        drained(p)
+        equal(c.cmd("PURSER.RELOAD"), b"5")
+
+
 def fixed():
     """What needs a restart is refused, all of it at once; data stays."""
     one = {"backend main": {"plugin": "memory"}}
@@ -303,6 +327,7 @@ def stopped():
 def main():
     seed = harness.seed()
     fixed()
+    warned()
     projects()
     in_progress()
     stopped()

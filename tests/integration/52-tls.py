@@ -6,9 +6,11 @@ pipelines, both versions; sessions resumed."""
 import os
 import re
 import subprocess
+import threading
 import time
 
 import harness
+import tagged
 from certificates import CA, RedisTLS
 from harness import Purserd, RespError, check, equal, wait_until
 
@@ -178,9 +180,27 @@ def resumed():
                     p.wait_log("connected|recovered")
 
 
+def order(seed):
+    """Clients that know every answer, by TLS, while the certificates are read anew again and again."""
+    ca = CA("order")
+    ca.make("server")
+    with RedisTLS(ca, name="order") as redis:
+        settings = dict(on(redis, ca), **{"project default.databases": 4, "agent.drain_timeout": "5s"})
+        with Purserd(settings, name="order-agent") as p, p.client() as c:
+            load = threading.Thread(daemon=True, target=lambda: done.append(
+                tagged.run(p.sock, seed, clients=8, commands=2000 if harness.LONG else 150, kit=tagged.Kit(hashes=True))))
+            done, reloads = [], 0
+            load.start()
+            while load.is_alive():
+                reloads += b'"draining":false' in c.cmd("PURSER.STATUS") and int(c.cmd("PURSER.RELOAD")) > 0
+            load.join()
+            check(done, "the clients have failed: see above")
+            print(f"  {done[0]} replies, {reloads} reloads")
+
+
 def main():
     for part, *args in ((identity,), (versions,), (clients,), (ports,), (traffic, "TLSv1.2"), (traffic, "TLSv1.3"),
-                        (resumed,)):
+                        (resumed,), (order, harness.seed())):
         begun = time.monotonic()
         part(*args)
         print(f"{part.__name__}: {time.monotonic() - begun:.1f} s", flush=True)
