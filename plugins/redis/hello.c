@@ -287,6 +287,19 @@ static int accepted(struct link *l, unsigned step, const uint8_t *p, size_t n)
 	return check_mode(l, mode, mlen);
 }
 
+/* Does a Redis server answer this step with a value of this type? */
+static bool proper(unsigned step, uint8_t type)
+{
+	switch (step) {
+	case STEP_HELLO:
+		return type == '*' || type == '%';
+	case STEP_INFO: case STEP_POLICY:
+		return type == '$' || type == '=';
+	default:
+		return type == '+';
+	}
+}
+
 int hello_reply(struct link *l, const uint8_t *p, size_t n)
 {
 	unsigned step;
@@ -301,6 +314,10 @@ int hello_reply(struct link *l, const uint8_t *p, size_t n)
 	} else if (p[0] == '-') {
 		if (refused(l, step, (const char *)p + 1, n - 3) < 0)
 			return -1;
+	} else if (!proper(step, p[0])) {
+		link_lost(l, PURSER_E_PROTOCOL, "this is no Redis server: it answers the handshake with "
+		    "something else than Redis does");
+		return -1;
 	} else if (accepted(l, step, p, n) < 0) {
 		return -1;
 	}

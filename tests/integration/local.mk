@@ -28,3 +28,4 @@ SCRIPT_TESTS += %D%/34-scripts.py
 SCRIPT_TESTS += %D%/62-clients-transactions.py
 SCRIPT_TESTS += %D%/53-fair.py
 SCRIPT_TESTS += %D%/56-resilience.py
+SCRIPT_TESTS += %D%/55-nonsense.py
