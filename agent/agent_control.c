@@ -11,6 +11,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 #include "agent.h"
+#include "agent_breaker.h"
 #include "agent_health.h"
 #include "base/buf.h"
 #include "health/health.h"
@@ -121,9 +122,12 @@ static void put_status(struct agent *a, struct buf *b)
 	buf_printf(b, "\"file\":\"%s\",\"backends\":{", cfg_file(a->cfg) ? cfg_file(a->cfg) : "");
 	for (struct backend *k = a->backends; k; k = k->next) {
 		int64_t outside = health_outside(a->health, k->in->index, NULL);
+		struct health_breaker br;
 
 		buf_printf(b, "%s\"%s\":{\"plugin\":\"%s\"", k == a->backends ? "" : ",", k->in->name,
 		    k->in->p->name);
+		breaker_glue_view(k->in, loop_now(a->control), &br);
+		buf_printf(b, ",\"circuit_breakers\":{\"read\":\"%s\",\"write\":\"%s\"}", br.name[0], br.name[1]);
 		if (outside >= 0) /* keys that no project reaches */
 			buf_printf(b, ",\"outside_keys\":%lld", (long long)outside);
 		buf_putc(b, '}');

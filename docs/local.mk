@@ -7,7 +7,7 @@ EXTRA_DIST += %D%/config.py
 dist_man_MANS += %D%/man/purser.ini.5 %D%/man/purserctl.1 %D%/man/purserd.8
 dist_man_MANS += %D%/man/purser-plugin.3 %D%/man/purser-plugin-check.1
 EXTRA_DIST += %D%/writing-a-plugin.md
-EXTRA_DIST += %D%/health.md %D%/redis.md
+EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md
 
 .PHONY: doc-config
 doc-config: agent/purserd plugins/redis.la plugins/memory.la
@@ -16,3 +16,4 @@ doc-config: agent/purserd plugins/redis.la plugins/memory.la
 EXTRA_DIST += %D%/decisions/json-in.md %D%/decisions/memory-table.md %D%/decisions/time-of-operations.md
 EXTRA_DIST += %D%/decisions/ends-inside.md
 EXTRA_DIST += %D%/decisions/pubsub-one-link.md
+EXTRA_DIST += %D%/decisions/one-failure-a-link.md

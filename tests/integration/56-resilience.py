@@ -349,6 +349,8 @@ def operators():
         check("class=read" in c.error("GET", "k").text and "class=write" in c.error("SET", "k", "v").text)
         equal(metric(p, "purser_breaker_state", purser_breaker_class="write"), 3)
         wait_until(lambda: p.http("GET", "/readyz").status == 503, "readyz to say so")
+        equal({b["state"] for b in p.http("GET", "/v1/breakers").json()}, {"forced_open"})
+        check(b'"circuit_breakers":{"read":"forced_open","write":"forced_open"}' in c.cmd("PURSER.STATUS"))
         c.cmd("PURSER.BREAKER", "main", "CLOSE")
         fake.answer = lambda n, c: LOADING
         equal({word(c.pipeline([("GET", "k")])[0]) for _ in range(10)}, {"LOADING"})
