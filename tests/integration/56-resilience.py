@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import time
 
 import harness
 from harness import Client, Purserd, Push, Redis, RespError, check, equal, wait_until
@@ -191,9 +192,11 @@ def budget():
     clients, each = 8, 125
     fake = Fake("budget", lambda n, c: LOADING, alive=False)
     with Purserd(on(fake, **{"breaker.enabled": "no", "retry.base": "1ms", "retry.cap": "2ms"}), name="budget-agent") as p:
+        begun = time.monotonic()
         ask(p, clients, each, {"LOADING"})
         sent, first = len(fake.got), clients * each
-        check(first < sent <= first * 1.1 + 30, "sent", sent, "for", first)
+        # the floor is for ten seconds; a machine that needs longer has more of it
+        check(first < sent <= first * 1.1 + 30 + 3 * max(0, time.monotonic() - begun - 10), "sent", sent, "for", first)
         equal(metric(p, "purser_retries_total"), sent - first)
         check(metric(p, "purser_retry_exhausted_total") > 0, "nothing was refused")
         print(f"budget: {sent} attempts for {first} requests", flush=True)
@@ -276,7 +279,7 @@ def opens_and_closes(workers):
         equal(sent, 5)
         r = p.http("GET", "/redis/kv?key=k")
         check(r.status == 503 and int(r.headers["retry-after"]) >= 1 and r.json()["code"] == "CIRCUITOPEN", r)
-        equal(p.http("GET", "/readyz").status, 503)
+        wait_until(lambda: p.http("GET", "/readyz").status == 503, "readyz to say so")
         agrees(b"open", 1)
         opens = fake.probes
         wait_until(lambda: fake.probes > opens + 1, "the agent to ask again and again")
@@ -323,8 +326,7 @@ def reopens():
         before = len(fake.got)
         wait_until(lambda: told() == "LOADING", "a trial")
         equal(len(fake.got), before + 1)  # its own error, and one attempt
-        equal(breaker(c)[b"state"], b"open")
-        equal(breaker(c)[b"reopens"], 1)
+        equal(metric(p, "purser_breaker_transitions_total", purser_breaker_class="read", purser_breaker_state="open"), 2)
 
 
 def not_for_nothing():
