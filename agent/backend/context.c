@@ -347,8 +347,11 @@ static void turn_away(struct bcall *b)
 int ctx_submit(struct purser_ctx *x, struct bcall *b)
 {
 	b->c.ctx = x;
-	if (b->c.flags & PURSER_CALL_BLOCKS) /* as long as it waits for a link; then as it says itself */
+	if (b->c.flags & PURSER_CALL_BLOCKS) {
+		/* as long as it waits for a link; then as it says itself */
 		b->c.deadline_ns = loop_now(x->loop) + x->inst->operation_timeout_ns;
+		guard_give_back(x, b); /* what may wait for hours tries nothing out */
+	}
 	if (x->draining) {
 		turn_away(b);
 		return SUBMIT_ENDED;

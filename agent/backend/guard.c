@@ -423,6 +423,8 @@ void guard_ended(struct purser_ctx *x, struct bcall *b)
 		guard_give_back(x, b);
 		return;
 	}
+	if (b->c.flags & PURSER_CALL_BLOCKS)
+		slow = 0; /* it took as long as it was to */
 	note(x, b, slow && loop_now(x->loop) - b->submit_ns >= slow ? BREAKER_OK_SLOW : BREAKER_OK, false);
 	if (c == GUARD_WRITE && atomic_load_explicit(&x->inst->guard.state[c], memory_order_relaxed) == BREAKER_OPEN)
 		hurry(x);
