@@ -39,20 +39,23 @@ static bool wanted(void)
 	return usec && (!pid || strtol(pid, NULL, 10) == (long)getpid());
 }
 
-/* Every worker's loop turns at least once a second (its tick); one that stands still must be noticed. */
+/* Every worker's loop turns at least once a second (its tick); one that stands still must be noticed.  This
+ * comes once a second as well, by a clock of its own: an idle loop may be a moment late once. */
 void agent_watchdog(struct agent *a)
 {
-	bool alive = true;
+	uint32_t still = 0;
 
 	for (uint32_t i = 0; i < a->nworkers; i++) {
-		uint64_t turns = loop_turns(a->serving[i].w.loop);
+		struct serving *s = &a->serving[i];
+		uint64_t turns = loop_turns(s->w.loop);
 
-		alive &= turns != a->serving[i].turns_seen;
-		a->serving[i].turns_seen = turns;
+		s->still = turns == s->turns_seen ? s->still + 1 : 0;
+		s->turns_seen = turns;
+		still = s->still > still ? s->still : still;
 	}
-	if (!alive)
+	if (still >= 2)
 		log_event(a->log, LOG_M_MAIN, LOG_WARN, "agent.worker.stuck",
-		    "a worker's loop did not turn for a second");
+		    "a worker's loop did not turn for two seconds");
 	else if (wanted())
 		notify("WATCHDOG=1");
 }

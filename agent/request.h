@@ -135,6 +135,7 @@ struct request {
 	bool given_up;                  /* answered with the failure of an attempt that was kept */
 	uint8_t tries;                  /* attempts that failed and were kept */
 	uint32_t argc;
+	uint32_t here;                  /* with b.source: how many of them had come when it started */
 	purser_bytes *argv;             /* logical words, then isolated */
 	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
@@ -180,8 +181,8 @@ bool req_resume(struct client *c);
 /* ---- a request that starts while its arguments still arrive (request_stream.c) ---- */
 /* May it?  argv[0..have) are here, argc are announced. */
 bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t have, uint32_t argc);
-/* Make it and start it: argv has argc elements, those that are not here are empty.  False: no memory. */
-bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, struct request **r,
+/* Make it and start it: argv has argc elements, those from `here` on are empty.  False: no memory. */
+bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, uint32_t here, struct request **r,
     struct call_source *source);
 void req_source_ended(struct request *r); /* nobody reads it any more */
 /* What it was is not to be: the client went in the middle, or sent nonsense. */

@@ -184,6 +184,10 @@ static void put_line(struct buf *b, const struct request *r)
 	    (unsigned long long)(ms % 1000), r->cl->db, r->cl->peer.pid);
 	for (uint32_t i = 0; i < r->argc && i < WORDS_MAX; i++) {
 		buf_putc(b, ' ');
+		if (r->b.source && i == r->here) { /* a large request passes on while it arrives */
+			buf_puts(b, "...(arriving)");
+			break;
+		}
 		if (i >= secret && i < secret + 2)
 			buf_puts(b, "\"(redacted)\"");
 		else

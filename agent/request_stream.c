@@ -25,7 +25,7 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	    cmd_arity_ok(cmd, argc);
 }
 
-bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, struct request **r,
+bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, uint32_t here, struct request **r,
     struct call_source *source)
 {
 	struct request *made = req_new(c, argv, argc);
@@ -34,6 +34,7 @@ bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, struct requ
 		return false;
 	*r = made;
 	made->b.source = source;
+	made->here = here;
 	if (req_pin(made)) {
 		reply_failure(&made->b, ERR_OOM, NULL);
 		req_finish(made);

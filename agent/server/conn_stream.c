@@ -100,7 +100,7 @@ bool conn_stream_begin(struct conn *c, const struct resp_parser *ps)
 	st->rc = RESP_MORE;
 	resp_stream_begin(&st->s, &c->sv->limits.resp);
 	c->stream = st;
-	if (!req_stream(&c->cl, argv, ps->argc, &st->r, &st->source))
+	if (!req_stream(&c->cl, argv, ps->argc, ps->have, &st->r, &st->source))
 		c->cl.cut = true;
 	free(argv);
 	fit(&c->in);

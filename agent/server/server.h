@@ -75,6 +75,7 @@ struct serving {
 	struct resp_parser parser;
 	uint8_t *scratch;               /* READ_BLOCK */
 	uint64_t turns_seen;            /* the control thread's: is the loop alive? */
+	uint32_t still;                 /* ... how often it was not */
 };
 
 int serving_init(struct serving *s, struct server *srv); /* 0 or -ENOMEM; s->w is ready */
