@@ -208,6 +208,8 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 		}
 		return text;
 	}
+	if (tx && r->cmd && r->cmd->id == CMD_WATCH && !r->local)
+		tx->watch_lost = true; /* it waited, and will not be sent */
 	if (!tx || !tx->multi)
 		return text;
 	if (!cmd_word_is(r->argv[0], "EXEC")) {

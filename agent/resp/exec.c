@@ -18,6 +18,11 @@ static int put(struct exec_filter *f, const void *p, size_t n)
 	return f->strip_on ? f->strip.f.feed(&f->strip.f, p, n) : out_put(*f->out, f->pool, p, n);
 }
 
+static bool is_depth(uint8_t kind)
+{
+	return kind != EXEC_PASS && kind != EXEC_LOCAL && kind != EXEC_COUNT;
+}
+
 /* Behind an element: those that the store knows nothing of, and what the next one needs. */
 static int next(struct exec_filter *f)
 {
@@ -29,7 +34,7 @@ static int next(struct exec_filter *f)
 		f->state = END;
 		return 0;
 	}
-	if (f->kind[f->at] < EXEC_COUNT && f->prefix_len) {
+	if (is_depth(f->kind[f->at]) && f->prefix_len) {
 		strip_begin(&f->strip, f->out, f->pool, f->prefix, f->prefix_len, f->kind[f->at]);
 		f->strip_on = true;
 	}

@@ -49,9 +49,9 @@ void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool
  * through rewrite, and elements that the store knows nothing of are put in their places.  In: the store's
  * array (or null), which must have as many elements as were asked for.  Each element's kind: EXEC_PASS,
  * EXEC_LOCAL (local() writes it), EXEC_COUNT, or a depth as of strip_begin(). */
-#define EXEC_PASS 255u
-#define EXEC_LOCAL 254u
-#define EXEC_COUNT 253u /* an integer, which count() corrects */
+#define EXEC_PASS 130u  /* these are no depths */
+#define EXEC_LOCAL 129u
+#define EXEC_COUNT 128u /* an integer, which count() corrects */
 struct exec_filter {
 	struct reply_filter f;
 	struct out **out;

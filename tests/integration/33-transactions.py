@@ -65,6 +65,17 @@ class Session:
             ]
         return r.choice(line)
 
+    def queued(self):
+        """What may stand between MULTI and EXEC: what waits outside does not."""
+        k = self.key
+        if self.waits and self.rng.random() < 0.1:
+            return self.rng.choice([
+                ["BLPOP", "l" + k(), "l" + k(), 0], ["BRPOP", "l" + k(), 0], ["BLMPOP", 0, 1, "l" + k(), "RIGHT"],
+                ["BZPOPMIN", "z" + k(), 0], ["BLMOVE", "l" + k(), "l" + k(), "LEFT", "LEFT", 0], ["BZMPOP", 0, 1, "z" + k(), "MAX"],
+                ["XREAD", "BLOCK", 0, "STREAMS", "x" + k(), "$"], ["BRPOPLPUSH", "l" + k(), "l" + k(), 0], ["WAIT", 0, 0],
+                ["BLPOP", "s" + k(), 0], ["BLPOP", "l" + k(), "x"]])
+        return self.plain()
+
     def one(self):
         r = self.rng
         lines = []
@@ -77,9 +88,9 @@ class Session:
             lines.append(["MULTI"])
             good = r.random() < 0.6
             for _ in range(r.randint(0, 8)):
-                line = self.plain()
+                line = self.queued()
                 while good and line[0] in ("GET", "SET", "NOSUCH", "OBJECT") and len(line) < 3 and line != ["GET", line[-1]]:
-                    line = self.plain()
+                    line = self.queued()
                 lines.append(line)
             if r.random() < 0.1:
                 lines.append(r.choice([["MULTI"], ["WATCH", "sa"], ["UNWATCH"], ["MULTI", "x"], ["EXEC", "x"], ["RESET"]]))
@@ -408,6 +419,8 @@ def errors(p, redis):
         equal(got[9], {b"proj:two:f": b"v"} if resp == 3 else [b"proj:two:f", b"v"])
         check("proj:" not in repr(got[:5] + got[6:8]), got)
         equal(c.pipeline([["MULTI"], ["XREAD", "BLOCK", 0, "STREAMS", "x", "$"], ["WAIT", 5, 0], ["EXEC"]])[-1], [None, 0], "nothing waits")
+        got = c.pipeline([["MULTI"], ["RPUSH", "l", "proj:two:v"], ["BLPOP", "none", "l", 0], ["BLPOP", "l", "l2", 0], ["EXEC"]])[-1]
+        equal(got[1:3], [[b"l", b"2"], [b"l", b"proj:two:v"]])
         c.cmd("FLUSHDB")
         c.close()
 

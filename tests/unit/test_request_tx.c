@@ -551,6 +551,43 @@ static void unwatched(void **state)
 	out_take(&W.c.out, &W.w.pool, W.c.out.bytes);
 }
 
+/* WATCH that waits for its turn until its time is over, and EXEC that waits for WATCH. */
+static void late(void **state)
+{
+	(void)state;
+	choose();
+	W.inst->operation_timeout_ns = 1000000;
+	ask("GET k");
+	ask("WATCH k");
+	assert_non_null(W.c.held);
+	W.inst->operation_timeout_ns = UINT64_C(60000000000);
+	while (W.c.held)
+		loop_turn(W.w.loop, 1000000);
+	ncalls = 0; /* the plugin is told that GET is late, and ends it at its leisure */
+	host->end(calls[0]);
+	go_on();
+	out_take(&W.c.out, &W.w.pool, W.c.out.bytes);
+	said("MULTI", "+OK\r\n");
+	said("INCR k", "+QUEUED\r\n");
+	ask("EXEC");
+	sent(UNWATCH, PURSER_ROUTE_PINNED, PURSER_CALL_UNPIN);
+	answers("+OK\r\n");
+	told("*-1\r\n");
+	ask("WATCH k");
+	ask("MULTI");
+	ask("INCR k");
+	W.inst->operation_timeout_ns = 1000000;
+	ask("EXEC");
+	W.inst->operation_timeout_ns = UINT64_C(60000000000);
+	while (W.c.held)
+		loop_turn(W.w.loop, 1000000);
+	answers("+OK\r\n");
+	out_take(&W.c.out, &W.w.pool, W.c.out.bytes);
+	assert_int_equal(sessions_ended, 0);
+	said("EXEC", "-ERR EXEC without MULTI\r\n");
+	assert_int_equal(sessions_ended, 1);
+}
+
 static void gone(void **state)
 {
 	(void)state;
@@ -697,7 +734,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(one_block), TEST(refused), TEST(limits), TEST(local), TEST(nonsense), TEST(watched), TEST(ends),
-		TEST(unwatched), TEST(gone), TEST(healed), TEST(in_a_block),
+		TEST(unwatched), TEST(late), TEST(gone), TEST(healed), TEST(in_a_block),
 	};
 
 	return cmocka_run_group_tests_name("request_tx", tests, NULL, NULL);

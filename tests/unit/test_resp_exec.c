@@ -16,7 +16,7 @@
 #define PREFIX "proj:a:"
 
 struct want {
-	const char *kinds;   /* p: pass, l: local, c: count, 1 2 s: strip at that depth */
+	const char *kinds;   /* p: pass, l: local, c: count, f: strip the first, 1 2 s: strip at that depth */
 	const char *in, *out; /* out NULL: refused */
 	size_t n;
 };
@@ -40,6 +40,8 @@ static const struct want table[] = {
 	    "%1\r\n$8\r\nproj:a:s\r\n*0\r\n",
 	    "*4\r\n*1\r\n$1\r\nk\r\n$8\r\nproj:a:k\r\n*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n%1\r\n$1\r\ns\r\n*0\r\n"),
 	W("1", "*1\r\n*2\r\n$8\r\nproj:b:k\r\n$8\r\nproj:a:k\r\n", "*1\r\n*2\r\n$0\r\n\r\n$1\r\nk\r\n"),
+	W("fpf", "*3\r\n*2\r\n$8\r\nproj:a:l\r\n$8\r\nproj:a:v\r\n*2\r\n$8\r\nproj:a:l\r\n:1\r\n*-1\r\n",
+	    "*3\r\n*2\r\n$1\r\nl\r\n$8\r\nproj:a:v\r\n*2\r\n$8\r\nproj:a:l\r\n:1\r\n*-1\r\n"),
 	/* errors: of an element, of one that is stripped, inside a value */
 	W("p1p", "*3\r\n-NOGROUP 'proj:a:k' proj:a:\r\n-ERR proj:a:x\r\n:1\r\n",
 	    "*3\r\n-NOGROUP 'k' \r\n-ERR x\r\n:1\r\n"),
@@ -105,7 +107,7 @@ static void begin(struct rig *r, const char *kinds, bool mute)
 		char k = kinds[r->f.n];
 
 		r->kind[r->f.n] = k == 'p' ? EXEC_PASS : k == 'l' ? EXEC_LOCAL : k == 's' ? STRIP_STREAMS :
-		    k == 'c' ? EXEC_COUNT :
+		    k == 'c' ? EXEC_COUNT : k == 'f' ? STRIP_FIRST :
 		    (uint8_t)(k - '0');
 		r->f.nlocal += k == 'l';
 	}
