@@ -86,6 +86,10 @@ const struct cmd_refusal *cmd_refused(const purser_bytes *argv, uint32_t argc);
 extern const struct cmd_refusal cmd_refusals[];
 extern const uint32_t cmd_nrefusals;
 
+/* What COMMAND shows of a row, words with a blank between: tips, and ACL categories. */
+const char *cmd_tips(const struct command *c);
+void cmd_categories(const struct command *c, char *buf, size_t len);
+
 static inline int cmd_arity_ok(const struct command *c, uint32_t argc)
 {
 	return c->arity > 0 ? argc == (uint32_t)c->arity : argc >= (uint32_t)-c->arity;

@@ -34,28 +34,30 @@ static void put_flags(struct bcall *b, const struct command *c)
 			reply_status(b, flag_names[i].name);
 }
 
-static void put_categories(struct bcall *b, const struct command *c)
+/* A set of words, each a status or a bulk. */
+static void put_words(struct bcall *b, const char *words, void (*put)(struct bcall *, const char *))
 {
-	reply_set(b, 2);
-	reply_status(b, c->flags & F_WRITE ? "@write" : c->flags & F_READONLY ? "@read" : "@connection");
-	reply_status(b, c->flags & F_FAST ? "@fast" : "@slow");
-}
-
-static void put_words(struct bcall *b, const char *words)
-{
-	unsigned n = 1;
+	unsigned n = *words != '\0';
 
 	for (const char *p = words; *p; p++)
 		n += *p == ' ';
 	reply_set(b, n);
 	while (*words) {
-		char word[24];
+		char word[48];
 		size_t len = strcspn(words, " ");
 
 		snprintf(word, sizeof word, "%.*s", (int)len, words);
-		reply_status(b, word);
+		put(b, word);
 		words += len + (words[len] == ' ');
 	}
+}
+
+static void put_categories(struct bcall *b, const struct command *c)
+{
+	char words[128];
+
+	cmd_categories(c, words, sizeof words);
+	put_words(b, words, reply_status);
 }
 
 static void put_begin(struct bcall *b, const struct cmd_keyspec *s)
@@ -108,7 +110,7 @@ static void put_key_specs(struct bcall *b, const struct command *c)
 			reply_text(b, s->notes);
 		}
 		reply_text(b, "flags");
-		put_words(b, s->flags);
+		put_words(b, s->flags, reply_status);
 		reply_text(b, "begin_search");
 		put_begin(b, s);
 		reply_text(b, "find_keys");
@@ -143,7 +145,7 @@ static void put_command(struct bcall *b, const struct command *c)
 	reply_integer(b, c->last);
 	reply_integer(b, c->step);
 	put_categories(b, c);
-	reply_array(b, 0);
+	put_words(b, cmd_tips(c), reply_text);
 	put_key_specs(b, c);
 	reply_array(b, subs);
 	for (unsigned i = 0; i < CMD_COUNT; i++)

@@ -50,6 +50,8 @@ def table(agent, live):
         if not row[9]:
             equal(sorted(row[2]), sorted(want[2]), f"{name}: flags")
         equal(row[3:6], want[3:6], f"{name}: first, last, step")
+        equal(row[6], want[6], f"{name}: ACL categories")
+        equal(row[7], want[7], f"{name}: tips")
         equal(specs(row), specs(want), f"{name}: key specifications")
         compared += 1
     check(compared > 200, "only", compared, "rows compared")
@@ -153,13 +155,19 @@ def refused():
 def nothing_forgotten(agent, live):
     """Every command of the live server is served or refused on purpose, never both."""
     ours, theirs, no = rows(agent), rows(live), refused()
+    # Answered as an unknown subcommand, as a Redis without client-side caching answers it.
+    unknown = {"client|" + s for s in ("tracking", "trackinginfo", "caching", "getredir")}
+    # What the live server says of these depends on more than the name.
+    own_words = {"cluster", "restore-asking"}
     for name in theirs:
         served, word = name in ours, no.get(name) or no.get(name.split("|")[0])
+        if not served and not word and name in unknown:
+            continue
         check(served or word, f"{name}: neither in commands.def nor in refused.def")
         check(not (served and name in no), f"{name}: in commands.def and in refused.def")
         if not served:
             equal(agent.error(*name.split("|"), "x").word, word, name)
-            if word == "ERR":
+            if word == "ERR" and name not in own_words:
                 line = name.split("|") + ["x"] * (abs(theirs[name][1]) - len(name.split("|")))
                 equal(agent.error(*line), live.error(*line), name)
     for name in no:
@@ -184,6 +192,7 @@ def main():
         for c in (agent, live):
             c.cmd("HELLO", 3)
         table(agent, live)
+        nothing_forgotten(agent, live)
         helped(agent)
         positions(agent, live, harness.seed())
 
