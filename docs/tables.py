@@ -40,7 +40,7 @@ NAMED = {
     "agent/stages.def": ("docs/architecture.md", "STAGE", 0, "stage_{}"),
 }
 # Tables that say more about the rows of another one, for programs: no page has them.
-PARTS = {"agent/command/keyspecs.def"}  # COMMAND INFO
+PARTS = {"agent/command/keyspecs.def", "agent/command/shown.def"}  # COMMAND INFO
 PREFIX = re.compile(r"^(G|PERM|R)_")
 
 
