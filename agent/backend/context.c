@@ -476,6 +476,7 @@ bool ctx_holds_up(const struct purser_ctx *x, const struct bcall *b)
 
 void ctx_feed(struct purser_ctx *x, struct bcall *b)
 {
+	b->starved = false;
 	if (b->state == BCALL_SUBMITTED && x->p->resume && x->cs)
 		x->p->resume(x->cs, &b->c, PURSER_RESUME_ENCODE);
 }

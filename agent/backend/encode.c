@@ -256,6 +256,7 @@ static size_t encode_part(struct bcall *b, uint8_t *dst, size_t cap, int *more)
 	if (b->source) {
 		at = b->source->read(b->source, dst, cap, more);
 		b->streamed += at;
+		b->starved = *more == PURSER_ENCODE_WAIT;
 		return at;
 	}
 	while (b->enc_arg <= c->argc) {

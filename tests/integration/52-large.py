@@ -244,7 +244,7 @@ def limits(redis):
 
 def given_up(redis):
     """What the store does not take to its end is answered, thrown away, and the connection goes on."""
-    more = {"backend main.plugin": "redis", "backend main.url": redis.url, "backend main.operation_timeout": "1500ms",
+    more = {"backend main.plugin": "redis", "backend main.url": redis.url, "backend main.operation_timeout": "1s",
             "health.interval": "1h"}
     with harness.Purserd(more, name="given_up") as p, p.client() as c:
         m = Memory(p)
@@ -256,6 +256,16 @@ def given_up(redis):
         equal(keys_of(redis), 0)
         c.raw(CHUNK * 4 + b"\r\n" + encode("PING"))
         equal(c.read(), "PONG")
+        # so do many others: the store is not to blame, and no breaker opens
+        many = [p.client() for _ in range(8)]
+        for d in many:
+            half(d)
+        for d in many:
+            equal(d.read().word, "TIMEOUT")
+            d.close()
+        equal(c.cmd("SET", "k", "v"), "OK")
+        equal(c.cmd("DEL", "k"), 1)
+        m.reset()
         # the server does not take so much
         with redis.client() as direct:
             direct.cmd("CONFIG", "SET", "proto-max-bulk-len", "1mb")
