@@ -21,7 +21,8 @@ BUILD_PACKAGES='build-essential/g++ build-essential/make autoconf/autoconf autom
 	libjansson-dev zlib1g-dev libcmocka-dev'
 # What the lines that --run prints need.
 TOOL_PACKAGES='redis-tools/redis-cli curl/curl python3-redis'
-TEST_PACKAGES='redis-server/redis-server openssl/openssl protobuf-compiler/protoc python3/python3'
+TEST_PACKAGES='redis-server/redis-server openssl/openssl protobuf-compiler/protoc python3/python3
+	python3-celery'
 
 say()
 {

@@ -7,6 +7,7 @@ include %D%/conformance/local.mk
 include %D%/plugins/local.mk
 include %D%/differential/local.mk
 include %D%/chaos/local.mk
+include %D%/clients/local.mk
 include %D%/lint/local.mk
 include %D%/otlp/local.mk
 

@@ -72,13 +72,13 @@ class Server:
         self.cmd("CONFIG", "SET", "maxmemory", "1mb")
         self.pause()
         self.cmd("CONFIG", "SET", "maxmemory", "0")
-        return {"OOM", "EXECABORT"}
+        return {"OOM", "EXECABORT", "CIRCUITOPEN"}
 
     def replica(self):
         self.cmd("REPLICAOF", "127.0.0.1", "1")
         self.pause()
         self.cmd("REPLICAOF", "NO", "ONE")
-        return {"READONLY", "EXECABORT", "INDETERMINATE"}
+        return {"READONLY", "EXECABORT", "INDETERMINATE", "CIRCUITOPEN"}
 
     def masterless(self):
         self.cmd("CONFIG", "SET", "replica-serve-stale-data", "no")
@@ -140,7 +140,7 @@ def network(seed, workers, tcp):
                 nonlocal last
                 settings, allowed = NETWORK[name]
                 checker.run(late=True)
-                proxy.set(**settings, **({"orderly": 1} if os.environ.get("ORDERLY") else {}))
+                proxy.set(**settings)
                 time.sleep(min(SECONDS / 30, 1))
                 checker.served(50)
                 proxy.reset()

@@ -11,5 +11,5 @@ stop_purserd
 
 start_redis
 start_purserd --set 'backend main.plugin=redis' --set "backend main.url=unix://$REDIS_SOCK"
-node "$abs_top_srcdir/tests/clients/clients.mjs" "$SOCK" "$PURSER_NPM_CLIENTS"
+node "$abs_top_srcdir/tests/clients/clients.mjs" "$SOCK" "$PURSER_NPM_CLIENTS" stateful
 stop_purserd

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Scripts that start a real purserd, one a line:  SCRIPT_TESTS += %D%/10-name.sh
-# To become tests once purserd serves:
 SCRIPT_TESTS += %D%/70-export.py %D%/71-telemetry.py
-EXTRA_DIST += %D%/60-clients-python.py %D%/61-clients-npm.sh
-EXTRA_DIST += tests/clients/package.json tests/clients/clients.mjs
 SCRIPT_TESTS += %D%/05-config.py
 SCRIPT_TESTS += %D%/30-http.py
 SCRIPT_TESTS += %D%/45-ctl.sh
