@@ -50,7 +50,8 @@ def main():
             stats = checker.quiet()
             check(not stats["words"] and stats["checked"] > 10000, stats)
             state = proxy.state()
-            check(state["commands"] == state["replies"] and state["by_name"]["RPUSH"] >= stats["kinds"]["RPUSH"], state)
+            # what somebody waited for who left has no reply
+            check(0 <= state["commands"] - state["replies"] <= 64 and state["by_name"]["RPUSH"] >= stats["kinds"]["RPUSH"], state)
             print(f"plain: {stats}", flush=True)
         for plant, words in FOUND.items():
             found(plant, words, seed, redis)

@@ -78,7 +78,7 @@ class Server:
         self.cmd("REPLICAOF", "127.0.0.1", "1")
         self.pause()
         self.cmd("REPLICAOF", "NO", "ONE")
-        return {"READONLY", "EXECABORT", "INDETERMINATE", "CIRCUITOPEN"}
+        return {"READONLY", "EXECABORT", "INDETERMINATE", "CIRCUITOPEN", "UNBLOCKED"}
 
     def masterless(self):
         self.cmd("CONFIG", "SET", "replica-serve-stale-data", "no")
@@ -86,7 +86,7 @@ class Server:
         self.pause()
         self.cmd("REPLICAOF", "NO", "ONE")
         self.cmd("CONFIG", "SET", "replica-serve-stale-data", "yes")
-        return SLOW | {"READONLY", "MASTERDOWN", "EXECABORT"}
+        return SLOW | {"READONLY", "MASTERDOWN", "EXECABORT", "UNBLOCKED"}
 
     def out_of_connections(self):
         with self.redis.client() as c:  # ours stays

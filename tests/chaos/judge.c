@@ -14,6 +14,7 @@ static const struct { const char *word; enum verdict verdict; } words[] = {
 	{ "BACKENDPROTOCOL", NOT_RUN }, { "BACKENDAUTH", NOT_RUN },
 	{ "OOM", NOT_RUN }, { "READONLY", NOT_RUN }, { "LOADING", NOT_RUN }, { "MASTERDOWN", NOT_RUN },
 	{ "MISCONF", NOT_RUN }, { "BUSY", NOT_RUN }, { "EXECABORT", NOT_RUN }, { "NOREPLICAS", NOT_RUN },
+	{ "UNBLOCKED", NOT_RUN },
 };
 
 static enum verdict fault(const struct client *c, const struct want *w, const struct view *v, bool write)

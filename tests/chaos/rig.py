@@ -21,9 +21,10 @@ from harness import check
 
 DURABLE = ["--appendonly", "yes", "--appendfsync", "always",  # what was acknowledged survives kill -9
            "--auto-aof-rewrite-percentage", "0", "--enable-debug-command", "yes", "--databases", "4"]
-# One line each: what the checker must find served, or the test would prove less than it says.
+# What the checker must find served, or the test would prove less than it says.
 KINDS = {"PING", "ECHO", "SET", "SETGET", "GET", "MGET", "MSET", "DEL", "BIGSET", "BIGGET", "INCR", "APPEND", "RPUSH",
-         "RPUSHBIG", "LLEN", "LAST", "WRONGTYPE", "UNKNOWN", "HELLO", "SPACE", "SKIP"}
+         "RPUSHBIG", "LLEN", "LAST", "WRONGTYPE", "UNKNOWN", "HELLO", "SPACE", "SKIP", "EVAL", "EVALSHA", "EVALRO", "TX",
+         "DISCARD", "WATCH", "BLMOVE", "BLPOP", "BLOCKED"}
 
 
 def program(name):
