@@ -449,6 +449,7 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 	g->output_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_OUTPUT_LIMIT);
 	g->subscriber_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SUBSCRIBER_LIMIT);
 	g->max_subscriptions = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_MAX_SUBSCRIPTIONS);
+	g->tracking_max_keys = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TRACKING_MAX_KEYS);
 	for (struct backend *b = a->backends; b; b = b->next)
 		b->keep = b->fresh = false;
 	for (const struct cfg_section *s = cfg_first(cfg, CFG_BACKEND); s; s = cfg_next(s)) {

@@ -22,7 +22,7 @@ include %D%/health/local.mk
 agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_child.c %D%/request_retry.c %D%/request_fault.c %D%/request_stream.c %D%/request_block.c \
 	%D%/stages.def
 agent_libagent_a_SOURCES += %D%/request_push.h %D%/request_push.c %D%/request_pubsub.h %D%/request_pubsub.c \
-	%D%/request_tour.h %D%/request_tour.c %D%/request_monitor.c
+	%D%/request_tour.h %D%/request_tour.c %D%/request_monitor.c %D%/request_track.h %D%/request_track.c
 include %D%/server/local.mk
 
 sbin_PROGRAMS += agent/purserd

@@ -9,6 +9,7 @@
 #include <time.h>
 #include "request_pubsub.h"
 #include "request_stage.h"
+#include "request_track.h"
 
 #define FREE_REQUESTS_MAX 1024u
 
@@ -152,6 +153,8 @@ static inline enum stage_result stage_authorize(struct request *r)
 	if (r->project || r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH)) {
 		if (r->cl->w->monitored)
 			monitor_tap(r);
+		if (r->cl->outband && r->cl->outband->tracking)
+			track_command(r);
 		return STAGE_NEXT;
 	}
 	return refuse(r, ERR_NOPROJECT, NULL);
@@ -785,10 +788,10 @@ static void advance(struct client *c)
 			c->tail = NULL;
 		c->nrequests--;
 		r->queued = false;
+		if (c->outband)
+			outband_replied(c, r);
 		if (r->released)
 			give(c->w, r);
-		if (c->outband)
-			push_late(c);
 	}
 }
 

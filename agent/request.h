@@ -26,6 +26,11 @@ struct request;
 struct client;
 struct worker;
 struct tx;
+struct track_reads;
+struct tracked_key;
+struct track_area;
+struct monitored;
+struct outband;
 struct script_run;
 
 /* ---- one configuration generation as requests see it ---- */
@@ -41,6 +46,7 @@ struct generation {
 	size_t tx_bytes;
 	size_t subscriber_limit;        /* bytes that may wait for one subscriber */
 	uint32_t max_subscriptions;     /* of one client */
+	uint32_t tracking_max_keys;     /* CLIENT TRACKING: keys that one worker remembers */
 };
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* the last one frees it */
@@ -139,6 +145,7 @@ struct request {
 	purser_bytes *argv;             /* logical words, then isolated */
 	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
+	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
 	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */
@@ -282,6 +289,9 @@ struct worker {
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
+	struct names tracked;           /* request_track.c: keys that clients have read */
+	struct tracked_key *oldest_key, *newest_key;
+	struct track_area *areas;       /* ... and the projects whose clients track */
 	struct monitored *monitored;    /* request_monitor.c: who wants to see requests; or NULL */
 	struct worker *const *peers;    /* all workers, this one too: for tours (request_tour.h) */
 	uint32_t npeers;

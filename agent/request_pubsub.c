@@ -12,6 +12,7 @@
 #include "access/channel.h"
 #include "base/buf.h"
 #include "request_pubsub.h"
+#include "request_track.h"
 
 enum topic_state { OFF, ASKING, ON, LEAVING };
 
@@ -23,7 +24,7 @@ struct topic {
 	struct hub_ask ask;
 	uint8_t kind, state;
 	bool lost;                   /* those who are on it are being closed */
-	uint32_t nsubs, holds;
+	uint32_t nsubs, nleaving, holds;
 	struct subscription *subs;
 	struct waiter *waiting;
 	purser_bytes name;           /* behind it */
@@ -36,6 +37,7 @@ struct subscription {
 	struct subscription *next_sub, *prev_sub; /* of the topic */
 	struct subscription *next, *prev;         /* of the client */
 	uint8_t mode;                /* enum channel_mode */
+	bool leaving;                /* an UNSUBSCRIBE is not confirmed: it hears what was sent before */
 	purser_bytes name;           /* as the client gave it; behind it, or in the topic */
 };
 
@@ -45,6 +47,7 @@ struct waiter {
 	struct topic *t;             /* NULL: not held (any more) */
 	bool waiting;
 	uint8_t mode;
+	purser_bytes name;
 };
 
 struct sub_op {
@@ -55,6 +58,8 @@ struct sub_op {
 	uint32_t left;               /* waiters that wait */
 	enum err_code err;
 	struct buf reply;
+	struct hub_ask fence;        /* UNSUBSCRIBE: behind what the home has sent to this worker */
+	bool fenced;                 /* ... it has come back, or was never sent */
 	struct sub_op *next_ended;   /* answered(): to be ended */
 	bool ending;
 	uint32_t n;
@@ -116,7 +121,7 @@ static struct topic *topic_of(struct worker *w, struct hub *h, uint8_t kind, pur
 /* What is asked of the hub, by what is wanted and what is.  The topic may be gone behind it. */
 static void topic_turn(struct topic *t)
 {
-	bool want = (t->nsubs && !t->lost) || t->holds;
+	bool want = (t->nsubs > t->nleaving && !t->lost) || t->holds;
 
 	if (t->lost && !t->nsubs)
 		t->lost = false;
@@ -270,6 +275,7 @@ static struct topic *sub_remove(struct subscription *s)
 	*(s->prev ? &s->prev->next : &c->outband->first) = s->next;
 	*(s->next ? &s->next->prev : &c->outband->last) = s->prev;
 	--*counter(c, t->kind);
+	t->nleaving -= s->leaving;
 	hub_count(t->hub, t->kind, t->name, c->w->index, --t->nsubs);
 	free(s);
 	return t;
@@ -332,6 +338,7 @@ static struct sub_op *op_begin(struct request *r, uint8_t kind, bool on, uint32_
 	op->kind = kind;
 	op->on = on;
 	op->n = n;
+	op->fenced = true;
 	for (uint32_t i = 0; i < n; i++)
 		op->v[i].op = op;
 	op->timer.fn = op_timeout;
@@ -356,6 +363,23 @@ static void op_subscribe(struct sub_op *op)
 	}
 }
 
+/* The store has let go of the names, or others want them still: the subscriptions end. */
+static void op_unsubscribe(struct sub_op *op)
+{
+	struct client *c = op->r->cl;
+
+	for (uint32_t i = 0; i < op->n && !c->gone; i++) {
+		purser_bytes name = op->v[i].name;
+		struct subscription *s = sub_find(c, op->kind, name);
+
+		if (s)
+			topic_turn(sub_remove(s));
+		put_confirmation(&op->reply, c, words[0][op->kind], name.p, name.n, count_of(c, op->kind));
+	}
+	if (!op->n)
+		put_confirmation(&op->reply, c, words[0][op->kind], NULL, 0, count_of(c, op->kind));
+}
+
 static void op_end(struct sub_op *op)
 {
 	struct request *r = op->r;
@@ -363,8 +387,6 @@ static void op_end(struct sub_op *op)
 	loop_timer_stop(r->cl->w->loop, &op->timer);
 	if (op->on && !op->err)
 		op_subscribe(op);
-	if (op->reply.failed)
-		op->err = ERR_OOM;
 	for (uint32_t i = 0; i < op->n; i++) {
 		struct waiter *v = &op->v[i];
 
@@ -374,14 +396,32 @@ static void op_end(struct sub_op *op)
 		v->t->holds -= op->on;
 		topic_turn(v->t);
 	}
+	if (!op->on)
+		op_unsubscribe(op);
+	if (op->reply.failed)
+		op->err = ERR_OOM;
 	if (op->err)
 		reply_failure(&r->b, op->err, op->err == ERR_BACKENDDOWN ? "the backend does not take the "
 		    "subscription now, or refuses it: PURSER.HEALTH shows why" : NULL);
 	else
 		reply_raw(&r->b, buf_data(&op->reply), buf_len(&op->reply));
 	buf_free(&op->reply);
-	free(op);
+	if (op->fenced)
+		free(op);
+	else
+		op->r = NULL; /* freed when the fence comes back */
 	req_finish(r);
+}
+
+static void fence_back(struct hub_ask *a)
+{
+	struct sub_op *op = (struct sub_op *)((char *)a - offsetof(struct sub_op, fence));
+
+	op->fenced = true;
+	if (!op->r)
+		free(op);
+	else if (--op->left == 0)
+		op_end(op);
 }
 
 static void op_wait(struct sub_op *op)
@@ -457,21 +497,21 @@ void pubsub_subscribe(struct request *r, uint8_t kind)
 		op_wait(op);
 }
 
-/* The client hears no more of it at once; that is confirmed when the store has let go of it. */
-static void unsubscribe(struct sub_op *op, struct waiter *v, struct subscription *s, purser_bytes name)
+/* The client goes on to hear what was sent before the store let go of the name. */
+static void unsubscribe(struct sub_op *op, struct waiter *v)
 {
-	struct client *c = op->r->cl;
+	struct subscription *s = sub_find(op->r->cl, op->kind, v->name);
+	struct topic *t = s ? s->t : NULL;
 
-	if (s) {
-		struct topic *t = sub_remove(s);
-
-		if (t->state == ON && !t->nsubs && !t->holds) {
-			v->t = t;
-			wait_for(v);
-		}
-		topic_turn(t);
+	if (!s || s->leaving)
+		return;
+	s->leaving = true;
+	t->nleaving++;
+	if (t->state == ON && t->nsubs == t->nleaving && !t->holds) {
+		v->t = t;
+		wait_for(v);
 	}
-	put_confirmation(&op->reply, c, words[0][op->kind], name.p, name.n, count_of(c, op->kind));
+	topic_turn(t);
 }
 
 /* The client's next subscription of kind from s on. */
@@ -486,6 +526,7 @@ void pubsub_unsubscribe(struct request *r, uint8_t kind)
 {
 	struct client *c = r->cl;
 	uint32_t n = r->argc - 1;
+	struct subscription *s;
 	struct sub_op *op;
 
 	if (refused(r))
@@ -499,21 +540,32 @@ void pubsub_unsubscribe(struct request *r, uint8_t kind)
 		refuse(r, ERR_OOM, NULL);
 		return;
 	}
-	for (uint32_t i = 0; i < n; i++)
-		unsubscribe(op, &op->v[i], sub_find(c, kind, r->argv[i + 1]), r->argv[i + 1]);
-	if (!n && !op->n)
-		put_confirmation(&op->reply, c, words[0][kind], NULL, 0, count_of(c, kind));
-	for (uint32_t i = 0; !n && i < op->n; i++) {
-		struct subscription *s = of_kind(c->outband->first, kind);
-		purser_bytes name = { arena_get(&r->arena, s->name.n), s->name.n };
+	s = c->outband->first;
+	for (uint32_t i = 0; i < op->n; i++) {
+		purser_bytes *name = &op->v[i].name;
 
-		if (!name.p) {
+		if (n) {
+			*name = r->argv[i + 1];
+			continue;
+		}
+		s = of_kind(s, kind); /* names of subscriptions do not outlive them */
+		*name = (purser_bytes){ arena_get(&r->arena, s->name.n), s->name.n };
+		if (!name->p) {
+			op->n = 0;
 			op->err = ERR_OOM;
 			break;
 		}
-		if (name.n)
-			memcpy((uint8_t *)(uintptr_t)name.p, s->name.p, name.n);
-		unsubscribe(op, &op->v[i], s, name);
+		if (name->n)
+			memcpy((uint8_t *)(uintptr_t)name->p, s->name.p, name->n);
+		s = s->next;
+	}
+	for (uint32_t i = 0; i < op->n; i++)
+		unsubscribe(op, &op->v[i]);
+	if (op->n && !op->err) {
+		op->fence = (struct hub_ask){ .hub = hub_of(r), .worker = c->w->index, .answered = fence_back };
+		op->fenced = false;
+		op->left++;
+		hub_send(&op->fence);
 	}
 	op_wait(op);
 }
@@ -538,12 +590,14 @@ const char *pubsub_refusal(const struct request *r, char *text, size_t cap)
 
 void pubsub_migrated(struct client *c, const struct project *old)
 {
-	if (!pubsub_names(c) || (c->project && old && c->project->instance == old->instance &&
+	if ((!client_listens(c) && !c->outband->tracking) || (c->project && old && c->project->instance == old->instance &&
 	    c->project->prefix_len == old->prefix_len &&
 	    !memcmp(c->project->prefix, old->prefix, old->prefix_len)))
 		return;
 	pubsub_leave(c);
-	client_dismiss(c, "reload", "the configuration of the project has changed: connect and subscribe again");
+	monitor_leave(c);
+	track_end(c);
+	client_dismiss(c, "reload", "the configuration of the project has changed: connect again");
 }
 
 /* ---- what comes ---- */
@@ -649,6 +703,8 @@ void pubsub_deliver(void *worker, struct hub_msg *m)
 {
 	if (m->what == HUB_LOST)
 		deliver_lost(worker, m);
+	else if (m->what == HUB_INVALID)
+		track_deliver(worker, m);
 	else
 		deliver_message(worker, m);
 }

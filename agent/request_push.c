@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "request_pubsub.h"
+#include "request_track.h"
 
 struct outband *client_outband(struct client *c)
 {
@@ -16,6 +17,7 @@ void outband_end(struct client *c)
 {
 	pubsub_leave(c);
 	monitor_leave(c);
+	track_end(c);
 	out_clear(&c->outband->late, &c->w->pool);
 }
 
@@ -68,10 +70,14 @@ void push_bytes(struct client *c, const void *p, size_t n)
 	push_end(c);
 }
 
-void push_late(struct client *c)
+void outband_replied(struct client *c, struct request *r)
 {
 	if (c->outband->late.bytes)
 		out_splice(&c->out, &c->outband->late);
+	if (c->head)
+		c->head->start = out_position(&c->out); /* nothing of its reply is there yet */
+	if (r->reads)
+		track_replied(c, r);
 }
 
 void client_dismiss(struct client *c, const char *reason, const char *text)

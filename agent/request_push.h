@@ -11,6 +11,7 @@
 #include "request.h"
 
 struct subscription;
+struct tracking;
 
 struct outband {
 	struct out late;                    /* frames that wait for the end of the reply at the head */
@@ -18,6 +19,8 @@ struct outband {
 	uint32_t channels, patterns, shards;
 	struct client *next_lost;           /* pubsub_deliver(): to be closed */
 	bool closing;                       /* ... it is among them */
+	struct tracking *tracking;          /* CLIENT TRACKING (request_track.h); or NULL */
+	uint64_t track_epoch;               /* of it */
 	bool monitor;                       /* MONITOR */
 	uint32_t monitor_ns;                /* ... of the project of this number */
 };
@@ -38,7 +41,8 @@ void outband_end(struct client *c);     /* it hears nothing any more */
 bool push_begin(struct client *c, size_t n, struct out **o);
 void push_end(struct client *c);
 void push_bytes(struct client *c, const void *p, size_t n); /* one whole frame */
-void push_late(struct client *c);       /* a reply is complete: what waited behind it may go */
+/* The reply of r, which was at the head, is complete: what waited behind it may go. */
+void outband_replied(struct client *c, struct request *r);
 /* ---- MONITOR (request_monitor.c) ---- */
 void monitor_start(struct request *r);  /* runs alone; answers it */
 void monitor_leave(struct client *c);

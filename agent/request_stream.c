@@ -6,7 +6,7 @@
  * (PURSER_ROUTE_EXCLUSIVE): when it breaks off that link is closed, and the store runs nothing of it.
  */
 #include <config.h>
-#include "request.h"
+#include "request_push.h"
 
 #define STREAM_ARGS 4096u /* more are gathered: what is known of each argument takes memory too */
 
@@ -15,7 +15,8 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	const struct purser_ctx *x;
 	const struct command *cmd;
 
-	if (!have || argc > STREAM_ARGS || !c->project || c->anonymous || c->tx)
+	if (!have || argc > STREAM_ARGS || !c->project || c->anonymous || c->tx ||
+	    (c->outband && c->outband->tracking)) /* what it reads must be known at once */
 		return false;
 	x = c->w->ctx[c->project->instance];
 	cmd = cmd_by_name(c->w->commands, (const char *)argv[0].p, argv[0].n);

@@ -17,6 +17,7 @@
 #include <purser/resp.h>
 #include "request_pubsub.h"
 #include "request_stage.h"
+#include "request_track.h"
 
 struct tx_part {
 	struct bcall b;                 /* first; of a command that the backend runs */
@@ -645,7 +646,9 @@ static int make_calls(struct request *r, struct tx *tx, struct purser_ctx *x)
 		if (x->p->args == PURSER_ARGS_ARGV && physical(tx, p, r->project))
 			return -1;
 		tx->calls[at++] = &p->b.c;
+		track_part(r, p->cmd, p->argv, p->argc);
 	}
+	track_parts_end(r);
 	return 0;
 }
 

@@ -462,9 +462,8 @@ static void h_subscription_lost(purser_ctx *x)
 
 static void h_invalidated(purser_ctx *x, const purser_bytes *keys, size_t n)
 {
-	(void)x;
-	(void)keys;
-	(void)n;
+	if (x->inst->hub)
+		hub_invalidated(x->inst->hub, keys, n);
 }
 
 /* ---- settings, accounts, log ---- */

@@ -30,6 +30,14 @@ struct entry {
 	purser_bytes name;
 };
 
+struct tracked {                  /* a prefix below which somebody wants to hear of changes */
+	struct tracked *next;
+	bool effective;               /* the store has begun to tell */
+	uint32_t nwanted;
+	uint8_t *wanted;              /* [workers] */
+	purser_bytes prefix;
+};
+
 struct port {
 	struct loop *loop;
 	void *worker;
@@ -53,6 +61,7 @@ struct hub {
 	bool working;                 /* work is posted, or runs */
 	purser_job work;
 	struct loop_timer retry;
+	struct tracked *tracked;
 };
 
 struct post {
@@ -106,10 +115,16 @@ static void entry_free(struct hub *h, struct entry *e)
 
 void hub_unref(struct hub *h)
 {
+	struct tracked *t;
+
 	if (!h || atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	while (h->names.n)
 		entry_free(h, (struct entry *)names_each(&h->names, NULL));
+	while ((t = h->tracked)) {
+		h->tracked = t->next;
+		free(t);
+	}
 	pthread_mutex_destroy(&h->lock);
 	free(h->port);
 	free(h);
@@ -452,8 +467,13 @@ static void asked(void *arg) /* on the home */
 	struct hub_ask *a = arg;
 	struct hub *h = a->hub;
 	uint64_t hash;
-	struct entry *e = a->on && h->x ? entry_of(h, a->kind, a->name) : find(h, a->kind, a->name, &hash);
+	struct entry *e;
 
+	if (!a->kind) { /* a fence: behind all that was sent until now */
+		answer(a, true);
+		return;
+	}
+	e = a->on && h->x ? entry_of(h, a->kind, a->name) : find(h, a->kind, a->name, &hash);
 	if (!e) { /* closed, or no memory; what is not there is off */
 		answer(a, !a->on);
 		return;
@@ -654,4 +674,127 @@ void hub_count(struct hub *h, uint8_t kind, purser_bytes name, uint32_t worker, 
 	if (e)
 		e->local[worker] = n;
 	pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- changes of keys ---- */
+
+struct wish {                     /* hub_track() on its way to the home */
+	purser_job job;
+	struct hub *hub;
+	uint32_t worker;
+	bool on;
+	size_t n;
+	uint8_t prefix[];
+};
+
+static struct tracked *tracked_of(struct hub *h, purser_bytes prefix, bool make)
+{
+	struct tracked *t = h->tracked;
+
+	while (t && (t->prefix.n != prefix.n || memcmp(t->prefix.p, prefix.p, prefix.n)))
+		t = t->next;
+	if (t || !make)
+		return t;
+	t = calloc(1, sizeof *t + h->nworkers + prefix.n);
+	if (!t)
+		return NULL;
+	t->wanted = (uint8_t *)(t + 1);
+	t->prefix = (purser_bytes){ t->wanted + h->nworkers, prefix.n };
+	if (prefix.n)
+		memcpy(t->wanted + h->nworkers, prefix.p, prefix.n);
+	t->next = h->tracked;
+	h->tracked = t;
+	return t;
+}
+
+static bool tracks(const struct hub *h, uint32_t worker)
+{
+	for (const struct tracked *t = h->tracked; t; t = t->next)
+		if (t->wanted[worker])
+			return true;
+	return false;
+}
+
+/* To one worker, or (UINT32_MAX) to all that want to hear. */
+static void send_keys(struct hub *h, const purser_bytes *keys, size_t n, uint32_t only)
+{
+	size_t size = n * sizeof *keys;
+	struct hub_msg *m;
+	purser_bytes *copy;
+	uint8_t *at;
+
+	for (size_t i = 0; i < n; i++)
+		size += keys[i].n;
+	m = msg_new(h, HUB_INVALID, size, &at);
+	if (!m && n) { /* less exact, not less true */
+		send_keys(h, NULL, 0, only);
+		return;
+	}
+	if (!m) {
+		no_memory(h, "no memory to tell clients that their caches are not valid any more");
+		return;
+	}
+	copy = (purser_bytes *)(void *)at;
+	at += n * sizeof *copy;
+	for (size_t i = 0; i < n; i++)
+		copy[i] = put(&at, keys[i]);
+	m->keys = copy;
+	m->nkeys = (uint32_t)n;
+	for (uint32_t w = 0; w < h->nworkers; w++)
+		if (only == UINT32_MAX ? tracks(h, w) : w == only)
+			post_to(m, w);
+	hub_msg_unref(m);
+}
+
+static void wished(void *arg) /* on the home */
+{
+	struct wish *wish = arg;
+	struct hub *h = wish->hub;
+	struct tracked *t = tracked_of(h, (purser_bytes){ wish->prefix, wish->n }, wish->on), **p;
+	uint32_t before = t ? t->nwanted : 0;
+
+	if (t) {
+		t->nwanted += wish->on;
+		t->nwanted -= t->wanted[wish->worker];
+		t->wanted[wish->worker] = wish->on;
+	}
+	if (t && !before && t->nwanted && h->x && h->x->p->track &&
+	    h->x->p->track(h->x->cs, t->prefix, 1))
+		no_memory(h, "the plugin does not tell of changed keys");
+	else if (t && before && t->nwanted && wish->on && t->effective)
+		send_keys(h, NULL, 0, wish->worker); /* what it did not hear until now */
+	if (t && !t->nwanted) {
+		if (before && h->x && h->x->p->track)
+			h->x->p->track(h->x->cs, t->prefix, 0);
+		for (p = &h->tracked; *p != t; p = &(*p)->next)
+			;
+		*p = t->next;
+		free(t);
+	}
+	hub_unref(h);
+	free(wish);
+}
+
+void hub_track(struct hub *h, purser_bytes prefix, uint32_t worker, bool on)
+{
+	struct wish *w = malloc(sizeof *w + prefix.n);
+
+	if (!w) {
+		no_memory(h, "no memory to ask for changes of keys");
+		return;
+	}
+	hub_ref(h);
+	*w = (struct wish){ .hub = h, .worker = worker, .on = on, .n = prefix.n };
+	if (prefix.n)
+		memcpy(w->prefix, prefix.p, prefix.n);
+	w->job.fn = wished;
+	w->job.arg = w;
+	loop_post(h->port[h->home].loop, &w->job);
+}
+
+void hub_invalidated(struct hub *h, const purser_bytes *keys, size_t n)
+{
+	for (struct tracked *t = n ? NULL : h->tracked; t; t = t->next)
+		t->effective = true;
+	send_keys(h, keys, n, UINT32_MAX);
 }

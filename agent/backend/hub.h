@@ -24,14 +24,16 @@ struct purser_ctx;
 /* What comes to a worker.  The block is shared by all: read only; hub_msg_ref() to keep it. */
 enum hub_what {
 	HUB_MESSAGE,            /* kind, name (what was subscribed to), channel, message */
-	HUB_LOST                /* the subscriptions are gone: message says why */
+	HUB_LOST,               /* the subscriptions are gone: message says why */
+	HUB_INVALID             /* keys[0..nkeys) have changed; nkeys 0: any key may have */
 };
 struct hub_msg {
 	_Atomic uint32_t refs;
 	uint8_t what, kind;
-	uint32_t nposts;
+	uint32_t nposts, nkeys;
 	struct hub *hub;
 	purser_bytes name, channel, message;
+	const purser_bytes *keys;
 	/* its own posts and bytes follow */
 };
 void hub_msg_ref(struct hub_msg *m);
@@ -54,7 +56,7 @@ struct hub_ask {            /* embedded in the worker's own table; unchanged whi
 	purser_job job;
 	struct hub *hub;
 	uint32_t worker;
-	uint8_t kind;           /* PURSER_SUB_* */
+	uint8_t kind;           /* PURSER_SUB_*; 0: nothing but to come back behind all that was sent before */
 	bool on;                /* this worker wants it, does not want it any more */
 	bool ok;                /* the answer: the store has confirmed, or others want it still */
 	purser_bytes name;
@@ -64,6 +66,10 @@ struct hub_ask {            /* embedded in the worker's own table; unchanged whi
 void hub_send(struct hub_ask *a);
 /* This worker has n confirmed subscribers of the name. */
 void hub_count(struct hub *h, uint8_t kind, purser_bytes name, uint32_t worker, uint32_t n);
+
+/* This worker wants to hear, or no longer, what changes below prefix: HUB_INVALID comes.  The first one with
+ * nkeys 0 says that it does from now on. */
+void hub_track(struct hub *h, purser_bytes prefix, uint32_t worker, bool on);
 
 /* ---- any thread ---- */
 bool hub_empty(const struct hub *h);  /* nobody subscribes to anything */
@@ -82,4 +88,5 @@ void hub_subscribed(struct hub *h, uint8_t kind, purser_bytes name, bool on);
 void hub_lost(struct hub *h);
 void hub_message(struct hub *h, uint8_t kind, purser_bytes name, purser_bytes channel,
     purser_bytes message);
+void hub_invalidated(struct hub *h, const purser_bytes *keys, size_t n);
 #endif

@@ -21,6 +21,7 @@
 #define CAP_WATCH PURSER_CAP_WATCH
 #define CAP_SCRIPT PURSER_CAP_SCRIPT
 #define CAP_PUBSUB PURSER_CAP_PUBSUB
+#define CAP_TRACKING PURSER_CAP_TRACKING
 #define ROW(id_, name_, arity_, flags_, perm_, first_, last_, step_, more_, args_, xform_, cap_, \
 	    retry_, run_, group_, summary_) \
 	[CMD_##id_] = { .name = name_, .id = CMD_##id_, .arity = arity_, .flags = flags_, \

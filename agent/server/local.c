@@ -23,4 +23,5 @@ void server_handlers(req_handler *t)
 	local_breaker(t);
 	local_watch(t);
 	local_client(t);
+	local_track(t);
 }

@@ -8,6 +8,7 @@
 #include <strings.h>
 #include <purser/resp.h>
 #include "request_pubsub.h"
+#include "request_track.h"
 #include "server/local.h"
 
 #define REDIS_VERSION "7.0.15" /* whose semantics are served; clients choose features by it */
@@ -71,13 +72,13 @@ static const char no_password[] = "ERR AUTH <password> called without any passwo
 static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user "
     "name is a project's: see the [project] sections of the configuration";
 
-static const char subscribed[] = "ERR unsubscribe before you choose another project: what this connection is "
-    "subscribed to belongs to the one that it has";
+static const char subscribed[] = "ERR unsubscribe, and turn tracking off, before you choose another project: what "
+    "this connection hears belongs to the one that it has";
 
 /* What a client hears belongs to its project.  Would another one be chosen while it hears anything? */
 static bool stays(const struct client *cl, purser_bytes name)
 {
-	return client_listens(cl) && cl->project &&
+	return (client_listens(cl) || (cl->outband && cl->outband->tracking)) && cl->project &&
 	    project_find(&cl->gen->projects, name.p, name.n) != cl->project;
 }
 
@@ -243,6 +244,7 @@ static void do_reset(struct request *r)
 
 	pubsub_leave(cl);
 	monitor_leave(cl);
+	track_end(cl);
 	cl->resp = 2;
 	r->b.c.resp = r->sink ? 3 : 2;
 	cl->reply_mode = REPLY_ON;

@@ -151,8 +151,8 @@ void link_lost(struct link *l, uint32_t code, const char *fmt, ...)
 		x->h->count(x->x, COUNT_PROTOCOL, 1);
 	link_fail_calls(l, code, text);
 	link_shut(l);
-	if (l->push) {
-		push_lost(l, text, was_up);
+	if (l->ear) {
+		l->ear->lost(l, text, was_up);
 		return;
 	}
 	if (!was_up)
@@ -345,8 +345,8 @@ void link_up(struct link *l)
 	keep_up(l);
 	link_show(l, PURSER_LINK_IDLE);
 	x->h->count(x->x, COUNT_OPENED, 1);
-	if (l->push)
-		push_up(l);
+	if (l->ear)
+		l->ear->up(l);
 	else if (l->dedicated)
 		pool_up(l, true);
 	else

@@ -38,9 +38,7 @@ struct push {
 	uint64_t writing;             /* timer: what was asked in this turn is written at its end */
 	bool down;                    /* the last attempt failed */
 	bool opening;                 /* inside push_subscribe() */
-	purser_scan scan;
-	uint8_t *in;                  /* a message that is not all here */
-	size_t have, cap, scanned;
+	struct pile pile;
 };
 
 static const char *const verbs[2][4] = {
@@ -122,7 +120,7 @@ static int put_orders(struct push *p)
 
 /* ---- in -------------------------------------------------------------------------------------------- */
 
-static int number(const uint8_t **at, const uint8_t *end, char type, int64_t *v)
+int push_number(const uint8_t **at, const uint8_t *end, char type, int64_t *v)
 {
 	int64_t k;
 
@@ -135,11 +133,11 @@ static int number(const uint8_t **at, const uint8_t *end, char type, int64_t *v)
 	return 0;
 }
 
-static int bulk(const uint8_t **at, const uint8_t *end, purser_bytes *out)
+int push_bulk(const uint8_t **at, const uint8_t *end, purser_bytes *out)
 {
 	int64_t n;
 
-	if (number(at, end, '$', &n) || n < -1 || (n >= 0 && end - *at < n + 2))
+	if (push_number(at, end, '$', &n) || n < -1 || (n >= 0 && end - *at < n + 2))
 		return -1;
 	*out = (purser_bytes){ *at, n > 0 ? (size_t)n : 0 };
 	if (n >= 0)
@@ -180,8 +178,9 @@ static int refused(struct push *p, const uint8_t *text, size_t n)
 }
 
 /* One whole value.  -1: it is nothing that a subscribed connection says. */
-static int heard(struct push *p, const uint8_t *at, size_t n)
+static int heard(struct link *l, const uint8_t *at, size_t n)
 {
+	struct push *p = l->x->push;
 	const uint8_t *end = at + n;
 	const purser_host *h = p->x->h;
 	long by = -(long)p->x->in->url.db;
@@ -192,13 +191,13 @@ static int heard(struct push *p, const uint8_t *at, size_t n)
 
 	if (*at == '-')
 		return refused(p, at + 1, n - 3);
-	if (number(&at, end, '*', &count) || count < 2 || bulk(&at, end, &word))
+	if (push_number(&at, end, '*', &count) || count < 2 || push_bulk(&at, end, &word))
 		return -1;
 	kind = is(word, "message") ? PURSER_SUB_CHANNEL : is(word, "pmessage") ? PURSER_SUB_PATTERN :
 	    is(word, "smessage") ? PURSER_SUB_SHARD : 0;
 	if (kind) {
-		if ((kind == PURSER_SUB_PATTERN && bulk(&at, end, &pattern)) || bulk(&at, end, &channel) ||
-		    bulk(&at, end, &message))
+		if ((kind == PURSER_SUB_PATTERN && push_bulk(&at, end, &pattern)) || push_bulk(&at, end, &channel) ||
+		    push_bulk(&at, end, &message))
 			return -1;
 		h->message(p->x->x, (uint32_t)kind, shift_db(pattern, by, text2, sizeof(text2)),
 		    shift_db(channel, by, text, sizeof(text)), message);
@@ -215,7 +214,9 @@ static int heard(struct push *p, const uint8_t *at, size_t n)
 	return -1;
 }
 
-static int keep(struct push *p, const uint8_t *at, size_t n)
+/* ---- values that come in pieces ---------------------------------------------------------------------- */
+
+static int keep(struct pile *p, const uint8_t *at, size_t n)
 {
 	if (p->have + n > p->cap) {
 		size_t cap = p->cap ? p->cap : 4096;
@@ -234,7 +235,7 @@ static int keep(struct push *p, const uint8_t *at, size_t n)
 	return 0;
 }
 
-static void forget(struct push *p)
+void pile_clear(struct pile *p)
 {
 	p->have = p->scanned = 0;
 	if (p->cap > PUSH_KEEP) {
@@ -244,16 +245,9 @@ static void forget(struct push *p)
 	}
 }
 
-static int64_t nonsense(struct link *l)
+int64_t pile_feed(struct pile *p, struct link *l, const uint8_t *bytes, size_t n,
+    int (*heard)(struct link *l, const uint8_t *at, size_t n))
 {
-	link_lost(l, PURSER_E_PROTOCOL, "it sent something that no subscription says");
-	return -1;
-}
-
-/* All of p[0..n) is used: what is not a whole value yet is kept here. */
-int64_t push_feed(struct link *l, const uint8_t *bytes, size_t n)
-{
-	struct push *p = l->x->push;
 	const uint8_t *at = bytes;
 	size_t left = n;
 
@@ -263,38 +257,36 @@ int64_t push_feed(struct link *l, const uint8_t *bytes, size_t n)
 		int64_t k;
 
 		if (own && left) { /* the value goes on */
-			if (p->have + left > MESSAGE_MAX || keep(p, at, left)) {
-				link_lost(l, p->have + left > MESSAGE_MAX ? PURSER_E_TOOLARGE : PURSER_E_NOMEM,
-				    "a message is too large");
+			bool large = p->have + left > MESSAGE_MAX;
+
+			if (large || keep(p, at, left)) {
+				link_lost(l, large ? PURSER_E_TOOLARGE : PURSER_E_NOMEM, "a message is too large");
 				return -1;
 			}
 			left = 0;
 		}
 		from = own ? p->in : at;
 		if (p->scanned == 0)
-			purser_scan_begin_as(&p->scan, 2);
+			purser_scan_begin_as(&p->scan, l->version);
 		k = purser_scan_feed(&p->scan, from + p->scanned, (own ? p->have : left) - p->scanned);
-		if (k < 0)
-			return nonsense(l);
-		p->scanned += (size_t)k;
-		if (!purser_scan_done(&p->scan)) {
-			size_t scanned = p->scanned;
-
+		p->scanned += k > 0 ? (size_t)k : 0;
+		if (k >= 0 && !purser_scan_done(&p->scan)) {
 			if (!own && keep(p, at, left)) {
 				link_lost(l, PURSER_E_NOMEM, "out of memory");
 				return -1;
 			}
-			p->scanned = scanned;
 			return (int64_t)n;
 		}
-		if (heard(p, from, p->scanned))
-			return nonsense(l);
+		if (k < 0 || heard(l, from, p->scanned)) {
+			link_lost(l, PURSER_E_PROTOCOL, "it sent something that no subscription says");
+			return -1;
+		}
 		if (own) {
 			memmove(p->in, p->in + p->scanned, p->have - p->scanned);
 			p->have -= p->scanned;
 			p->scanned = 0;
 			if (!p->have)
-				forget(p);
+				pile_clear(p);
 		} else {
 			at += p->scanned;
 			left -= p->scanned;
@@ -304,9 +296,14 @@ int64_t push_feed(struct link *l, const uint8_t *bytes, size_t n)
 	return (int64_t)n;
 }
 
+static int64_t push_feed(struct link *l, const uint8_t *p, size_t n)
+{
+	return pile_feed(&l->x->push->pile, l, p, n, heard);
+}
+
 /* ---- life ------------------------------------------------------------------------------------------ */
 
-void push_up(struct link *l)
+static void push_up(struct link *l)
 {
 	struct push *p = l->x->push;
 
@@ -316,7 +313,7 @@ void push_up(struct link *l)
 		link_lost(l, PURSER_E_NOMEM, "out of memory");
 }
 
-void push_lost(struct link *l, const char *text, bool was_up)
+static void push_lost(struct link *l, const char *text, bool was_up)
 {
 	struct push *p = l->x->push;
 	struct ctx *x = l->x;
@@ -327,11 +324,13 @@ void push_lost(struct link *l, const char *text, bool was_up)
 	p->not_before = x->h->now(x->x) + ctx_jitter(x, p->lane.fails++);
 	p->names = 0;
 	p->down = !was_up;
-	forget(p);
+	pile_clear(&p->pile);
 	drop_orders(p);
 	if (any && !p->opening)
 		x->h->subscription_lost(x->x);
 }
+
+static const struct ear push_ear = { push_up, push_feed, push_lost };
 
 static struct push *push_of(struct ctx *x)
 {
@@ -350,7 +349,7 @@ static struct push *push_of(struct ctx *x)
 		free(p);
 		return NULL;
 	}
-	p->link->push = true;
+	p->link->ear = &push_ear;
 	return x->push = p;
 }
 
@@ -423,7 +422,7 @@ void push_stop(struct ctx *x)
 	link_end(p->link);
 	link_free(p->link);
 	drop_orders(p);
-	free(p->in);
+	free(p->pile.in);
 	free(p);
 	x->push = NULL;
 }

@@ -131,6 +131,11 @@ static int redis_subscribe(void *cs, uint32_t kind, purser_bytes name, int on)
 	return push_subscribe(cs, kind, name, on);
 }
 
+static int redis_track(void *cs, purser_bytes prefix, int on)
+{
+	return track_prefix(cs, prefix, on);
+}
+
 static void redis_session_end(void *cs, purser_session *s, void *slot)
 {
 	(void)s;
@@ -165,6 +170,7 @@ static void redis_close(void *cs)
 	x->draining = true;
 	push_stop(x);
 	keep_leave(x);
+	track_stop(x);
 	pool_stop(x); /* ends calls, and they need their sessions */
 	while (x->sessions)
 		session_free(x, x->sessions);
@@ -209,7 +215,7 @@ static const purser_plugin redis = {
 	.summary = "Passes commands on to a Redis server over shared, pipelined connections.",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH | PURSER_CAP_LIST |
 	    PURSER_CAP_SET | PURSER_CAP_ZSET | PURSER_CAP_STREAM | PURSER_CAP_BLOCKING | PURSER_CAP_BATCH |
-	    PURSER_CAP_WATCH | PURSER_CAP_SCRIPT | PURSER_CAP_PUBSUB | PURSER_CAP_INFO | PURSER_CAP_ANY_COMMAND,
+	    PURSER_CAP_WATCH | PURSER_CAP_SCRIPT | PURSER_CAP_PUBSUB | PURSER_CAP_TRACKING | PURSER_CAP_INFO | PURSER_CAP_ANY_COMMAND,
 	.model = PURSER_INLINE,
 	.args = PURSER_ARGS_WIRE,
 	.keys = redis_keys,
@@ -229,6 +235,7 @@ static const purser_plugin redis = {
 	.cancel = redis_cancel,
 	.session_end = redis_session_end,
 	.subscribe = redis_subscribe,
+	.track = redis_track,
 	.drain = redis_drain,
 	.close = redis_close,
 };

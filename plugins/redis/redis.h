@@ -18,6 +18,7 @@
  *   wire.c      calls out: encode, write
  *   reply.c     replies in: read, scan, hand over
  *   push.c      subscriptions, on a connection of their own
+ *   track.c     which keys have changed, on another
  *
  * A LANE is what calls can share: one database, one protocol version, one credential.  It has one
  * LINK in normal times; while a link is caught in a large reply or request, or behind a client that
@@ -146,7 +147,7 @@ struct link {
 	uint8_t phase, blocked, reading, version; /* version: 2 or 3 */
 	uint8_t index;            /* of a shared link in its lane */
 	bool dedicated, dirty, armed, began;
-	bool push;                /* of subscriptions: push.c reads it */
+	const struct ear *ear;    /* NULL, or who reads what comes although nobody asked */
 	bool waiting;             /* encode() said WAIT: resume() comes */
 	bool hup;                 /* the peer sends no more: read to the end, no edge follows */
 	bool idle;                /* a dedicated link in its lane's list */
@@ -233,6 +234,7 @@ struct ctx {
 	struct link *control;     /* unblock.c */
 	struct link *unblocks, **unblocks_end; /* UNBLOCK_WANTED, in order */
 	struct link *told[STEPS_MAX]; /* UNBLOCK_SENT: by the step of the control link; NULL: gone */
+	struct track *track;      /* made when the first prefix is tracked */
 	bool draining;
 	uint8_t *scratch;
 };
@@ -381,11 +383,27 @@ void pool_unpin(struct session *s);  /* the session ends: its link is closed */
 void pool_close_idle(struct ctx *x);
 void pool_stop(struct ctx *x);       /* all links and timers */
 
+/* A link that no call ever comes to, but what the server says by itself. */
+struct ear {
+	void (*up)(struct link *l);
+	int64_t (*feed)(struct link *l, const uint8_t *p, size_t n); /* n, or -1: the link is gone */
+	void (*lost)(struct link *l, const char *text, bool was_up); /* it is closed */
+};
+
+/* Bytes of which whole values are made. */
+struct pile {
+	purser_scan scan;
+	uint8_t *in;              /* a value that is not all here */
+	size_t have, cap, scanned;
+};
+
 /* push.c */
+int64_t pile_feed(struct pile *p, struct link *l, const uint8_t *bytes, size_t n,
+    int (*heard)(struct link *l, const uint8_t *at, size_t n)); /* heard: -1: nonsense */
+void pile_clear(struct pile *p);
+int push_number(const uint8_t **at, const uint8_t *end, char type, int64_t *v); /* a header line of type */
+int push_bulk(const uint8_t **at, const uint8_t *end, purser_bytes *out);
 int push_subscribe(struct ctx *x, uint32_t kind, purser_bytes name, int on); /* 0, or -1: not now */
-int64_t push_feed(struct link *l, const uint8_t *p, size_t n); /* n, or -1: the link is gone */
-void push_up(struct link *l);
-void push_lost(struct link *l, const char *text, bool was_up); /* it was lost, or could not be made */
 void push_stop(struct ctx *x);
 /* keep.c */
 void keep_join(struct ctx *x);       /* other contexts may ask it for room, until it is drained */
@@ -401,4 +419,8 @@ void unblock_ready(struct link *control);
 void unblock_answered(struct link *control, unsigned step, const uint8_t *p, size_t n);
 bool unblock_ended(struct link *l);  /* its call has ended.  True: it is not free yet */
 void unblock_gone(struct link *l);   /* a dedicated link is closed */
+
+/* track.c */
+int track_prefix(struct ctx *x, purser_bytes prefix, int on); /* 0, or -1 */
+void track_stop(struct ctx *x);
 #endif

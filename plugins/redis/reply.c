@@ -293,7 +293,7 @@ static int64_t feed_any(struct link *l, const uint8_t *p, size_t n)
 		if (at < 0 || l->phase != LINK_UP)
 			return at;
 	}
-	k = l->push ? push_feed(l, p + at, n - (size_t)at) : feed(l, p + at, n - (size_t)at);
+	k = l->ear ? l->ear->feed(l, p + at, n - (size_t)at) : feed(l, p + at, n - (size_t)at);
 	return k < 0 ? k : at + k;
 }
 

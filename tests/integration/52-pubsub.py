@@ -127,13 +127,12 @@ def in_order(p):
             else:
                 replies.append(r)
         equal(len(replies), len(lines), "replies")
-        equal(heard, sorted(heard), "messages out of order")
+        equal(heard, list(range(300)), "messages before UNSUBSCRIBE")
         equal(replies[1], [b"subscribe", b"mine", 1])
         for i in range(300):
             equal(replies[2 + 2 * i], 1, "PUBLISH")
             check(len(replies[3 + 2 * i]) == 300000 if i % 50 == 0 else replies[3 + 2 * i] == b"%d" % i, i)
         equal(replies[-3:], [[b"unsubscribe", b"mine", 0], 0, "PONG"])
-        check(len(heard) >= 250, "only", len(heard), "messages before UNSUBSCRIBE")
 
 
 def order_of_channels(p):
@@ -245,8 +244,8 @@ def events(red, blue, free, writers):
 def project_stays(p):
     with client_of(p, "red", 3) as c:
         c.cmd("SUBSCRIBE", "ch")
-        check(c.error("PURSER.PROJECT", "blue").text.startswith("ERR unsubscribe"), "it belongs to red")
-        check(c.error("HELLO", 3, "AUTH", "blue", "x").text.startswith("ERR unsubscribe"), "it belongs to red")
+        check(c.error("PURSER.PROJECT", "blue").text.startswith("ERR unsubscribe,"), "it belongs to red")
+        check(c.error("HELLO", 3, "AUTH", "blue", "x").text.startswith("ERR unsubscribe,"), "it belongs to red")
         c.cmd("HELLO", 3, "AUTH", "red", "x")
         c.cmd("UNSUBSCRIBE", "ch")
         equal(c.cmd("PURSER.PROJECT", "blue"), "OK")
