@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 UNIT_TESTS += %D%/test_backend_loader
-UNIT_TESTS += %D%/test_backend_encode
+UNIT_TESTS += %D%/test_backend_encode %D%/test_backend_scripts
