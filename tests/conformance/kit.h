@@ -234,6 +234,8 @@ bool ctx_until(
 void call_wait(struct kcall *k); /* until it has ended; rule 2 if it never does */
 void ctx_settle(struct purser_ctx *x); /* until nothing is pending */
 void ctx_skip_ms(struct purser_ctx *x, int64_t ms); /* the injected clock jumps */
+/* The same, but first whatever connection is being made gets the real time that it needs. */
+void ctx_back_off(struct purser_ctx *x, int64_t ms);
 
 struct purser_ctx *rig_ctx(void);     /* rig_start and ctx_open */
 void rig_done(struct purser_ctx *x);  /* removes the run's keys, closes, stops */

@@ -49,6 +49,21 @@ void ctx_skip_ms(struct purser_ctx *x, int64_t ms)
 	ctx_turn(x, 0);
 }
 
+/* The store's thread may get no CPU for long while injected time races past the plugin's patience. */
+void ctx_back_off(struct purser_ctx *x, int64_t ms)
+{
+	for (int turn = 0; turn < 5000; turn++) {
+		int64_t connecting = 0;
+
+		for (uint32_t e = 0; e < x->inst->nendpoints; e++)
+			connecting += x->inst->links[e][PURSER_LINK_CONNECTING];
+		if (!connecting)
+			break;
+		ctx_turn(x, 1);
+	}
+	ctx_skip_ms(x, ms);
+}
+
 /* ---- callbacks ------------------------------------------------------------------------------- */
 
 static _Thread_local struct {

@@ -148,7 +148,7 @@ static void store_away(void)
 		if (!k->failed)
 			break;
 		refused_not_executed(k);
-		ctx_skip_ms(x, 500);
+		ctx_back_off(x, 500);
 		ctx_turn(x, 1);
 	}
 	if (n == 200)

@@ -58,7 +58,7 @@ static void warm(struct purser_session *s)
 		for (int turn = 0; turn < 2000 && k->state != CALL_ENDED; turn++) {
 			ctx_turn(s->x, 1);
 			if (k->state == CALL_QUEUED)
-				ctx_skip_ms(s->x, 20);
+				ctx_back_off(s->x, 20);
 		}
 		call_wait(k);
 		if (!k->failed) {
@@ -67,7 +67,7 @@ static void warm(struct purser_session *s)
 		}
 		if (k->executed != PURSER_NOT_EXECUTED)
 			kit_blame(9, "a link that was gone before the call: %s", call_text(k));
-		ctx_skip_ms(s->x, 500);
+		ctx_back_off(s->x, 500);
 	}
 	kit_stop(12, "the plugin does not come back to a store that is there again");
 }
