@@ -203,7 +203,7 @@ static size_t plant_up(struct pair *pr, const uint8_t *p, size_t n, size_t k)
 	size_t kn, took;
 	char head[64];
 
-	if (!is(p, k, "RPUSH"))
+	if (!is(p, k, "RPUSH") || !word(p, k, 1, &key, &kn) || !memmem(key, kn, ":log:", 5))
 		return 0;
 	if (set.plant == PLANT_REPEAT && !pr->skipping) {
 		bytes_add(&w->out, p, k);
@@ -213,7 +213,7 @@ static size_t plant_up(struct pair *pr, const uint8_t *p, size_t n, size_t k)
 		pr->skipping = true;
 		return k;
 	}
-	if (set.plant == PLANT_LOSE && word(p, k, 1, &key, &kn)) {
+	if (set.plant == PLANT_LOSE) {
 		bytes_add(&w->out, head, (size_t)snprintf(head, sizeof(head), "*2\r\n$4\r\nLLEN\r\n$%zu\r\n", kn));
 		bytes_add(&w->out, key, kn + 2);
 		passed(pr, UP, p, k);
