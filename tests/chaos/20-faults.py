@@ -13,21 +13,21 @@ from harness import check
 
 SECONDS = float(os.environ.get("PURSER_SECONDS") or (600 if harness.LONG else 6))
 ONLY = os.environ.get("PURSER_ONLY", "")
-LOST = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT"}  # a link that goes, and may take a while to come
-SLOW = LOST | {"POOLEXHAUSTED"}                                # one that is silent until the deadline
+# What a link that goes, is silent or takes a while to come may be answered with.
+TROUBLE = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT", "POOLEXHAUSTED"}
 
-# name: (settings of the proxy, words that may be answered)
+# Settings of the proxy.
 NETWORK = {
-    "splits": ({"split": 900}, SLOW),
-    "delays": ({"delay": 300, "delay_us": 8000, "split": 200}, SLOW),
-    "cuts": ({"life_bytes": 300000, "ends": "cut", "split": 100}, LOST),
-    "resets": ({"life_bytes": 300000, "ends": "rst", "split": 100}, LOST),
-    "halves": ({"life_bytes": 500000, "ends": "half", "hole_ms": 60, "delay": 50}, SLOW),
-    "holes": ({"life_bytes": 1000000, "ends": "hole", "hole_ms": 300}, SLOW),
-    "stalls": ({"stall": 3, "stall_ms": 1500, "split": 100}, SLOW),
-    "refusals": ({"life_bytes": 300000, "ends": "cut+rst", "refuse": 300, "hang": 50}, SLOW),
-    "all": ({"split": 200, "delay": 50, "stall": 1, "life_bytes": 500000, "ends": "cut+rst+half+hole", "refuse": 100,
-             "hang": 10}, SLOW),
+    "splits": {"split": 900},
+    "delays": {"delay": 300, "delay_us": 8000, "split": 200},
+    "cuts": {"life_bytes": 300000, "ends": "cut", "split": 100},
+    "resets": {"life_bytes": 300000, "ends": "rst", "split": 100},
+    "halves": {"life_bytes": 500000, "ends": "half", "hole_ms": 60, "delay": 50},
+    "holes": {"life_bytes": 1000000, "ends": "hole", "hole_ms": 300},
+    "stalls": {"stall": 3, "stall_ms": 1500, "split": 100},
+    "refusals": {"life_bytes": 300000, "ends": "cut+rst", "refuse": 300, "hang": 50},
+    "all": {"split": 200, "delay": 50, "stall": 1, "life_bytes": 500000, "ends": "cut+rst+half+hole", "refuse": 100,
+             "hang": 10},
 }
 
 
@@ -50,23 +50,23 @@ class Server:
         if os.path.exists(self.redis.sock):
             os.unlink(self.redis.sock)
         self.redis.start()
-        return SLOW | {"LOADING"}
+        return TROUBLE | {"LOADING"}
 
     def clients_killed(self):
         for _ in range(4):
             self.cmd("CLIENT", "KILL", "TYPE", "normal")
             self.pause()
-        return SLOW
+        return TROUBLE
 
     def asleep(self):
         self.cmd("DEBUG", "SLEEP", f"{self.rng.choice((0.2, 1.4)):.1f}")
-        return SLOW
+        return TROUBLE
 
     def stopped(self):
         self.redis.pause()
         self.pause()
         self.redis.go_on()
-        return SLOW
+        return TROUBLE
 
     def full(self):
         self.cmd("CONFIG", "SET", "maxmemory", "1mb")
@@ -86,7 +86,7 @@ class Server:
         self.pause()
         self.cmd("REPLICAOF", "NO", "ONE")
         self.cmd("CONFIG", "SET", "replica-serve-stale-data", "yes")
-        return SLOW | {"READONLY", "MASTERDOWN", "EXECABORT", "UNBLOCKED"}
+        return TROUBLE | {"READONLY", "MASTERDOWN", "EXECABORT", "UNBLOCKED"}
 
     def out_of_connections(self):
         with self.redis.client() as c:  # ours stays
@@ -94,7 +94,7 @@ class Server:
             c.cmd("CLIENT", "KILL", "TYPE", "normal")
             self.pause()
             c.cmd("CONFIG", "SET", "maxclients", "10000")
-        return SLOW
+        return TROUBLE
 
 
 SERVER = ("killed", "clients_killed", "asleep", "stopped", "full", "replica", "masterless", "out_of_connections")
@@ -138,14 +138,13 @@ def network(seed, workers, tcp):
 
             def one(name):
                 nonlocal last
-                settings, allowed = NETWORK[name]
                 checker.run(late=True)
-                proxy.set(**settings)
+                proxy.set(**NETWORK[name])
                 time.sleep(min(SECONDS / 30, 1))
                 checker.served(50)
                 proxy.reset()
                 checker.served(200)
-                last = judge(f"{kind} {name}", checker.quiet(), last, allowed)
+                last = judge(f"{kind} {name}", checker.quiet(), last, TROUBLE)
 
             rounds(list(NETWORK), "all", random.Random(seed + workers), one)
             print(f"{kind}: kinds {last.get('kinds')}, proxy {proxy.state()}", flush=True)

@@ -390,8 +390,9 @@ static void serve(void)
 				client_write(&clients[i]);
 		}
 		if (fds[nclients].revents && !told())
-			return;
+			break;
 	}
+	free(fds);
 }
 
 int main(int argc, char **argv)
