@@ -47,13 +47,13 @@ static void put_client(struct buf *b, const struct client *cl, const struct comm
 
 	if (cmd)
 		cmd_lower(cmd, name, sizeof name);
-	buf_printf(b, "id=%llu addr=unix:%u laddr=unix:0 fd=%d name=%s age=%llu idle=%llu flags=%s%s%s%sU db=%u "
+	buf_printf(b, "id=%llu addr=unix:%u laddr=unix:0 fd=%d name=%s age=%llu idle=%llu flags=%s%s%s%s%sU db=%u "
 	    "sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
 	    "oll=%u omem=%zu tot-mem=0 events=r cmd=%s user=%s redir=%lld resp=%u lib-name=%s lib-ver=%s\n",
 	    (unsigned long long)cl->session.id, cl->peer.pid, c->io.fd, cl->name,
 	    seconds(cl->since_ms, loop_wall_ms(cl->w->loop), 1000),
 	    seconds(c->last_ns, loop_now(cl->w->loop), UINT64_C(1000000000)), o && o->monitor ? "O" : "",
-	    subscribed ? "P" : "", multi ? "x" : "",
+	    subscribed ? "P" : "", multi ? "x" : "", client_waits(cl) ? "b" : "",
 	    o && o->tracking ? "t" : "", cl->db, o ? o->channels : 0, o ? o->patterns : 0,
 	    o ? o->shards : 0, multi ? (int)queued : -1, buf_len(&c->in), c->in.cap - buf_len(&c->in),
 	    cl->out.bytes ? 1 : 0, cl->out.bytes, name, cl->project ? cl->project->name : "default",

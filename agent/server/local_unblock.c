@@ -1,60 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * CLIENT UNBLOCK: the client may be another worker's, so the question goes round all of them.
+ * CLIENT UNBLOCK: the client may be another worker's, so all of them are asked.
  */
 #include <config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <purser/resp.h>
+#include "request_tour.h"
 #include "server/local.h"
 
 struct question {
-	purser_job job;
-	struct server *srv;
+	struct tour t;              /* first */
 	struct request *r;          /* who asked; it stays until it is answered */
-	uint32_t home, at;          /* its worker; the one that is asked now */
 	uint64_t id;
 	bool error, found;
 	char project[PROJECT_NAME_MAX + 1];
 };
 
-static void answer(void *arg)
+/* A client of another project is not there. */
+static void visit(struct tour *t, struct worker *w)
 {
-	struct question *q = arg;
+	struct question *q = (struct question *)t;
+
+	for (struct client *c = w->clients; c && !q->found; c = c->next)
+		q->found = c->session.id == q->id && !c->gone && client_waits(c) &&
+		    strcmp(c->head->project->name, q->project) == 0 && client_unblock(c, q->error);
+}
+
+static void end(struct tour *t)
+{
+	struct question *q = (struct question *)t;
 
 	reply_integer(&q->r->b, q->found);
 	req_finish(q->r);
 	free(q);
 }
 
-/* A client of another project is not there. */
-static bool unblock(struct worker *w, const struct question *q)
-{
-	for (struct client *c = w->clients; c; c = c->next)
-		if (c->session.id == q->id)
-			return !c->gone && client_waits(c) && strcmp(c->head->project->name, q->project) == 0 &&
-			    client_unblock(c, q->error);
-	return false;
-}
-
-/* On the worker that is asked, or at home with the answer. */
-static void go_round(void *arg)
-{
-	struct question *q = arg;
-
-	q->found = unblock(&q->srv->workers[q->at].w, q);
-	q->at = (q->at + 1) % q->srv->nworkers;
-	if (q->at == q->home || q->found) {
-		q->job.fn = answer;
-		q->at = q->home;
-	}
-	loop_post(q->srv->workers[q->at].w.loop, &q->job);
-}
-
 static void do_unblock(struct request *r)
 {
-	struct serving *s = ((struct conn *)r->cl)->sv;
 	struct question *q;
 	bool error = false;
 	int64_t id;
@@ -79,10 +63,9 @@ static void do_unblock(struct request *r)
 		local_failure(r, ERR_OOM, NULL);
 		return;
 	}
-	*q = (struct question){ .job = { .fn = go_round, .arg = q }, .srv = s->srv, .r = r, .home = s->w.index,
-		.at = s->w.index, .id = (uint64_t)id, .error = error };
+	*q = (struct question){ .t = { .visit = visit, .end = end }, .r = r, .id = (uint64_t)id, .error = error };
 	snprintf(q->project, sizeof q->project, "%s", r->project->name);
-	loop_post(s->w.loop, &q->job);
+	tour_start(&q->t, r->cl->w);
 }
 
 void local_unblock(req_handler *t)

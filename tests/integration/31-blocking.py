@@ -223,6 +223,7 @@ def unblock(p, direct):
             c.send("BLPOP", "u", 0)
             until_blocked(direct, 1)
             equal(stranger.cmd("CLIENT", "UNBLOCK", me, *how), 0, "another project's client")
+            check(b"flags=bU" in other.cmd("CLIENT", "LIST", "ID", me), "CLIENT LIST")
             equal(blocked(direct), 1)
             equal(other.cmd("CLIENT", "UNBLOCK", me, *how), 1)
             equal(words([c.read()]), [want])
