@@ -764,6 +764,8 @@ static inline void account(struct request *r)
 	    .endpoint = x ? x->inst->endpoints[r->b.endpoint].metric_id : 0 });
 
 	metric_op_record(metric_op_packed(w->metrics, key), ns, r->wire_in, r->b.reply_bytes);
+	if (r->b.c.flags & PURSER_CALL_BLOCKS)
+		ns = 0; /* what waits as it is to is not slow */
 	if (x && trace_keep(w->trace, &r->trace, end, ns, error != 0))
 		record_span(r, key, end);
 }

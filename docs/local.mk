@@ -17,3 +17,4 @@ EXTRA_DIST += %D%/decisions/json-in.md %D%/decisions/memory-table.md %D%/decisio
 EXTRA_DIST += %D%/decisions/ends-inside.md
 EXTRA_DIST += %D%/decisions/pubsub-one-link.md %D%/decisions/tracking-by-broadcast.md
 EXTRA_DIST += %D%/decisions/one-failure-a-link.md
+EXTRA_DIST += %D%/decisions/links-of-their-own.md
