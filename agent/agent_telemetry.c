@@ -96,11 +96,14 @@ static void collect_plugin(struct agent *a, const struct purser_instance *in, st
 	}
 }
 
+/* The sum of two settings that a plugin may have. */
 static void collect_bound(const struct purser_instance *in, struct metric_shard *s, int id,
-    const char *setting)
+    const char *setting, const char *more)
 {
 	int64_t v = in->settings.value(in->settings.arg, setting);
 
+	if (v > 0 && more)
+		v += in->settings.value(in->settings.arg, more);
 	if (v > 0)
 		metric_cell_set(metric_cell(s, id, in->name), v);
 }
@@ -116,9 +119,9 @@ static void collect_instance(const struct purser_instance *in, struct metric_sha
 		return;
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_COUNT, in->name, "idle"), (int64_t)n.idle);
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_COUNT, in->name, "used"), (int64_t)n.used);
-	collect_bound(in, s, METRIC_CONNECTION_MAX, "pool_max");
-	collect_bound(in, s, METRIC_CONNECTION_IDLE_MAX, "pool_max");
-	collect_bound(in, s, METRIC_CONNECTION_IDLE_MIN, "pool_min");
+	collect_bound(in, s, METRIC_CONNECTION_MAX, "pool_max", "blocking_max");
+	collect_bound(in, s, METRIC_CONNECTION_IDLE_MAX, "pool_max", "blocking_max");
+	collect_bound(in, s, METRIC_CONNECTION_IDLE_MIN, "pool_min", NULL);
 }
 
 /* Readers are the control thread and the exporter: backends must not go away meanwhile. */

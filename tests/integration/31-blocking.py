@@ -215,6 +215,41 @@ def exhausted(redis, direct):
         equal(b.read().word, "POOLEXHAUSTED")
 
 
+def watchers(redis):
+    """pool_max, of the others: WATCH waits for a connection, then it is told."""
+    more = "pool_max = 1\noperation_timeout = 300ms\n"
+    with agent(redis, "watchers", more) as p, client(p) as a, client(p) as b, client(p) as free:
+        equal(a.cmd("WATCH", "k"), "OK")
+        e = b.error("WATCH", "k")
+        equal(e.word, "POOLEXHAUSTED")
+        check("pool_max" in e.text, e.text)
+        equal(free.cmd("SET", "k", 1), "OK")
+        b.send("WATCH", "k")
+        free.send("BLPOP", "none", "0.01")  # these have a limit of their own
+        equal(free.read(), None)
+        equal(a.cmd("UNWATCH"), "OK")
+        check(b.read() in ("OK", harness.RespError(e.text)), "one way or the other")
+        b.cmd("RESET")
+
+
+def accounts(p):
+    """What is said of connections: names and units are OpenTelemetry's."""
+    text = p.http("GET", "/metrics").body.decode()
+
+    def value(name, **labels):
+        want = {"db_client_connection_pool_name": "main", **labels}
+        found = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(name + "{") and
+                 all(f'{k}="{v}"' in line for k, v in want.items())]
+        check(len(found) == 1, name, labels, found)
+        return float(found[0])
+
+    check(value("db_client_connections", db_client_connection_state="idle") > 0)
+    check(value("db_client_connection_use_time_seconds_count") > 200)
+    check(value("db_client_connection_create_time_seconds_count") > 200)
+    check(value("db_client_connection_wait_time_seconds_count") > 0)
+    equal([value("db_client_connection_" + n) for n in ("max", "idle_max", "idle_min", "pending_requests", "timeouts_total")], [1050, 1050, 10, 0, 0])
+
+
 def unblock(p, direct):
     with client(p) as c, client(p) as other, client(p, "two") as stranger:
         me = c.cmd("CLIENT", "ID")
@@ -366,8 +401,10 @@ def main():
             for resp in (2, 3):
                 kinds(p, direct, resp)
             unblock(p, direct)
+            accounts(p)
             direct = restart(redis, direct, p)
         exhausted(redis, direct)
+        watchers(redis)
         reload(redis, direct)
         over_http(redis, direct)
         direct.close()

@@ -322,12 +322,48 @@ static void short_copies(void **state)
 	}
 }
 
+/* WAIT has a command in front of it, whose reply is swallowed: at once, as it came, and resumed at every size. */
+static void with_a_lead(void **state)
+{
+	static const char came[] = "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$2\r\n50\r\n", want[] = "*1\r\n$4\r\nPING\r\n"
+	    "*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$2\r\n50\r\n";
+	purser_bytes argv[3] = { { (const uint8_t *)came + 8, 4 }, { (const uint8_t *)came + 18, 1 },
+		{ (const uint8_t *)came + 25, 2 } };
+
+	(void)state;
+	for (size_t round = 0; round <= sizeof want; round++) {
+		uint8_t got[sizeof want], *dst = malloc(sizeof want);
+		size_t at = 0, cap = round < 2 ? sizeof want : round - 1;
+		struct bcall b = { .argv = argv, .c = { .argc = 3, .skip = 1, .flags = PURSER_CALL_BLOCKS } };
+		int more = PURSER_ENCODE_FULL;
+
+		if (round == 0) {
+			b.wire = (const uint8_t *)came;
+			b.wire_n = sizeof came - 1;
+			b.wire_argc = 3;
+		}
+		b.c.wire_bytes = call_wire_bytes(&b);
+		assert_int_equal(b.as_is, round == 0);
+		assert_int_equal(b.c.wire_bytes, sizeof want - 1);
+		while (more == PURSER_ENCODE_FULL) {
+			size_t n = call_encode(&b, dst, cap, &more);
+
+			assert_true(n <= cap && at + n < sizeof want);
+			memcpy(got + at, dst, n);
+			at += n;
+		}
+		assert_int_equal(at, sizeof want - 1);
+		assert_memory_equal(got, want, at);
+		free(dst);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(at_once), cmocka_unit_test(resumed),
 		cmocka_unit_test(rewound), cmocka_unit_test(exact_sizes), cmocka_unit_test(a_million_keys),
 		cmocka_unit_test(batches), cmocka_unit_test(as_it_came), cmocka_unit_test(not_as_it_came),
-		cmocka_unit_test(short_copies) };
+		cmocka_unit_test(short_copies), cmocka_unit_test(with_a_lead) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
