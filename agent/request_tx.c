@@ -41,7 +41,7 @@ struct tx {
 	struct tx_part **part;
 	uint32_t n, cap, nlocal;
 	size_t bytes;
-	struct arena arena;             /* words */
+	struct arena arena;             /* parts and their words */
 	purser_call **calls;            /* n - nlocal of them, in the arena */
 	uint8_t *kind;                  /* of the filter */
 	struct out said;                /* by a plugin that answers part by part */
@@ -69,8 +69,6 @@ static struct tx *tx_of(struct client *c)
 
 static void forget_parts(struct tx *tx)
 {
-	for (uint32_t i = 0; i < tx->n; i++)
-		free(tx->part[i]);
 	free(tx->part);
 	tx->part = NULL;
 	tx->n = tx->cap = tx->nlocal = 0;
@@ -270,9 +268,11 @@ static struct tx_part *part_new(struct tx *tx)
 		tx->part = v;
 		tx->cap = cap;
 	}
-	p = calloc(1, sizeof *p);
-	if (p)
+	p = arena_get(&tx->arena, sizeof *p);
+	if (p) {
+		memset(p, 0, sizeof *p);
 		tx->part[tx->n++] = p;
+	}
 	return p;
 }
 

@@ -3,7 +3,7 @@
  * RESP from strangers.  The first byte chooses how the rest is cut; the rest is
  *   a client's bytes: the request parser must say the same whole and in pieces,
  *   a store's bytes:  the scanner must find the same end whole and in pieces, and what it accepts
- *                     passes the filter that takes prefixes off, whole and in pieces alike.
+ *                     passes the filters that take prefixes off, whole and in pieces alike.
  */
 #include <config.h>
 #include <stdint.h>
@@ -115,6 +115,60 @@ static uint64_t filter(const uint8_t *data, size_t n, size_t piece, int *rc)
 	return d.h;
 }
 
+static size_t rewrite(void *arg, char *text, size_t n)
+{
+	(void)arg;
+	return n > 2 && memcmp(text, "p:", 2) == 0 ? (memmove(text, text + 2, n - 2), n - 2) : n;
+}
+
+static int local(void *arg, uint32_t i)
+{
+	struct exec_filter *f = arg;
+
+	(void)i;
+	return out_put(*f->out, f->pool, ":7\r\n", 4);
+}
+
+static int64_t count(void *arg, uint32_t i, int64_t n)
+{
+	(void)arg;
+	return n / 2 + i;
+}
+
+/* The value as EXEC's reply, of as many commands as it has elements, each of another kind. */
+static uint64_t exec_reply(const uint8_t *data, size_t n, size_t piece, int *rc)
+{
+	static const uint8_t kinds[] = { EXEC_PASS, 1, EXEC_COUNT, 2, STRIP_STREAMS, STRIP_FIRST, EXEC_LOCAL };
+	struct out_pool pool = { .max = 2 };
+	struct out out = { 0 }, *to = &out;
+	struct digest d = { .h = 11 };
+	uint8_t kind[64];
+	int64_t want = 0;
+	struct exec_filter f = { .out = &to, .pool = &pool, .kind = kind, .prefix = (const uint8_t *)"p:",
+		.prefix_len = 2, .rewrite = rewrite, .local = local, .count = count, .arg = &f };
+
+	if (n > 3 && data[0] == '*' && data[2] == '\r' && data[1] >= '0' && data[1] <= '9')
+		want = data[1] - '0';
+	for (f.n = 0; want || f.n % 7 == 6; f.n++) {
+		kind[f.n] = kinds[f.n % 7];
+		if (kind[f.n] == EXEC_LOCAL)
+			f.nlocal++;
+		else
+			want--;
+	}
+	exec_begin(&f);
+	*rc = 0;
+	for (size_t at = 0; at < n && *rc == 0; at += piece)
+		*rc = f.f.feed(&f.f, data + at, n - at < piece ? n - at : piece);
+	if (*rc == 0) {
+		MUST(exec_done(&f));
+		mix(&d, out_flat(&out, &pool), out.bytes);
+	}
+	out_clear(&out, &pool);
+	out_pool_free(&pool);
+	return d.h;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -137,6 +191,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		uint64_t x = filter(data, (size_t)end, (size_t)end, &a);
 
 		MUST(x == filter(data, (size_t)end, piece, &b));
+		MUST(a == b);
+		x = exec_reply(data, (size_t)end, (size_t)end, &a);
+		MUST(x == exec_reply(data, (size_t)end, piece, &b));
 		MUST(a == b);
 	}
 	return 0;
