@@ -11,8 +11,6 @@
 #include "request_stage.h"
 #include "request_track.h"
 
-#define FREE_REQUESTS_MAX 1024u
-
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #elif defined(__has_feature)
@@ -198,7 +196,6 @@ static __attribute__((noinline)) int install_strip(struct request *r)
 static __attribute__((noinline)) enum stage_result isolate_words(struct request *r)
 {
 	const char *why;
-	uint64_t sum = 0;
 
 	if (r->cmd->args == A_BLOCK && !tx_queues(r->cl) && (why = req_block(r))) /* in a transaction nothing waits */
 		return refuse(r, ERR_BADREQUEST, why);
@@ -209,11 +206,11 @@ static __attribute__((noinline)) enum stage_result isolate_words(struct request 
 	why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
 	if (why)
 		return *why ? refuse_as_redis(r, why) : refuse(r, ERR_OOM, NULL);
-	for (uint32_t i = 0; i < r->argc; i++)
-		sum += r->argv[i].n;
-	r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
+	r->b.wire = NULL; /* these are other words */
 	return STAGE_NEXT;
 }
+
+static const uint32_t first_key[] = { 1 };
 
 /* Where the keys are, when there may be several. */
 static __attribute__((noinline)) int find_keys(struct request *r)
@@ -242,9 +239,8 @@ static inline __attribute__((always_inline)) enum stage_result stage_isolate(str
 			return rc;
 	}
 	if (c->first == 1 && c->last == 1 && !c->more) {
-		r->keys_mem[0] = 1;
 		r->b.c.nkeys = r->argc > 1;
-		r->b.c.keys = r->keys_mem;
+		r->b.c.keys = first_key;
 	} else if (find_keys(r)) {
 		return refuse(r, ERR_OOM, NULL);
 	}
@@ -359,9 +355,15 @@ static int physical_argv(struct request *r)
 
 /* Words that fit the request's own memory can be pinned at any time; larger ones are pinned while it
  * can still be refused. */
-static bool small(const struct request *r)
+static inline bool small(const struct request *r)
 {
-	return r->argc <= REQ_ARGS && r->b.payload <= sizeof r->mem / 2;
+	uint64_t sum = 0;
+
+	if (r->b.wire)
+		return r->argc <= REQ_ARGS && r->b.wire_n <= sizeof r->mem / 2;
+	for (uint32_t i = 0; i < r->argc && i <= REQ_ARGS; i++)
+		sum += r->argv[i].n;
+	return r->argc <= REQ_ARGS && sum <= sizeof r->mem / 2;
 }
 
 static inline enum stage_result stage_submit(struct request *r)
@@ -578,15 +580,14 @@ static void request_full(struct bcall *b)
 	c->wake(c);
 }
 
-static struct request *take(struct worker *w)
+static inline struct request *take(struct worker *w)
 {
-	struct request *r = w->free_requests;
+	struct request *r;
 
-	if (!r)
-		return malloc(sizeof *r);
+	if (!w->nfree_requests)
+		return aligned_alloc(64, (sizeof *r + 63) & ~(size_t)63);
+	r = w->free_requests[--w->nfree_requests];
 	ASAN_UNPOISON_MEMORY_REGION(r, sizeof *r);
-	w->free_requests = r->next;
-	w->nfree_requests--;
 	return r;
 }
 
@@ -599,19 +600,17 @@ static void give(struct worker *w, struct request *r)
 	if (r->tx)
 		tx_free(r->tx, &w->pool);
 	out_clear(&r->own, &w->pool);
-	if (w->nfree_requests >= FREE_REQUESTS_MAX) {
+	if (w->nfree_requests == FREE_REQUESTS_MAX) {
 		free(r);
 		return;
 	}
-	r->next = w->free_requests;
-	w->free_requests = r;
-	w->nfree_requests++;
+	w->free_requests[w->nfree_requests++] = r;
 	ASAN_POISON_MEMORY_REGION(r, sizeof *r);
 }
 
 void worker_end_requests(struct worker *w)
 {
-	while (w->free_requests)
+	while (w->nfree_requests)
 		free(take(w));
 	monitor_free(w);
 	out_pool_free(&w->pool);
@@ -631,6 +630,7 @@ static void mute(struct client *c, struct request *r)
  * start than all of this. */
 static inline void clear(struct request *r)
 {
+#pragma GCC unroll 16
 	for (size_t at = 0; at < offsetof(struct request, trace); at += 64)
 		memset((char *)r + at, 0, 64);
 }
@@ -639,7 +639,6 @@ static inline struct request *fresh(struct client *c, purser_bytes *argv, uint32
 {
 	struct worker *w = c->w;
 	struct request *r = take(w);
-	uint64_t sum = 0;
 
 	if (!r)
 		return NULL;
@@ -651,9 +650,6 @@ static inline struct request *fresh(struct client *c, purser_bytes *argv, uint32
 	r->cl = c;
 	r->argv = argv;
 	r->argc = argc;
-	for (uint32_t i = 0; i < argc; i++)
-		sum += argv[i].n;
-	r->b.payload = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum;
 	r->start_ns = loop_now(w->loop);
 	r->released = true; /* until a plugin gets it */
 	return r;

@@ -121,7 +121,7 @@ void tx_reset(struct client *c);          /* RESET: nothing is queued or watched
 struct request {
 	struct bcall b;                 /* first */
 	struct client *cl;
-	struct request *next;           /* the client's queue; the worker's free list */
+	struct request *next;           /* the client's queue */
 	struct out own;                 /* the reply, until everything before it is answered */
 	uint64_t start;                 /* of the head: where in the client's out its reply begins */
 	uint64_t start_ns;              /* monotonic, of the turn that read it */
@@ -155,9 +155,9 @@ struct request {
 	struct arena arena;
 	/* From here on nothing is cleared for a new request. */
 	struct trace_ctx trace;
-	uint32_t keys_mem[REQ_ARGS];
 	purser_bytes argv_mem[REQ_ARGS];
 	uint64_t mem[64];               /* the arena's first memory */
+	uint32_t keys_mem[REQ_ARGS];
 };
 
 /* Where key names are in its reply, for strip_begin(). */
@@ -253,6 +253,8 @@ bool client_unblock(struct client *c, bool error);
 void client_carry(struct client *c);
 
 /* ---- the worker ---- */
+#define FREE_REQUESTS_MAX 1024u
+
 typedef void (*req_handler)(struct request *r);
 
 /* A script that is loaded at the other end of ctx, as long as nothing there is new. */
@@ -275,7 +277,7 @@ struct worker {
 	struct recent_command recent[64]; /* by the spelling of short names */
 	struct generation *gen;         /* one reference; new clients get it */
 	struct out_pool pool;
-	struct request *free_requests;
+	struct request *free_requests[FREE_REQUESTS_MAX];
 	struct names topics;            /* request_pubsub.c: what its clients are subscribed to */
 	struct names subscriptions;     /* ... and who to what */
 	uint32_t nfree_requests;

@@ -19,7 +19,7 @@ static __attribute__((noinline)) unsigned many_digits(uint64_t v)
 
 static inline unsigned digits(uint64_t v)
 {
-	return v < 1000 ? 1u + (v >= 10) + (v >= 100) : many_digits(v);
+	return v < 10 ? 1 : v < 100 ? 2 : many_digits(v);
 }
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n", exec[] = "*1\r\n$4\r\nEXEC\r\n";
@@ -56,22 +56,20 @@ uint64_t call_wire_bytes(struct bcall *b)
 	const struct purser_call *c = &b->c;
 	uintptr_t at = (uintptr_t)b->wire + 3 + digits(c->argc);
 	uintptr_t begin = (uintptr_t)b->wire, differ = 0;
+	const purser_bytes *v = b->argv;
 	uint64_t longer = 0;
-	uint32_t k = 0;
 
 	if (c->op == PURSER_OP_BATCH)
 		return batch_bytes(c);
 	for (uint32_t i = 0; i < c->argc; i++) {
-		uint64_t n = b->argv[i].n;
-		unsigned width = digits(n);
+		at += 3 + digits(v[i].n);
+		differ |= at ^ (uintptr_t)v[i].p;
+		at += v[i].n + 2;
+	}
+	for (uint32_t k = 0; c->ns_prefix && k < c->nkeys; k++) {
+		uint64_t n = v[c->keys[k]].n;
 
-		at += 3 + width;
-		differ |= at ^ (uintptr_t)b->argv[i].p;
-		at += n + 2;
-		if (k < c->nkeys && c->keys[k] == i) {
-			longer += c->ns_prefix + digits(n + c->ns_prefix) - width;
-			k++;
-		}
+		longer += c->ns_prefix + digits(n + c->ns_prefix) - digits(n);
 	}
 	b->as_is = !differ && c->argc == b->wire_argc && at - begin == b->wire_n;
 	return at - begin + longer + lead_bytes(c);
@@ -97,7 +95,7 @@ static inline uint8_t *put_header(uint8_t *d, char type, uint64_t v)
 }
 
 /* What came in, with new headers and prefixes in front of the keys. */
-static inline size_t encode_as_is(const struct bcall *b, uint8_t *dst)
+static inline __attribute__((always_inline)) size_t encode_as_is(const struct bcall *b, uint8_t *dst)
 {
 	const struct purser_call *c = &b->c;
 	const uint8_t *from = b->wire, *end = from + b->wire_n;

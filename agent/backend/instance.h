@@ -182,7 +182,11 @@ void call_rewind(struct bcall *b); /* from the start again */
 void ctx_session_end(struct purser_ctx *x, struct purser_session *s);
 
 /* Internal to the room. */
-uint64_t ctx_now(const struct purser_ctx *x);
+uint64_t ctx_clock(void);                 /* of a thread without a loop */
+static inline uint64_t ctx_now(const struct purser_ctx *x)
+{
+	return x->loop ? loop_now(x->loop) : ctx_clock();
+}
 struct ref_release {
 	struct ref_release *next;
 	purser_fn fn;

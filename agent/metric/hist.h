@@ -30,6 +30,9 @@ struct hist {
 	_Atomic uint64_t low, high; /* <= 100 ns, > 100 s */
 	_Atomic uint64_t lost;      /* no memory for the decade: in no bin and not in sum */
 	struct hist_decade *_Atomic dec[HIST_DECADES];
+	/* The writer's: what came last, and where it went.  What ends in one turn began in one, mostly. */
+	uint64_t last_ns;
+	_Atomic uint64_t *last;
 };
 
 /* What a reader makes of one or more of them. */
@@ -70,20 +73,24 @@ struct hist_decade *hist_decade_new(struct hist *h, int decade);
 
 static inline void hist_record(struct hist *h, uint64_t ns)
 {
-	unsigned sub;
-	int d = hist_place(ns, &sub);
-	struct hist_decade *dec;
+	if (__builtin_expect(ns != h->last_ns || !h->last, 0)) {
+		unsigned sub;
+		int d = hist_place(ns, &sub);
+		struct hist_decade *dec;
 
-	if (d < 0) {
-		hist_bump(&h->low, 1);
-	} else if (d == HIST_DECADES) {
-		hist_bump(&h->high, 1);
-	} else {
-		dec = atomic_load_explicit(&h->dec[d], memory_order_relaxed);
-		if (__builtin_expect(!dec, 0) && !(dec = hist_decade_new(h, d)))
-			return;
-		hist_bump(&dec->bin[sub], 1);
+		if (d < 0) {
+			h->last = &h->low;
+		} else if (d == HIST_DECADES) {
+			h->last = &h->high;
+		} else {
+			dec = atomic_load_explicit(&h->dec[d], memory_order_relaxed);
+			if (__builtin_expect(!dec, 0) && !(dec = hist_decade_new(h, d)))
+				return;
+			h->last = &dec->bin[sub];
+		}
+		h->last_ns = ns;
 	}
+	hist_bump(h->last, 1);
 	hist_bump(&h->sum, ns);
 }
 

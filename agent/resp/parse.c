@@ -280,7 +280,7 @@ static enum resp_result parse_bulks(struct resp_parser *ps, const struct resp_li
 }
 
 /* The line "*N" at p: RESP_OK, and ps->pos is behind it, if arguments follow. */
-static enum resp_result parse_count(struct resp_parser *ps, const struct resp_limits *lim,
+static inline __attribute__((always_inline)) enum resp_result parse_count(struct resp_parser *ps, const struct resp_limits *lim,
     const uint8_t *p, size_t n)
 {
 	int64_t v;

@@ -20,7 +20,8 @@ static inline void fetch(const purser_call *next)
 {
 	if (!next)
 		return;
-	for (size_t i = 0; i < sizeof(*next) + 192; i += 64)
+#pragma GCC unroll 10
+	for (size_t i = 0; i < sizeof(*next) + 496; i += 64)
 		__builtin_prefetch((const char *)next + i, 1);
 }
 

@@ -294,6 +294,7 @@ static void not_as_it_came(void **state)
 	expect_same(&b, false);
 	receive(&b, &ps, (uint8_t *)in, strlen(in), at);
 	b.c.argc = 2;
+	b.c.nkeys = 1;
 	expect_same(&b, false);
 	for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
 		memcpy(in, odd[i], strlen(odd[i]) + 1);
