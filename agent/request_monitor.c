@@ -13,6 +13,7 @@
 #include "request_tour.h"
 
 #define WORD_MAX 1024u  /* bytes of a word that are shown */
+#define NO_NUMBER 0xffffu /* what projects have that share it with others (metric_project()) */
 #define WORDS_MAX 256u  /* words of a command */
 
 /* The monitors of one project on one worker, as another worker knows of them. */
@@ -104,8 +105,10 @@ void monitor_start(struct request *r)
 {
 	struct change *c = r->sink ? NULL : calloc(1, sizeof *c);
 
-	if (r->sink) {
-		reply_failure(&r->b, ERR_UNSUPPORTED, "MONITOR needs a RESP connection");
+	if (r->sink || r->project->ns == NO_NUMBER) {
+		free(c);
+		reply_failure(&r->b, ERR_UNSUPPORTED, r->sink ? "MONITOR needs a RESP connection" :
+		    "there are more projects than the agent tells apart: no MONITOR for the last ones");
 	} else if (!c || !client_outband(r->cl)) {
 		free(c);
 		reply_failure(&r->b, ERR_OOM, NULL);

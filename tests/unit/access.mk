@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 UNIT_TESTS += %D%/test_access_isolate
+UNIT_TESTS += %D%/test_access_channel
