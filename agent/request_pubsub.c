@@ -24,6 +24,7 @@ struct topic {
 	struct hub_ask ask;
 	uint8_t kind, state;
 	bool lost;                   /* those who are on it are being closed */
+	bool busy;                   /* answered() looks at it behind all of them */
 	uint32_t nsubs, nleaving, holds;
 	struct subscription *subs;
 	struct waiter *waiting;
@@ -123,6 +124,8 @@ static void topic_turn(struct topic *t)
 {
 	bool want = (t->nsubs > t->nleaving && !t->lost) || t->holds;
 
+	if (t->busy)
+		return;
 	if (t->lost && !t->nsubs)
 		t->lost = false;
 	if ((t->state == OFF && want) || (t->state == ON && !want)) {
@@ -187,12 +190,12 @@ static void answered(struct hub_ask *a)
 			ended = op;
 		}
 	}
-	t->holds++; /* it stays until all of them have been told */
+	t->busy = true; /* it stays as it is until all of them have been told */
 	while ((op = ended)) {
 		ended = op->next_ended;
 		op_end(op);
 	}
-	t->holds--;
+	t->busy = false;
 	topic_turn(t);
 }
 

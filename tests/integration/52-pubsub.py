@@ -109,6 +109,20 @@ def without_redis(redis):
             c.close()
 
 
+def asked_once(redis, p):
+    """Subscribed and unsubscribed: the store is asked once for each, whichever answer comes first."""
+    with Client(redis.sock) as live:
+        def calls():
+            stats = live.cmd("INFO", "commandstats").decode()
+            return [stats.count(f"cmdstat_{n}:") and int(stats.split(f"cmdstat_{n}:calls=")[1].split(",")[0])
+                    for n in ("subscribe", "unsubscribe")]
+        for _ in range(20):
+            before = calls()
+            in_order(p)
+            wait_until(lambda: live.cmd("PUBSUB", "NUMSUB", "proj:default:mine")[1] == 0, "last out")
+            equal([n - b for n, b in zip(calls(), before)], [1, 1], "SUBSCRIBE and UNSUBSCRIBE upstream")
+
+
 def in_order(p):
     """SUBSCRIBE, then PUBLISH, by one client in one write; replies in order, pushes between them and never inside."""
     with p.client() as c:
@@ -347,7 +361,7 @@ def main():
         with Purserd(settings(redis)) as p:
             same_as_redis(redis, p)
             fan_out(redis, p)
-            in_order(p)
+            asked_once(redis, p)
             order_of_channels(p)
             lost_link(redis, p)
         with Purserd(dict(settings(redis), **{"agent.subscriber_limit": "1MiB"}), name="slow") as p:
