@@ -329,7 +329,12 @@ class Tagged(threading.Thread):
         try:
             self.answered += self.read_all(c, room, until)
         finally:
-            c.s.shutdown(socket.SHUT_RDWR) if self.leaves and self.rng.random() < 0.5 else c.close()
+            # close() alone does not end what the writer waits for: the agent, which waits for this reader,
+            # would not be told, and both would wait for the end of their patience
+            if self.leaves and self.rng.random() < 0.5 or writer.is_alive():
+                c.s.shutdown(socket.SHUT_RDWR)
+            else:
+                c.close()
             for _ in range(many):
                 room.release()
             writer.join()
