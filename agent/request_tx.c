@@ -386,6 +386,13 @@ static enum stage_result queue(struct request *r)
 	return say_ok(r, "QUEUED");
 }
 
+/* A connection that is still to be closed must not become another watch's; anything else need not wait for what is
+ * in flight: a MULTI whose time runs out would leave its commands to run one by one. */
+static bool needs_clean_watch(const struct command *c)
+{
+	return c->id == CMD_WATCH || c->id == CMD_EXEC || c->id == CMD_RESET;
+}
+
 enum stage_result tx_admit(struct request *r)
 {
 	struct client *c = r->cl;
@@ -393,14 +400,18 @@ enum stage_result tx_admit(struct request *r)
 	char text[128];
 
 	if (tx->stale || (r->cmd->id == CMD_RESET && tx->watching)) {
-		if (r->project && (c->head != r || c->session.inflight))
+		bool busy = r->project && (c->head != r || c->session.inflight);
+
+		if (busy && needs_clean_watch(r->cmd))
 			return STAGE_HOLD;
-		if (watch_ctx(c, tx))
-			ctx_session_end(watch_ctx(c, tx), &c->session); /* the connection with the watch is closed */
-		tx->watching = tx->stale = false;
-		if (!tx->multi) {
-			leave_multi(c);
-			return STAGE_NEXT;
+		if (!busy) {
+			if (watch_ctx(c, tx))
+				ctx_session_end(watch_ctx(c, tx), &c->session); /* the connection with the watch is closed */
+			tx->watching = tx->stale = false;
+			if (!tx->multi) {
+				leave_multi(c);
+				return STAGE_NEXT;
+			}
 		}
 	}
 	if (!tx->multi || (r->cmd->run == RUN_TX && r->cmd->id != CMD_UNWATCH) ||

@@ -14,7 +14,7 @@ from harness import check
 SECONDS = float(os.environ.get("PURSER_SECONDS") or (600 if harness.LONG else 6))
 ONLY = os.environ.get("PURSER_ONLY", "")
 # What a link that goes, is silent or takes a while to come may be answered with.
-TROUBLE = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT", "POOLEXHAUSTED"}
+TROUBLE = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT", "POOLEXHAUSTED", "EXECABORT"}
 
 # Settings of the proxy.
 NETWORK = {
