@@ -179,10 +179,11 @@ def kinds(p, direct, resp):
                 equal(same.error(*line.split()), direct.error(*line.split()), line)
 
 
-def exhausted(redis, direct):
-    """blocking_max: one more waits for operation_timeout at most; who waits has no deadline but its own."""
+def exhausted(redis, direct, workers):
+    """blocking_max, all workers together: one more waits for operation_timeout at most, and takes the connection that
+    another worker has idle; who waits in the server has no deadline but its own."""
     more = "blocking_max = 2\noperation_timeout = 400ms\n"
-    with agent(redis, "few", more) as p, client(p) as a, client(p) as b, client(p) as c, client(p) as free:
+    with agent(redis, f"few{workers}", more, **{"agent.workers": workers}) as p, client(p) as a, client(p) as b, client(p) as c, client(p) as free:
         a.send("BLPOP", "a", 0)
         b.send("BLPOP", "b", 0)
         until_blocked(direct, 2)
@@ -394,7 +395,7 @@ def memory():
 def main():
     with Redis() as redis:
         direct = harness.Client(redis.sock)
-        with agent(redis, "main", "operation_timeout = 500ms\n") as p:
+        with agent(redis, "main", "operation_timeout = 500ms\n", **{"agent.workers": "3"}) as p:
             crowd(p, direct)
             ghosts(p, direct)
             order(p, direct)
@@ -403,7 +404,8 @@ def main():
             unblock(p, direct)
             accounts(p)
             direct = restart(redis, direct, p)
-        exhausted(redis, direct)
+        for workers in ("1", "3"):
+            exhausted(redis, direct, workers)
         watchers(redis)
         reload(redis, direct)
         over_http(redis, direct)
