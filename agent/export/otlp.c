@@ -140,6 +140,8 @@ static uint8_t *span_attrs(uint8_t *p, const struct span_words *w, const struct 
 	}
 	ATTR("purser.backend", backend);
 	ATTR("purser.project", project);
+	if (s->attempts >= 2)
+		p = pb_kv_int(p, 9, LIT("purser.attempts"), s->attempts);
 	return p;
 }
 
@@ -154,7 +156,7 @@ void otlp_span(struct buf *body, struct metric_reg *names, const struct span *s,
     uint64_t wall_ns)
 {
 	struct span_words w;
-	size_t room = words_of(&w, names, s) + s->text_len + 13 * PB_KV_ROOM + 512, len;
+	size_t room = words_of(&w, names, s) + s->text_len + 14 * PB_KV_ROOM + 512, len;
 	unsigned kind = s->op_kind == METRIC_LOCAL ? OTLP_SERVER : w.inproc ? OTLP_INTERNAL : OTLP_CLIENT;
 	uint8_t *start, *p;
 

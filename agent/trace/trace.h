@@ -57,7 +57,7 @@ struct span { /* 128 bytes */
 	uint8_t db;                  /* METRIC_NO_DB (255) = not known */
 	uint8_t flags;               /* W3C trace flags */
 	uint8_t remote;              /* the parent came from another process */
-	uint8_t attempts;            /* 0 and 1: the first succeeded or failed for good */
+	uint8_t attempts;            /* made at it; 0 and 1: no retry */
 	uint16_t batch;              /* commands in a MULTI block, 0 otherwise */
 	uint8_t op_kind;             /* enum metric_op_kind */
 	uint8_t text_len;

@@ -308,6 +308,20 @@ def test_transactions():
         rx.close()
 
 
+def test_attempts():
+    """A request that was tried several times is one span, which says how often."""
+    rx = otlp.Receiver()
+    with harness.Purserd(dict(settings(rx, {"backend main.plugin": "memory"}), **{"agent.fault_injection": "yes"})) as p, \
+            p.client() as c:
+        c.cmd("PURSER.FAULT", "ADD", "ERROR", "LOADING on purpose", "COMMAND", "INCR")
+        equal(c.error("INCR", "n").word, "LOADING")
+        equal(c.cmd("GET", "n"), None)
+        wait_until(lambda: len(rx.spans()) >= 2, "both spans", 30)
+        got = {s["name"][0].decode(): otlp.attributes(s).get("purser.attempts") for s in rx.spans()}
+        equal(got, {"INCR": 4, "GET": None})
+    rx.close()
+
+
 def test_secret():
     """User and password of the collector's URL are shown nowhere."""
     settings = {"otlp.endpoint": "http://user:sekret@127.0.0.1:1", "otlp.metric_interval": "100ms"}

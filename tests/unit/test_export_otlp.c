@@ -294,6 +294,7 @@ static void test_spans(void **state)
 	s.parent_id[0] = 9;
 	s.remote = 1;
 	s.batch = 4;
+	s.attempts = 3;
 	s.db = 15;
 	s.error = metric_error(sh, "WRONGTYPE x", 11);
 	s.text_len = 5;
@@ -307,7 +308,7 @@ static void test_spans(void **state)
 	assert_string_equal(d.attrs, "db.system.name=redis db.operation.name=GET db.namespace=15 "
 	    "db.operation.batch.size=#4 db.response.status_code=WRONGTYPE error.type=WRONGTYPE "
 	    "server.address=10.0.0.1 server.port=#7000 network.transport=tcp purser.backend=main "
-	    "purser.project=shop ");
+	    "purser.project=shop purser.attempts=#3 ");
 	/* in this process */
 	buf_clear(&b);
 	s = (struct span){ .instance = metric_instance(r, &memory), .project = 0xffff, .db = METRIC_NO_DB,
