@@ -332,7 +332,7 @@ def coherent(redis, p, seed):
     rng = random.Random(seed)
     keys = [f"k{i}" for i in range(40)]
     caches = [Cache(p, rng, keys, *(["BCAST"] if i % 3 == 0 else [])) for i in range(12)]
-    stop = threading.Event()
+    stop, turns = threading.Event(), threading.Semaphore(0)  # writers go on as fast as the readers read
 
     def write(n):
         own = random.Random(seed + n)
@@ -340,6 +340,8 @@ def coherent(redis, p, seed):
         prefix = "" if n % 2 else "proj:default:"
         i = 0
         while not stop.is_set():
+            if not turns.acquire(timeout=0.1):
+                continue
             w.pipeline([["SET", prefix + own.choice(keys), f"{n}-{i}-{j}"] for j in range(own.randint(1, 5))])
             i += 1
     writers = [threading.Thread(target=write, args=(n,)) for n in range(3)]
@@ -347,6 +349,7 @@ def coherent(redis, p, seed):
         t.start()
     try:
         for _ in range(150 if not harness.LONG else 5000):
+            turns.release(9)
             for cache in caches:
                 cache.ask()
             for cache in caches:
