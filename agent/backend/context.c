@@ -170,14 +170,18 @@ void ctx_withdraw(struct purser_ctx *x, const struct purser_session *s, bool (*t
 	}
 }
 
+#define PROGRESS_MIN 65536u /* bytes in an operation_timeout: less is a stream that is out of step, or a trickle */
+
 /* A reply that has begun and moves on, or waits for its client, is not late: what limits that is
  * slow_reader_timeout.  Without progress for a whole operation_timeout it is cut, and so is a request
  * that arrives while it is passed on. */
 static bool arriving(struct purser_ctx *x, struct bcall *b)
 {
-	bool came = b->began && (b->stalled || b->reply_bytes != b->due_bytes);
+	uint64_t since = b->c.deadline_ns - x->inst->operation_timeout_ns;
+	bool came = b->began && (b->stalled || (b->stalled_ns && b->stalled_ns >= since) ||
+	    b->reply_bytes - b->due_bytes >= PROGRESS_MIN);
 
-	if (b->state != BCALL_SUBMITTED || (!came && b->streamed == b->due_streamed))
+	if (b->state != BCALL_SUBMITTED || (!came && b->streamed - b->due_streamed < PROGRESS_MIN))
 		return false;
 	due_unlink(x, b);
 	b->due_bytes = b->reply_bytes;

@@ -118,7 +118,8 @@ static void link_fail_calls(struct link *l, uint32_t code, const char *text)
 		executed = began ? PURSER_EXECUTED : sent ? PURSER_MAYBE_EXECUTED : PURSER_NOT_EXECUTED;
 		h->fail(c, code, executed, text);
 		began = false;
-		if (code == PURSER_E_PROTOCOL || code == PURSER_E_TOOLARGE || code == PURSER_E_NOMEM)
+		if (code == PURSER_E_PROTOCOL || code == PURSER_E_TOOLARGE || code == PURSER_E_NOMEM ||
+		    code == PURSER_E_CANCELLED)
 			code = PURSER_E_IO; /* of the one before; these only lost their link */
 		c = next;
 	}

@@ -108,6 +108,11 @@ static void redis_cancel(void *cs, purser_call *c, int why)
 	struct link *l = c->user[0];
 
 	(void)cs;
+	if (why == PURSER_CANCEL_TIMEOUT && l->head == c && l->began && !(l->blocked & BLOCKED_REPLY)) {
+		/* Not one byte for so long: what follows on this link may be anything. */
+		link_lost(l, PURSER_E_CANCELLED, "it stopped in the middle of a reply");
+		return;
+	}
 	if (!l->dedicated || l->owner) {
 		if (!l->dedicated)
 			lane_forget(c);

@@ -19,6 +19,9 @@ MUTE = b"<and no more>"
 RANDOM = 2000 if harness.LONG else 150
 
 
+HANDSHAKE = (b"HELLO", b"CLIENT", b"SELECT", b"INFO", b"PING")
+
+
 def bulk(b):
     return b"$%d\r\n%b\r\n" % (len(b), b)
 
@@ -29,7 +32,7 @@ class Server(threading.Thread):
 
     def __init__(self, path):
         super().__init__(daemon=True)
-        self.say, self.handshake, self.mute = {}, None, []
+        self.say, self.handshake, self.mute, self.mad = {}, None, [], None
         self.s = socket.socket(socket.AF_UNIX)
         self.s.bind(path)
         self.s.listen(64)
@@ -61,6 +64,10 @@ class Server(threading.Thread):
 
     def answer(self, s, command):
         name = command[0].upper()
+        if self.mad and name not in HANDSHAKE:
+            data = self.mad(name)
+            s.sendall(data)
+            return data != b""
         if self.handshake is not None and name in (b"HELLO", b"CLIENT", b"SELECT", b"INFO"):
             s.sendall(self.handshake)
             return self.handshake != b""
@@ -245,7 +252,7 @@ def silent(server):
                 a.ask(part + MUTE)
                 other.send("GET", "o")
                 typed(a.c.read(), {"TIMEOUT"}, part)
-                typed(other.read(), {"TIMEOUT"}, part)
+                typed(other.read(), {"TIMEOUT", "BACKENDDOWN"}, part)
                 server.close_mute()
                 wait_until(lambda: c_answers(a.c, a.n), "the server to be used again")
                 fine(a.c, "silent")
@@ -347,6 +354,57 @@ def at_random(p, server, seed):
     check(seen.get("-BACKENDPROTOCOL", 0) > RANDOM // 20, seen)
 
 
+# What the agent itself reads something out of: names, cursors, blocks, scripts, subscriptions, the health check.
+SCENE = ["GET a", "MGET a b", "KEYS *", "SCAN 0", "SCAN 0 MATCH a* COUNT 5", "DBSIZE", "RANDOMKEY", "FLUSHDB", "HGETALL h", "HSCAN h 0",
+         "XREAD STREAMS a b 0 0", "XREADGROUP GROUP g c STREAMS a >", "XREAD BLOCK 50 STREAMS a 0", "SORT l BY w_* GET #", "COPY a b",
+         "OBJECT ENCODING a", "MEMORY USAGE a", "BLPOP a b 0.05", "BLMPOP 0.05 1 a LEFT", "BZPOPMIN z 0.05", "WAIT 0 10", "LMPOP 1 a LEFT",
+         "ZUNION 2 a b WITHSCORES", "GEOSEARCH g FROMLONLAT 1 1 BYRADIUS 1 m WITHCOORD", "EVAL return(1) 1 a", "EVALSHA %s 1 a" % ("0" * 40),
+         "SCRIPT EXISTS %s" % ("0" * 40), "FCALL f 1 a", "PUBLISH c m", "PUBSUB CHANNELS", "PUBSUB NUMSUB c", "WATCH a", "UNWATCH",
+         "MULTI", "EXEC", "DISCARD", "SET a b", "INCR a", "RENAME a b", "EXPIRE a 5", "DUMP a", "RESTORE a 0 x", "TOUCH a b",
+         "SUBSCRIBE c", "PSUBSCRIBE c*", "SSUBSCRIBE c", "UNSUBSCRIBE", "PUNSUBSCRIBE c*", "CLIENT TRACKING ON", "RESET"]
+
+
+def everything(server, seed):
+    """A server that answers every command with something at random, mostly well-formed and never what was meant: what
+    the agent makes of it, it survives, and as soon as the server is sane everything is right again."""
+    rng = random.Random(seed + 1)
+    lock = threading.Lock()
+
+    def mad(name):
+        with lock:
+            how = rng.random()
+            if how < 0.5:
+                return value(rng)
+            if how < 0.8:
+                return b"*%d\r\n" % (k := rng.randrange(4)) + b"".join(value(rng, 1) for _ in range(k))
+            return bulk(name) if how < 0.85 else b"" if how < 0.88 else damaged(rng)
+
+    more = settings(server, **{"backend main.operation_timeout": "300ms", "health.interval": "100ms", "health.timeout": "100ms",
+                               "retry.max_attempts": "4", "agent.workers": "2"})
+    with harness.Purserd(more, name="everything") as p:
+        for i in range(RANDOM // 2):
+            server.mad = mad
+            with p.client() as c:
+                c.raw(encode("HELLO", rng.choice((2, 3))))
+                words = [rng.choice(SCENE).split() for _ in range(rng.randrange(1, 12))]
+                c.raw(b"".join(encode(*w) for w in words))
+                if rng.random() < 0.8:  # else it just goes
+                    c.s.shutdown(socket.SHUT_WR)
+                    try:
+                        while c.f.read1(65536):
+                            pass
+                    except ConnectionResetError:
+                        pass
+            if i % 10 == 9:
+                for path in ("/redis/status", "/redis/kv?key=a", "/v1/command"):
+                    check(p.http("GET", path).status in (200, 404, 405, 502, 503, 504, 500, 422), path)
+            check(p.running())
+        server.mad = None
+        with p.client() as c:
+            wait_until(lambda: c_answers(c, 0), "the server to be used again", 20)
+            fine(c, "after")
+
+
 def main():
     seed = harness.seed()
     server = Server(os.path.join(harness.tmp(), "nonsense.sock"))
@@ -358,6 +416,7 @@ def main():
             unasked(p, server, resp)
         at_random(p, server, seed)
         print(f"{n} kinds, {counted(p, 'protocol_errors')} counted, {counted(p, 'connections_lost')} links lost", flush=True)
+    everything(server, seed)
     silent(server)
     handshakes(server)
 
