@@ -252,6 +252,7 @@ static void again(struct loop_timer *t)
 		r->parked = false;
 		k->parked--;
 		x->guard.resent += r->tries != 0;
+		script_resent(r);
 		req_again(r);
 	}
 	k->sending = false;

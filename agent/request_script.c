@@ -113,10 +113,32 @@ static void script_error(struct bcall *b, enum err_code code, const char *text, 
 
 /* ---- the second time ---- */
 
-static void again(struct request *r)
+/* EVALSHA goes out with the script itself; its words are pinned. */
+static void as_eval(struct request *r)
 {
 	static const purser_bytes eval = { (const uint8_t *)"EVAL", 4 }, eval_ro = { (const uint8_t *)"EVAL_RO", 7 };
 	bool ro = r->cmd->id == CMD_EVALSHA_RO;
+	const struct script *body = r->script->body;
+
+	r->argv[0] = ro ? eval_ro : eval;
+	r->argv[1] = (purser_bytes){ body->body, body->n };
+	r->b.c.op = r->b.c.ctx->inst->op_of[ro ? CMD_EVAL_RO : CMD_EVAL];
+}
+
+void script_resent(struct request *r)
+{
+	struct script_run *s = r->script;
+
+	if (!s || !s->sha_given || r->b.done != script_done)
+		return;
+	if (!s->body)
+		s->body = scripts_get(r->cl->w->scripts, r->project->ns, s->sha);
+	if (s->body)
+		as_eval(r);
+}
+
+static void again(struct request *r)
+{
 	struct script_run *s = r->script;
 	struct bcall *b = &r->b;
 	struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
@@ -131,9 +153,7 @@ static void again(struct request *r)
 		req_done(b);
 		return;
 	}
-	r->argv[0] = ro ? eval_ro : eval;
-	r->argv[1] = (purser_bytes){ s->body->body, s->body->n };
-	b->c.op = x->inst->op_of[ro ? CMD_EVAL_RO : CMD_EVAL];
+	as_eval(r);
 	req_again(r);
 }
 

@@ -36,4 +36,6 @@ void tx_lost(struct client *c, const struct purser_instance *i); /* what it watc
 /* ---- request_script.c: rows with A_SCRIPT ---- */
 enum stage_result script_isolate(struct request *r);
 void script_drop(struct request *r); /* r ends: what it holds of a script */
+/* It is sent again, with others of its client: a server that has lost the script meanwhile must not say so. */
+void script_resent(struct request *r);
 #endif

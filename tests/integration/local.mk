@@ -26,3 +26,4 @@ SCRIPT_TESTS += %D%/62-clients-transactions.py
 SCRIPT_TESTS += %D%/53-fair.py
 SCRIPT_TESTS += %D%/56-resilience.py
 SCRIPT_TESTS += %D%/55-nonsense.py
+SCRIPT_TESTS += %D%/35-retry-order.py
