@@ -193,6 +193,7 @@ def main():
             c.cmd("HELLO", 3)
         table(agent, live)
         nothing_forgotten(agent, live)
+        nothing_forgotten(agent, live)
         helped(agent)
         positions(agent, live, harness.seed())
 
