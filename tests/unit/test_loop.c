@@ -665,6 +665,83 @@ static void test_alarm(void **state)
 	loop_free(l);
 }
 
+static bool rang, dug_out;
+
+static void on_ring(struct loop_timer *t)
+{
+	(void)t;
+	__atomic_store_n(&rang, true, __ATOMIC_RELEASE);
+}
+
+/* The timer becomes due inside a turn that looks for stragglers. */
+static void on_busy(struct loop_io *io, uint32_t events)
+{
+	struct timespec ts;
+	uint64_t now;
+	char c;
+
+	(void)events;
+	if (read(io->fd, &c, 1) != 1)
+		return;
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	} while (now < fake_now);
+}
+
+static void dig_out(void *arg)
+{
+	(void)arg;
+	dug_out = true;
+}
+
+static void *digger(void *arg)
+{
+	static purser_job job = { .fn = dig_out };
+	struct timespec nap = { .tv_nsec = 20000000 };
+
+	for (int i = 0; i < 1000 && !__atomic_load_n(&rang, __ATOMIC_ACQUIRE); i++)
+		nanosleep(&nap, NULL);
+	loop_post(arg, &job);
+	return NULL;
+}
+
+/* An alarm that goes off while stragglers are gathered is told at a time before its own: it must not be
+ * forgotten, or the loop sleeps for ever. */
+static void test_alarm_among_stragglers(void **state)
+{
+	struct loop *l = loop_new(NULL);
+	struct loop_io io[2] = { { .fn = on_busy }, { .fn = on_busy } };
+	struct loop_timer t = { .fn = on_ring };
+	pthread_t thread;
+	int fd[2][2];
+
+	(void)state;
+	assert_non_null(l);
+	rang = dug_out = false;
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pipe(fd[i]), 0);
+		assert_int_equal(loop_watch(l, &io[i], fd[i][0], PURSER_IO_IN), 0);
+	}
+	/* 50 ms from now; the loop sleeps once, so that the alarm is set */
+	assert_int_equal(loop_timer_set(l, &t, loop_now(l) + 50000000), 0);
+	fake_now = t.due_ns + 5000000; /* what on_busy() waits for */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(write(fd[i][1], "x", 1), 1);
+	assert_int_equal(loop_turn(l, -1), 0);
+	assert_int_equal(pthread_create(&thread, NULL, digger, l), 0);
+	while (!rang && !dug_out)
+		assert_int_equal(loop_turn(l, -1), 0);
+	assert_false(dug_out); /* it is not posted before the timer has fired, unless that takes for ever */
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		loop_unwatch(l, &io[i]);
+		close(fd[i][0]);
+		close(fd[i][1]);
+	}
+	loop_free(l);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -683,6 +760,7 @@ int main(void)
 		cmocka_unit_test(test_ping_pong),
 		cmocka_unit_test(test_stop_before_run),
 		cmocka_unit_test(test_alarm),
+		cmocka_unit_test(test_alarm_among_stragglers),
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
