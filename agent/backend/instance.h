@@ -161,6 +161,16 @@ void ctx_abandon(struct purser_ctx *x, struct bcall *b, int why);
 void ctx_dismiss(struct purser_ctx *x, struct bcall *b);
 /* A wish to the plugin about a call that it holds.  True: it has ended, and b may be gone. */
 bool ctx_cancel(struct purser_ctx *x, struct bcall *b, int why);
+/* So much waits for the plugin that whoever has something under way had better not ask for more yet: his
+ * bytes can wait in the socket, where the queue would only run over. */
+#define CROWD_MIN 1024u
+static inline bool ctx_crowded(const struct purser_ctx *x)
+{
+	uint32_t n = atomic_load_explicit(&x->nqueued, memory_order_relaxed);
+
+	return __builtin_expect(n >= CROWD_MIN, 0) &&
+	    n >= atomic_load_explicit(&x->inst->queue_max, memory_order_relaxed) / 2;
+}
 /* Once a turn: offer the queue if the plugin is ready, then flush it. */
 void ctx_turn(struct purser_ctx *x);
 /* The reader of b's reply can take more again. */

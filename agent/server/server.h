@@ -139,11 +139,17 @@ void conn_refuse(struct conn *c, enum err_code code, const char *text);
  * (max_pipeline, if that is less), so that another's command is never behind more than these. */
 #define TURN_REQUESTS 512u
 #define FLIGHT_REQUESTS 1024u
+static inline bool conn_crowded(const struct client *cl)
+{
+	const struct purser_ctx *x = cl->head && cl->project ? cl->w->ctx[cl->project->instance] : NULL;
+
+	return x && ctx_crowded(x);
+}
 static inline bool conn_may_read(const struct conn *c)
 {
 	return client_may_start(&c->cl) && !c->cl.quit && !c->busy &&
 	    (c->cl.gen == c->sv->w.gen || !c->cl.head) && c->cl.nrequests < c->sv->limits.max_pipeline &&
-	    c->share < TURN_REQUESTS && c->cl.nrequests < FLIGHT_REQUESTS &&
+	    c->share < TURN_REQUESTS && c->cl.nrequests < FLIGHT_REQUESTS && !conn_crowded(&c->cl) &&
 	    c->cl.out.bytes + c->cl.behind < c->sv->limits.output_limit;
 }
 
