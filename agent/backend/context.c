@@ -90,14 +90,27 @@ static void answer(struct bcall *b)
 	}
 }
 
+static void waits(struct purser_ctx *x, const struct bcall *b, int more)
+{
+	if (b->c.flags & PURSER_CALL_BLOCKS)
+		atomic_fetch_add_explicit(&x->nwaiting, more, memory_order_relaxed);
+}
+
+static void exclusive_ended(struct purser_ctx *x, const struct bcall *b)
+{
+	waits(x, b, -1);
+	if (x->use_time)
+		hist_record(x->use_time, loop_now(x->loop) - b->submit_ns);
+}
+
 /* The plugin (or the queue) has let go of b. */
 void call_ended(struct bcall *b)
 {
 	struct purser_ctx *x = b->c.ctx;
 
 	due_unlink(x, b);
-	if (b->state == BCALL_SUBMITTED && b->c.route == PURSER_ROUTE_EXCLUSIVE && x->use_time)
-		hist_record(x->use_time, loop_now(x->loop) - b->submit_ns);
+	if (b->c.route == PURSER_ROUTE_EXCLUSIVE && b->state == BCALL_SUBMITTED)
+		exclusive_ended(x, b);
 	b->state = BCALL_ENDED;
 	if (__builtin_expect(b->trial, 0))
 		guard_give_back(x, b); /* it never got as far as the store */
@@ -283,8 +296,10 @@ static int offer(struct purser_ctx *x, struct bcall *b)
 
 	b->state = BCALL_SUBMITTED;
 	b->submit_ns = loop_now(x->loop);
-	if (b->c.flags & PURSER_CALL_BLOCKS)
+	if (b->c.flags & PURSER_CALL_BLOCKS) {
 		due_from_now(x, b);
+		waits(x, b, 1);
+	}
 	x->accepted++;
 	x->current = b;
 	b->c.link = NULL;
@@ -303,6 +318,7 @@ static int offer(struct purser_ctx *x, struct bcall *b)
 	x->current = NULL;
 	if (rc == PURSER_AGAIN) {
 		x->accepted--;
+		waits(x, b, -1);
 		b->c.deadline_ns = queue_due;
 		return PURSER_AGAIN;
 	}
@@ -320,6 +336,7 @@ static int enqueue(struct purser_ctx *x, struct bcall *b)
 {
 	struct call_queue *q = queue_of(x, b);
 
+	b->state = BCALL_QUEUED;
 	if (atomic_load_explicit(&x->nqueued, memory_order_relaxed) >= x->inst->queue_max) {
 		bump(&x->exhausted);
 		b->executed = PURSER_NOT_EXECUTED;
@@ -327,7 +344,6 @@ static int enqueue(struct purser_ctx *x, struct bcall *b)
 		call_ended(b);
 		return SUBMIT_ENDED;
 	}
-	b->state = BCALL_QUEUED;
 	b->queued_ns = loop_now(x->loop);
 	b->next = NULL;
 	if (q->tail)

@@ -108,6 +108,7 @@ void instance_pool(const struct purser_instance *i, struct pool_numbers *out)
 			out->idle += load(&x->links[e][PURSER_LINK_IDLE]);
 			out->used += load(&x->links[e][PURSER_LINK_USED]);
 		}
+		out->waiting += (uint64_t)atomic_load_explicit(&x->nwaiting, memory_order_relaxed);
 		out->pending += atomic_load_explicit(&x->nqueued, memory_order_relaxed);
 		out->timeouts += atomic_load_explicit(&x->queue_timeouts, memory_order_relaxed);
 		out->exhausted += atomic_load_explicit(&x->exhausted, memory_order_relaxed);

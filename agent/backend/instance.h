@@ -101,6 +101,7 @@ struct purser_ctx {
 	uint64_t timer_ids;
 	struct ref_release *releases; /* of raw_ref() bytes that were copied: called at the turn's end */
 	_Atomic uint32_t nqueued;
+	_Atomic int32_t nwaiting;    /* calls with BLOCKS that the plugin has */
 	uint64_t accepted, ended;    /* must be equal when the context is closed */
 	uint64_t links_made;         /* connections of it that came up so far */
 	struct guard_ctx guard;
@@ -135,7 +136,7 @@ struct instance_opts {
 struct purser_instance *instance_new(const struct instance_opts *o, purser_error *e);
 /* The host's own settings of it have changed (control thread). */
 void instance_settings_changed(struct purser_instance *i);
-struct pool_numbers { uint64_t connecting, idle, used, pending, timeouts, exhausted; };
+struct pool_numbers { uint64_t connecting, idle, used, pending, timeouts, exhausted, waiting; };
 void instance_pool(const struct purser_instance *i, struct pool_numbers *out); /* any thread */
 /* Stop and free: every context must be closed. */
 void instance_free(struct purser_instance *i);

@@ -233,9 +233,15 @@ def watchers(redis):
         b.cmd("RESET")
 
 
-def accounts(p):
+def accounts(p, direct):
     """What is said of connections: names and units are OpenTelemetry's."""
-    text = p.http("GET", "/metrics").body.decode()
+    with client(p) as c:
+        c.send("BLPOP", "none", 0)
+        until_blocked(direct, 1)
+        text = p.http("GET", "/metrics").body.decode()
+        check('purser_backend_blocked{purser_backend="main"} 1\n' in text, "purser.backend.blocked")
+    until_blocked(direct, 0)
+    wait_until(lambda: b'purser_backend_blocked{purser_backend="main"} 0\n' in p.http("GET", "/metrics").body, "none to wait")
 
     def value(name, **labels):
         want = {"db_client_connection_pool_name": "main", **labels}
@@ -402,7 +408,7 @@ def main():
             for resp in (2, 3):
                 kinds(p, direct, resp)
             unblock(p, direct)
-            accounts(p)
+            accounts(p, direct)
             direct = restart(redis, direct, p)
         for workers in ("1", "3"):
             exhausted(redis, direct, workers)
