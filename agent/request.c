@@ -148,7 +148,8 @@ static inline enum stage_result stage_authorize(struct request *r)
 	if (r->cl->anonymous && !(r->cmd->flags & F_PUBLIC))
 		return refuse(r, ERR_NOAUTH, "over TCP nobody is known: this listener serves /healthz, /readyz, "
 		    "/metrics, /redis/status and /openapi.json; use the Unix socket for the rest");
-	if (r->project || r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH)) {
+	/* Without a project there is no backend either, not even for HELP. */
+	if (r->project || (r->local && (r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH)))) {
 		if (r->cl->w->monitored)
 			monitor_tap(r);
 		if (r->cl->outband && r->cl->outband->tracking)

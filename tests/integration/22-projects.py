@@ -107,9 +107,25 @@ def production(p):
         equal((c.cmd("AUTH", "shop", "x"), c.cmd("SET", "k", "v"), c.cmd("GET", "k")), ("OK", "OK", b"v"))
         equal(c.cmd("RESET"), "RESET")
         equal(c.error("GET", "k").word, "NOPROJECT")
+    nobody(p)
     equal(p.http("GET", "/redis/kv?key=k").json()["code"], "NOPROJECT")
     equal(p.http("GET", "/redis/kv?key=k", headers={"Purser-Project": "shop"}).json()["value"], "v")
     equal(p.http("GET", "/healthz").status, 200)
+
+
+def nobody(p):
+    """Every command of the table, from a connection without a project: an answer, and never a store's."""
+    with p.client() as c:
+        table = [r for row in c.cmd("COMMAND") for r in [row, *row[9]]]
+    for row in table:
+        name, arity = row[0].decode().split("|"), abs(row[1])
+        if name[0] in ("quit", "monitor") or name in (["client", "reply"], ["purser.reload"]):
+            continue
+        with p.client() as c:
+            c.send(*name, *["1"] * (arity - len(name)))
+            reply = c.read()
+            if isinstance(reply, harness.RespError):
+                check(reply.word in ("NOPROJECT", "ERR", "NOAUTH", "NOPERM", "NOPROTO", "WRONGPASS", "UNSUPPORTED", "BADREQUEST"), name, reply)
 
 
 def main():
