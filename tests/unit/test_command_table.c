@@ -189,10 +189,41 @@ static void words_with_nul(void **state)
 	assert_int_equal(cmd_keys(&cmd_rows[CMD_ZUNION], argv + 3, 2, keys), 0);
 }
 
+/* What may be executed twice: semantics.md section 2. */
+static void executed_twice(void **state)
+{
+	static const char *const yes[] = { "GET k", "MGET a b", "SET k v", "SET k v PX 100", "set k v xx", "MSET a 1 b 2",
+		"DEL a b", "UNLINK a", "EXPIREAT k 9", "PEXPIREAT k 9", "PERSIST k", "HSET h f v", "HDEL h f", "SADD s m",
+		"SREM s m", "LSET l 0 v", "ZADD z 1 m", "ZADD z NX GT 1 m", "SORT l", "SORT l BY w_* GET #",
+		"GEORADIUS g 1 1 1 m" };
+	static const char *const no[] = { "SET k v NX", "SET k v px 9 nx", "SET k v GET", "SET k v KEEPTTL", "INCR n",
+		"INCRBY n 1", "APPEND k v", "LPUSH l v", "RPUSH l v", "LPOP l", "XADD s * f v", "SETNX k v", "GETSET k v",
+		"GETDEL k", "EXPIRE k 9", "ZADD z INCR 1 m", "zadd z incr 1 m", "ZINCRBY z 1 m", "SORT l STORE d",
+		"GEORADIUS g 1 1 1 m STORE d", "HINCRBY h f 1", "SPOP s", "RENAME a b", "PUBLISH c m", "EVAL x 0" };
+	char copy[128];
+	purser_bytes argv[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof yes / sizeof *yes + sizeof no / sizeof *no; i++) {
+		bool want = i < sizeof yes / sizeof *yes;
+		const char *line = want ? yes[i] : no[i - sizeof yes / sizeof *yes];
+		const struct command *c = find(line, copy, sizeof copy);
+		uint32_t n;
+
+		if (!c)
+			fail_msg("%s: %s", line, copy);
+		snprintf(copy, sizeof copy, "%s", line);
+		n = split(copy, argv);
+		if (cmd_idempotent(c, argv, n) != want)
+			fail_msg("%s", line);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(every_row_in_any_case), cmocka_unit_test(refusals),
-		cmocka_unit_test(key_positions), cmocka_unit_test(who_waits), cmocka_unit_test(words_with_nul) };
+		cmocka_unit_test(key_positions), cmocka_unit_test(who_waits), cmocka_unit_test(words_with_nul),
+		cmocka_unit_test(executed_twice) };
 
 	cmd_index_build(&x);
 	return cmocka_run_group_tests(tests, NULL, NULL);
