@@ -378,7 +378,8 @@ def odd(p, redis):
 
 def main():
     with harness.Redis() as redis:
-        more = {"backend main.plugin": "redis", "backend main.url": redis.url, "health.interval": "1h"}
+        more = {"backend main.plugin": "redis", "backend main.url": redis.url, "health.interval": "1h",
+                "backend main.operation_timeout": "60s"}
         with harness.Purserd(more) as p:
             both_ways(p)
             every_command(p, redis)

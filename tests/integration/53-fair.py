@@ -102,7 +102,7 @@ def pipeline(redis):
 def large(redis):
     """Clients that read and write large values for ever; small commands beside them are answered, and rightly.  The
     pool has four connections: twelve writers take turns."""
-    with harness.Purserd(settings(redis, **{"backend main.pool_max": "4"}), name="large") as p, p.client() as c:
+    with harness.Purserd(settings(redis, **{"backend main.pool_max": "4", "backend main.operation_timeout": "60s"}), name="large") as p, p.client() as c:
         values = [bytes([65 + i]) * (2 * MIB + i) for i in range(12)]
         failed, done = [], threading.Event()
 

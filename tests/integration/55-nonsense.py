@@ -122,7 +122,7 @@ RIGHT3 = [(b"_\r\n",) * 2, (b"#f\r\n",) * 2, (b",-inf\r\n",) * 2, (b"(" + b"9" *
 def settings(server, **more):
     return {"backend main.plugin": "redis", "backend main.url": server.url, "health.interval": "1h",
             "backend main.reconnect_base": "1ms", "backend main.reconnect_cap": "2ms", "retry.max_attempts": "1",
-            "backend main.operation_timeout": "2s", "breaker.enabled": "no", "agent.workers": "1", **more}
+            "backend main.operation_timeout": "20s", "breaker.enabled": "no", "agent.workers": "1", **more}
 
 
 def counted(p, name):
