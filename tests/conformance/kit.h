@@ -188,7 +188,7 @@ struct purser_ctx {
 	uint64_t timer_ids;
 	_Atomic unsigned offloads;
 	struct kit_message *messages, **messages_end;
-	unsigned lost, invalidated;
+	unsigned lost, invalidated, invalid_all;
 	unsigned sessions;
 };
 enum { CTX_OPENING, CTX_OPEN, CTX_DRAINING, CTX_CLOSED };

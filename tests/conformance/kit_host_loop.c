@@ -342,10 +342,12 @@ void host_subscription_lost(purser_ctx *x)
 
 void host_invalidated(purser_ctx *x, const purser_bytes *keys, size_t n)
 {
-	(void)keys;
-	(void)n;
-	if (mine(x, "invalidated"))
+	if (!mine(x, "invalidated"))
+		return;
+	if (keys && n)
 		x->invalidated++;
+	else
+		x->invalid_all++;
 }
 
 /* ---- settings, accounts, log ----------------------------------------------------------------- */

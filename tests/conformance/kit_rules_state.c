@@ -219,6 +219,11 @@ static bool invalid(void *arg)
 	return ((struct purser_ctx *)arg)->invalidated > 0;
 }
 
+static bool begun(void *arg)
+{
+	return ((struct purser_ctx *)arg)->invalid_all > 0;
+}
+
 static void tracking(void)
 {
 	struct purser_ctx *x = rig_ctx();
@@ -229,6 +234,8 @@ static void tracking(void)
 	if (x->inst->p->track(x->cs, prefix, 1) != 0)
 		kit_blame(17, "track() refused");
 	leave(x);
+	if (!ctx_until(x, begun, x))
+		kit_blame(17, "invalidated(NULL, 0) did not say that changes are told from now on");
 	expect(s, 2, 17, "SET @k v", "+OK");
 	if (!ctx_until(x, invalid, x))
 		kit_blame(17, "a write of a tracked key was not told");

@@ -335,6 +335,46 @@ def kept(redis):
         equal(sorted(c.read()[0] for _ in range(2)), [b"message", b"pmessage"])
 
 
+def reloaded(redis):
+    """A reload that leaves a project as it is leaves its subscribers; one that changes it closes them."""
+    text = f"[backend main]\nplugin = redis\nurl = {redis.url}\n%s[project red]\n%s[project blue]\n"
+    with Purserd({"agent.workers": WORKERS}, config=text % ("", ""), name="reload") as p:
+        red, blue, mon = client_of(p, "red"), client_of(p, "blue", 3), client_of(p, "red", 3)
+        red.cmd("SUBSCRIBE", "ch")
+        blue.cmd("SUBSCRIBE", "ch")
+        mon.cmd("MONITOR")
+
+        def reload(*parts):
+            p.write_config(text % parts)
+            wait_until(lambda: p.ctl("reload").returncode == 0, "the reload before it to be over")
+
+        def publish(name, want):
+            with client_of(p, name) as c:
+                equal(c.cmd("PUBLISH", "ch", name), want)
+        for parts in (("", ""), ("lost_subscriptions = keep\n", "databases = 3\n")):
+            reload(*parts)
+            publish("red", 1)
+            publish("blue", 1)
+            equal(red.read(), [b"message", b"ch", b"red"])
+            equal(blue.read(), [b"message", b"ch", b"blue"])
+            check('"PUBLISH" "ch" "red"' in mon.read(), "a monitor goes on")
+        with Client(redis.sock) as live:  # it is kept now
+            live.cmd("CLIENT", "KILL", "TYPE", "pubsub")
+            wait_until(lambda: live.cmd("PUBSUB", "NUMSUB", "proj:red:ch")[1] == 1, "the agent to subscribe again")
+        reload("", "key_prefix = other:\n")
+        check(red.eof(), "its names are others now")
+        wait_until(lambda: p.log().count('"reason":"reload"') == 2, "the reason in the log")
+        publish("blue", 1)
+        equal(blue.read(), [b"message", b"ch", b"blue"])
+        with client_of(p, "red") as again:
+            again.cmd("SUBSCRIBE", "ch")
+            publish("red", 1)
+            equal(again.read(), [b"message", b"ch", b"red"])
+        reload("client_name = another\n", "key_prefix = other:\n")  # another instance
+        check(blue.read()[0] == b"purser.closed" and blue.eof(), "its backend is gone")
+        publish("blue", 0)
+
+
 def limits(redis):
     with Purserd(settings(redis, agent__max_subscriptions="10"), name="limits") as p, p.client() as c:
         equal(c.error("SUBSCRIBE", *range(11)).word, "TOOBIG")
@@ -371,6 +411,7 @@ def main():
             project_stays(p)
         without_redis(redis)
         kept(redis)
+        reloaded(redis)
         limits(redis)
         refused_channel(redis)
         with Purserd(settings(redis), name="away") as p:
