@@ -23,6 +23,7 @@ NETWORK = {
     "cuts": {"life_bytes": 300000, "ends": "cut", "split": 100},
     "resets": {"life_bytes": 300000, "ends": "rst", "split": 100},
     "halves": {"life_bytes": 500000, "ends": "half", "hole_ms": 60, "delay": 50},
+    "ghosts": {"life_bytes": 300000, "ends": "half", "linger": 1, "delay": 300, "delay_us": 20000, "hole_ms": 200},
     "holes": {"life_bytes": 1000000, "ends": "hole", "hole_ms": 300},
     "stalls": {"stall": 3, "stall_ms": 1500, "split": 100},
     "refusals": {"life_bytes": 300000, "ends": "cut+rst", "refuse": 300, "hang": 50},

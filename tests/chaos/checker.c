@@ -138,7 +138,7 @@ static void probe(void)
 	};
 	const char *load[] = { "SCRIPT", "LOAD", append_script, NULL };
 	const char *evalsha[] = { "EVALSHA", script_sha, "1", "probe", "1", NULL };
-	const char *flush[] = { "SCRIPT", "FLUSH", NULL };
+	const char *flush[] = { "SCRIPT", "FLUSH", NULL }, *two[] = { "PURSER.PROJECT", "two", NULL };
 	int fd = connect_to(agent), direct;
 	struct buf in = { 0 };
 	const uint8_t *rest;
@@ -165,6 +165,8 @@ static void probe(void)
 		close(direct);
 		if (serves(fd, &in, evalsha)) /* also where the server has lost it */
 			features |= F_SHA;
+		if (features & F_SPACES && serves(fd, &in, two)) /* a project knows its own scripts only */
+			ask(fd, &in, load, &rest);
 	}
 	free(in.p);
 	close(fd);
