@@ -35,6 +35,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -353,6 +354,40 @@ class Process:
                 return f.read()
         except FileNotFoundError:
             return ""
+
+
+class FakeServer(threading.Thread):
+    """A server of a test's own on a Unix socket: a thread for each connection, which calls serve(s, c): the socket,
+    and a Client on it whose read() gives commands.  It ends with the connection; serve() may just return."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.url = "unix://" + path
+        self.s = socket.socket(socket.AF_UNIX)
+        self.s.bind(path)
+        self.s.listen(64)
+        self.start()
+
+    def run(self):
+        while True:
+            s, _ = self.s.accept()
+            threading.Thread(target=self.converse, args=(s,), daemon=True).start()
+
+    def converse(self, s):
+        c = Client.__new__(Client)
+        c.s, c.f = s, s.makefile("rb")
+        try:
+            self.serve(s, c)
+        except (OSError, EOFError):
+            pass
+        self.closed(s)
+        c.f.close()
+
+    def serve(self, s, c):
+        raise NotImplementedError
+
+    def closed(self, s):
+        s.close()
 
 
 class Purserd(Process):

@@ -2,8 +2,8 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include <purser/glob.h>
 #include "access/channel.h"
-#include "base/glob.h"
 
 static const char any_event[] = "__key*@*__:*";
 
@@ -106,7 +106,7 @@ static bool matches(purser_bytes pattern, const struct channel_heard *h)
 	memcpy(text, h->channel[0].p, h->channel[0].n);
 	if (h->channel[1].n)
 		memcpy(text + h->channel[0].n, h->channel[1].p, h->channel[1].n);
-	yes = glob_match(pattern.p, pattern.n, text, n) != 0;
+	yes = purser_glob(pattern.p, pattern.n, text, n) != 0;
 	if (text != small)
 		free(text);
 	return yes;

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <purser/glob.h>
 #include "backend/hub.h"
 #include "backend/instance.h"
-#include "base/glob.h"
 #include "base/names.h"
 
 #define RETRY_NS UINT64_C(200000000) /* between two attempts to subscribe again */
@@ -600,7 +600,7 @@ uint64_t hub_publish(struct hub *h, uint8_t kind, purser_bytes channel, purser_b
 	if (e)
 		n = send_message(h, e, channel, message);
 	for (e = kind == PURSER_SUB_CHANNEL ? h->patterns : NULL; e; e = e->next_pattern)
-		if (glob_match(e->name.p, e->name.n, channel.p, channel.n))
+		if (purser_glob(e->name.p, e->name.n, channel.p, channel.n))
 			n += send_message(h, e, channel, message);
 	pthread_mutex_unlock(&h->lock);
 	return n;
@@ -646,7 +646,7 @@ int64_t hub_receivers(struct hub *h, uint8_t kind, purser_bytes channel, int64_t
 	if (e)
 		store = corrected(h, e, store);
 	for (e = kind == PURSER_SUB_CHANNEL ? h->patterns : NULL; e; e = e->next_pattern)
-		if (glob_match(e->name.p, e->name.n, channel.p, channel.n))
+		if (purser_glob(e->name.p, e->name.n, channel.p, channel.n))
 			store = corrected(h, e, store);
 	pthread_mutex_unlock(&h->lock);
 	return store < 0 ? 0 : store;

@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <purser/resp.h>
+#include <purser/glob.h>
 #include "access/channel.h"
 #include "base/buf.h"
-#include "base/glob.h"
 #include "request_pubsub.h"
+#include "resp/pick.h"
 #include "server/local.h"
 
 static void do_subscribe(struct request *r) { pubsub_subscribe(r, PURSER_SUB_CHANNEL); }
@@ -20,29 +21,6 @@ static void do_ssubscribe(struct request *r) { pubsub_subscribe(r, PURSER_SUB_SH
 static void do_unsubscribe(struct request *r) { pubsub_unsubscribe(r, PURSER_SUB_CHANNEL); }
 static void do_punsubscribe(struct request *r) { pubsub_unsubscribe(r, PURSER_SUB_PATTERN); }
 static void do_sunsubscribe(struct request *r) { pubsub_unsubscribe(r, PURSER_SUB_SHARD); }
-
-/* ---- reading the store's answer ---- */
-
-static int header(const uint8_t **p, const uint8_t *end, char t, int64_t *v)
-{
-	const uint8_t *cr = *p < end ? memchr(*p, '\r', (size_t)(end - *p)) : NULL;
-
-	if (!cr || **p != (uint8_t)t || purser_resp_int(*p + 1, (size_t)(cr - *p) - 1, v))
-		return -1;
-	*p = cr + 2;
-	return 0;
-}
-
-static int bulk(const uint8_t **p, const uint8_t *end, purser_bytes *out)
-{
-	int64_t n;
-
-	if (header(p, end, '$', &n) || n < 0 || end - *p < n + 2)
-		return -1;
-	*out = (purser_bytes){ *p, (size_t)n };
-	*p += n + 2;
-	return 0;
-}
 
 /* ---- asking ---- */
 
@@ -76,7 +54,7 @@ static bool fine(struct request *r, const struct child_reply *rep, const uint8_t
 		req_finish(r);
 		return false;
 	}
-	if (n && header(p, rep->resp + rep->n, '*', n)) {
+	if (n && resp_pick_header(p, rep->resp + rep->n, '*', n)) {
 		local_failure(r, ERR_BACKENDPROTOCOL, NULL);
 		return false;
 	}
@@ -101,7 +79,7 @@ static void list_name(void *arg, purser_bytes name)
 		return;
 	name.p += p->prefix_len;
 	name.n -= p->prefix_len;
-	if (l->pattern.p && !glob_match(l->pattern.p, l->pattern.n, name.p, name.n))
+	if (l->pattern.p && !purser_glob(l->pattern.p, l->pattern.n, name.p, name.n))
 		return;
 	buf_putc(&l->names, '$');
 	buf_putu(&l->names, name.n);
@@ -140,7 +118,7 @@ static void listed(void *arg, const struct child_reply *rep)
 	for (; n > 0; n--) {
 		purser_bytes name;
 
-		if (bulk(&p, rep->resp + rep->n, &name)) {
+		if (resp_pick_bulk(&p, rep->resp + rep->n, &name)) {
 			buf_free(&l.names);
 			local_failure(r, ERR_BACKENDPROTOCOL, NULL);
 			return;
@@ -197,7 +175,7 @@ static void answer_numbers(struct request *r, const uint8_t *p, const uint8_t *e
 		purser_bytes name, phys = channel_in(r->project, false, word(r, i), &r->arena, &mode);
 		int64_t n = -1; /* a store in this process has no others */
 
-		if ((p && (bulk(&p, end, &name) || header(&p, end, ':', &n))) || !phys.p) {
+		if ((p && (resp_pick_bulk(&p, end, &name) || resp_pick_header(&p, end, ':', &n))) || !phys.p) {
 			buf_free(&out);
 			local_failure(r, phys.p ? ERR_BACKENDPROTOCOL : ERR_OOM, NULL);
 			return;
@@ -275,7 +253,7 @@ static void counted(void *arg, const struct child_reply *rep)
 
 	if (!fine(r, rep, &p, NULL))
 		return;
-	if (header(&p, rep->resp + rep->n, ':', &n)) {
+	if (resp_pick_header(&p, rep->resp + rep->n, ':', &n)) {
 		local_failure(r, ERR_BACKENDPROTOCOL, NULL);
 		return;
 	}

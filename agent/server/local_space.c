@@ -9,6 +9,7 @@
 #include <string.h>
 #include <purser/resp.h>
 #include "base/buf.h"
+#include "resp/pick.h"
 #include "server/local.h"
 
 enum walk_kind { WALK_COUNT, WALK_RANDOM, WALK_FLUSH };
@@ -55,28 +56,6 @@ static void finish_child_error(struct walk *w, const struct child_reply *rep)
 
 /* ---- reading SCAN's reply ---- */
 
-/* The header line of type t at *p; its number.  -1: something else is there. */
-static int header(const uint8_t **p, const uint8_t *end, char t, int64_t *v)
-{
-	const uint8_t *cr = *p < end ? memchr(*p, '\r', (size_t)(end - *p)) : NULL;
-
-	if (!cr || **p != (uint8_t)t || purser_resp_int(*p + 1, (size_t)(cr - *p) - 1, v))
-		return -1;
-	*p = cr + 2;
-	return 0;
-}
-
-static int bulk(const uint8_t **p, const uint8_t *end, purser_bytes *out)
-{
-	int64_t n;
-
-	if (header(p, end, '$', &n) || n < 0 || end - *p < n + 2)
-		return -1;
-	*out = (purser_bytes){ *p, (size_t)n };
-	*p += n + 2;
-	return 0;
-}
-
 struct batch {
 	purser_bytes cursor;
 	int64_t n;                    /* names behind p */
@@ -89,8 +68,8 @@ static int read_batch(const struct child_reply *rep, struct batch *b)
 
 	b->p = rep->resp;
 	b->end = rep->resp + rep->n;
-	return header(&b->p, b->end, '*', &two) || two != 2 || bulk(&b->p, b->end, &b->cursor) ||
-	    header(&b->p, b->end, '*', &b->n) || b->cursor.n >= sizeof ((struct walk *)0)->cursor_text ?
+	return resp_pick_header(&b->p, b->end, '*', &two) || two != 2 || resp_pick_bulk(&b->p, b->end, &b->cursor) ||
+	    resp_pick_header(&b->p, b->end, '*', &b->n) || b->cursor.n >= sizeof ((struct walk *)0)->cursor_text ?
 	    -1 : 0;
 }
 
@@ -138,7 +117,7 @@ static int count(struct walk *w, struct batch *b)
 	purser_bytes k;
 
 	for (; b->n > 0; b->n--) {
-		if (bulk(&b->p, b->end, &k) || (w->set_n * 2 >= w->set_cap && grow(w)))
+		if (resp_pick_bulk(&b->p, b->end, &k) || (w->set_n * 2 >= w->set_cap && grow(w)))
 			return -1;
 		insert(w->set, w->set_cap, hash_of(w, k), &w->set_n);
 	}
@@ -172,7 +151,7 @@ static void random_step(struct walk *w, struct batch *b)
 	purser_bytes k = { NULL, 0 };
 
 	for (; pick >= 0; pick--)
-		if (bulk(&b->p, b->end, &k)) {
+		if (resp_pick_bulk(&b->p, b->end, &k)) {
 			finish_error(w, ERR_BACKENDPROTOCOL, NULL);
 			return;
 		}
@@ -255,7 +234,7 @@ static void flush_step(struct walk *w, struct batch *b)
 	}
 	argv[0] = (purser_bytes){ name, sizeof name - 1 };
 	for (int64_t i = 0; i < b->n; i++)
-		if (bulk(&b->p, b->end, &argv[i + 1])) {
+		if (resp_pick_bulk(&b->p, b->end, &argv[i + 1])) {
 			free(argv);
 			finish_error(w, ERR_BACKENDPROTOCOL, NULL);
 			return;

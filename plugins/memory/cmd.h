@@ -93,7 +93,4 @@ static inline int wrong_type(struct ctx *cx, purser_call *c, const struct item *
 	reply_error(cx, c, err_wrongtype);
 	return 1;
 }
-
-/* Redis' glob; p and s are any bytes (glob.c). */
-int glob_match(const void *pattern, size_t plen, const void *text, size_t tlen);
 #endif

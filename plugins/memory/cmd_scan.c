@@ -4,6 +4,7 @@
  * shards are walked one after the other, each as table_scan() says.
  */
 #include <limits.h>
+#include <purser/glob.h>
 #include "cmd.h"
 #include "hash.h"
 #include "number.h"
@@ -31,7 +32,7 @@ static int scan_item(void *arg, uint64_t slot)
 		return 0;
 	if (s->type && !arg_is(*s->type, item_type_name(it)))
 		return 0;
-	if (s->match && !glob_match(s->match->p, s->match->n, item_key(it), item_klen(it)))
+	if (s->match && !purser_glob(s->match->p, s->match->n, item_key(it), item_klen(it)))
 		return 0;
 	if (s->n == s->cap) {
 		size_t cap = s->cap ? 2 * s->cap : 256;
@@ -177,7 +178,7 @@ static int packed_field(void *arg, const uint8_t *f, size_t fn, const uint8_t *v
 {
 	struct packed *w = arg;
 
-	if (w->s->match && !glob_match(w->s->match->p, w->s->match->n, f, fn))
+	if (w->s->match && !purser_glob(w->s->match->p, w->s->match->n, f, fn))
 		return 0;
 	w->n++;
 	if (w->reply)

@@ -193,40 +193,26 @@ def exhausted():
                     equal(c.cmd("GET", f"k{i}"), None, word)
 
 
-class Nonsense(threading.Thread):
+class Nonsense(harness.FakeServer):
     """A server that answers handshakes as Redis does, and the command that it is told to with what it is told."""
 
     def __init__(self, path, answer):
-        super().__init__(daemon=True)
         self.answer = answer
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(path)
-        self.s.listen(8)
-        self.start()
+        super().__init__(path)
 
-    def run(self):
+    def serve(self, s, c):
         while True:
-            s, _ = self.s.accept()
-            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
-
-    def serve(self, s):
-        c = harness.Client.__new__(harness.Client)
-        c.s, c.f = s, s.makefile("rb")
-        try:
-            while True:
-                command = c.read()
-                if command[0] == b"GET":
-                    s.sendall(self.answer)
-                elif command[0] == b"HELLO":
-                    s.sendall(b"-ERR unknown command 'HELLO'\r\n")
-                elif command[0] in (b"SELECT", b"CLIENT", b"CONFIG", b"SET", b"DEL"):
-                    s.sendall(b"+OK\r\n")
-                elif command[0] == b"INFO":
-                    s.sendall(b"$%d\r\n%b\r\n" % (len(INFO), INFO))
-                else:
-                    s.sendall(b"+PONG\r\n")
-        except (OSError, EOFError):
-            s.close()
+            command = c.read()
+            if command[0] == b"GET":
+                s.sendall(self.answer)
+            elif command[0] == b"HELLO":
+                s.sendall(b"-ERR unknown command 'HELLO'\r\n")
+            elif command[0] in (b"SELECT", b"CLIENT", b"CONFIG", b"SET", b"DEL"):
+                s.sendall(b"+OK\r\n")
+            elif command[0] == b"INFO":
+                s.sendall(b"$%d\r\n%b\r\n" % (len(INFO), INFO))
+            else:
+                s.sendall(b"+PONG\r\n")
 
 
 def garbage():

@@ -2,8 +2,6 @@
 """What is sent again after a lost link sees what it would have seen the first time, or is not sent again."""
 
 import os
-import socket
-import threading
 
 import harness
 from harness import check, equal
@@ -11,55 +9,39 @@ from harness import check, equal
 INFO = b"redis_version:7.0.0\r\nredis_mode:standalone\r\n"
 
 
-class Forgetful(threading.Thread):
+class Forgetful(harness.FakeServer):
     """A server that runs everything; once it has run `lost` commands on keys it closes that connection, unanswered."""
 
     def __init__(self, path):
-        super().__init__(daemon=True)
         self.lost, self.ran, self.store = 0, [], {}
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(path)
-        self.s.listen(64)
-        self.start()
+        super().__init__(path)
 
-    def run(self):
+    def serve(self, s, c):
         while True:
-            s, _ = self.s.accept()
-            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
-
-    def serve(self, s):
-        c = harness.Client.__new__(harness.Client)
-        c.s, c.f = s, s.makefile("rb")
-        try:
-            while True:
-                command = c.read()
-                if command[0] in (b"GET", b"SET"):
-                    ours = command[1].startswith(b"proj:default:")  # not the agent's own probes
-                    if ours:
-                        self.ran.append(command[0].decode())
-                    if command[0] == b"SET":
-                        self.store[command[1]] = command[2]
-                    value = self.store.get(command[1])
-                    answer = b"+OK\r\n" if command[0] == b"SET" else \
-                        b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
-                    if ours and self.lost:
-                        self.lost -= 1
-                        if not self.lost:
-                            break
-                        continue
-                    s.sendall(answer)
-                elif command[0] == b"HELLO":
-                    s.sendall(b"-ERR unknown command 'HELLO'\r\n")
-                elif command[0] in (b"SELECT", b"CLIENT", b"CONFIG"):
-                    s.sendall(b"+OK\r\n")
-                elif command[0] == b"INFO":
-                    s.sendall(b"$%d\r\n%b\r\n" % (len(INFO), INFO))
-                else:
-                    s.sendall(b"+PONG\r\n")
-        except (OSError, EOFError):
-            pass
-        c.f.close()
-        s.close()
+            command = c.read()
+            if command[0] in (b"GET", b"SET"):
+                ours = command[1].startswith(b"proj:default:")  # not the agent's own probes
+                if ours:
+                    self.ran.append(command[0].decode())
+                if command[0] == b"SET":
+                    self.store[command[1]] = command[2]
+                value = self.store.get(command[1])
+                answer = b"+OK\r\n" if command[0] == b"SET" else \
+                    b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+                if ours and self.lost:
+                    self.lost -= 1
+                    if not self.lost:
+                        return
+                    continue
+                s.sendall(answer)
+            elif command[0] == b"HELLO":
+                s.sendall(b"-ERR unknown command 'HELLO'\r\n")
+            elif command[0] in (b"SELECT", b"CLIENT", b"CONFIG"):
+                s.sendall(b"+OK\r\n")
+            elif command[0] == b"INFO":
+                s.sendall(b"$%d\r\n%b\r\n" % (len(INFO), INFO))
+            else:
+                s.sendall(b"+PONG\r\n")
 
 
 def case(server, c, commands, want, ran):

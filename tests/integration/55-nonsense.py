@@ -26,35 +26,21 @@ def bulk(b):
     return b"$%d\r\n%b\r\n" % (len(b), b)
 
 
-class Server(threading.Thread):
+class Server(harness.FakeServer):
     """Answers handshakes as Redis does, GET of a key with "=KEY", and GET of a key that `say` knows with that:
     (bytes, close behind them?, a byte at a time?)."""
 
     def __init__(self, path):
-        super().__init__(daemon=True)
         self.say, self.handshake, self.mute, self.mad = {}, None, [], None
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.bind(path)
-        self.s.listen(64)
-        self.url = "unix://" + path
-        self.start()
+        super().__init__(path)
 
-    def run(self):
-        while True:
-            s, _ = self.s.accept()
-            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
-
-    def serve(self, s):
-        c = harness.Client.__new__(harness.Client)
-        c.s, c.f = s, s.makefile("rb")
-        try:
-            while self.answer(s, c.read()):
-                pass
-        except (OSError, EOFError):
+    def serve(self, s, c):
+        while self.answer(s, c.read()):
             pass
+
+    def closed(self, s):
         if s not in self.mute:
             s.close()
-        c.f.close()
 
     def close_mute(self):
         while self.mute:

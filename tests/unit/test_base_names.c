@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
-#include "base/glob.h"
+#include <purser/glob.h>
 #include "base/names.h"
 
 #define COUNT 3000
@@ -103,7 +103,7 @@ static void hashes(void **state)
 
 static int glob(const char *pattern, const char *text)
 {
-	return glob_match(pattern, strlen(pattern), text, strlen(text));
+	return purser_glob(pattern, strlen(pattern), text, strlen(text));
 }
 
 static void globs(void **state)
