@@ -21,7 +21,7 @@ def found(plant, words, seed, redis, **options):
     with rig.Proxy(redis.sock, seed, name=f"proxy-{plant}") as proxy, \
             harness.Purserd(rig.agent(proxy.url), name=plant) as p:
         p.allow(".")
-        checker = rig.Checker(p.sock, redis.sock, seed, name=f"checker-{plant}", leave=0, **options).start()
+        checker = rig.Checker(p.sock, redis.sock, seed, name=f"checker-{plant}", leave=0, depth=60, **options).start()
         try:
             checker.run(late=plant == "drop")
             proxy.set(plant=plant, plant_every=300)

@@ -12,6 +12,7 @@ import rig
 from harness import check
 
 SECONDS = float(os.environ.get("PURSER_SECONDS") or (600 if harness.LONG else 6))
+DEPTH = 500 if SECONDS >= 60 else 60  # what is under way must end before the lists can be compared
 ONLY = os.environ.get("PURSER_ONLY", "")
 # What a link that goes, is silent or takes a while to come may be answered with.
 TROUBLE = {"INDETERMINATE", "BACKENDDOWN", "CIRCUITOPEN", "TIMEOUT", "POOLEXHAUSTED", "EXECABORT"}
@@ -133,7 +134,7 @@ def network(seed, workers, tcp):
         to = f"127.0.0.1:{redis.args[-1]}" if tcp else redis.sock
         with rig.Proxy(to, seed, tcp, name=f"proxy-{kind}") as proxy, \
                 harness.Purserd(rig.agent(proxy.url, agent__workers=workers), name=kind) as p, \
-                rig.Checker(p.sock, redis.sock, seed, name=f"checker-{kind}") as checker:
+                rig.Checker(p.sock, redis.sock, seed, name=f"checker-{kind}", depth=DEPTH) as checker:
             check(checker.kinds >= rig.KINDS, "not served:", sorted(rig.KINDS - checker.kinds))
             last = {}
 
@@ -156,7 +157,7 @@ def server(seed, workers):
     rng = random.Random(seed + workers)
     with harness.Redis(rig.DURABLE, name=f"redis-server{workers}") as redis, \
             harness.Purserd(rig.agent(redis.url, agent__workers=workers), name=f"server{workers}") as p, \
-            rig.Checker(p.sock, redis.sock, seed, name=f"checker-server{workers}") as checker:
+            rig.Checker(p.sock, redis.sock, seed, name=f"checker-server{workers}", depth=DEPTH) as checker:
         harm = Server(redis, rng)
         last = {}
 

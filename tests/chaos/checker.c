@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * chaos-checker --agent SOCKET --redis SOCKET [--clients N] [--seed N] [--patience SECONDS] [--leave N] [--blind 1]
+ * chaos-checker --agent SOCKET --redis SOCKET [--clients N] [--seed N] [--patience SECONDS] [--leave N]
+ *               [--depth N] [--blind 1]
  *
  * Told by lines on stdin, answers each with a line of JSON:
  *   run          send      stats    what was counted
@@ -9,8 +10,9 @@
  *                by the agent may still be read by the server)
  *   quit
  *
- * --leave N: a client goes and comes back after about N bursts; --blind 1: replies about the lists are
- * believed, so that only the lists in Redis can show what is wrong with them (to test the checker).
+ * --depth N: a client has about N requests under way at most; --leave N: it goes and comes back after about
+ * N bursts; --blind 1: replies about the lists are believed, so that only the lists in Redis can show what is
+ * wrong with them (to test the checker).
  * What is wrong ends it at once with status 1 and {"violation": ...}.
  */
 #include <config.h>
@@ -38,7 +40,7 @@ char script_sha[41];
 #define KIND_NAME(name, weight, feature) #name,
 const char *const kind_names[K_COUNT] = { KINDS(KIND_NAME) };
 
-static uint64_t rng, patience = 30, leave = 300;
+static uint64_t rng, patience = 30, leave = 300, depth = 500;
 static const char *agent, *redis;
 static enum { IDLE, RUN, QUIET } mode;
 
@@ -267,6 +269,7 @@ static void client_write(struct client *c)
 static void client_turn(struct client *c)
 {
 	static const unsigned many[] = { 1, 1, 1, 2, 5, 20, 100, 400 };
+	unsigned n;
 
 	if (c->fd < 0) {
 		if (now >= c->next_at)
@@ -275,7 +278,7 @@ static void client_turn(struct client *c)
 	}
 	if (c->wanted && now > c->progress + patience * 1000 * MS)
 		violation(c, &c->want[c->first], "no reply for %" PRIu64 " s", patience);
-	if (mode != RUN || now < c->next_at || c->wanted > 500)
+	if (mode != RUN || now < c->next_at || c->wanted > depth)
 		return;
 	if (leave && c->wanted && below((uint32_t)leave) == 0) {
 		client_close(c);
@@ -283,7 +286,8 @@ static void client_turn(struct client *c)
 	}
 	if (c->wanted == 0)
 		c->progress = now;
-	generate(c, many[below(8)]);
+	n = many[below(8)];
+	generate(c, n < depth ? n : (unsigned)depth);
 	c->next_at = now + (below(10) ? below(8) : below(60)) * MS;
 }
 
@@ -415,13 +419,15 @@ int main(int argc, char **argv)
 			patience = strtoull(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--leave") == 0)
 			leave = strtoull(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--depth") == 0)
+			depth = strtoull(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--blind") == 0)
 			blind = argv[i + 1][0] == '1';
 		else
 			break;
 	if (i != argc || !agent || !redis || nclients < 1) {
 		fprintf(stderr, "usage: chaos-checker --agent SOCKET --redis SOCKET [--clients N] [--seed N] "
-		        "[--patience SECONDS] [--leave N] [--blind 1]\n");
+		        "[--patience SECONDS] [--leave N] [--depth N] [--blind 1]\n");
 		return 2;
 	}
 	setvbuf(stdin, NULL, _IONBF, 0);

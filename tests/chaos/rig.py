@@ -35,7 +35,8 @@ def agent(url, **more):
     """Settings of an agent whose failures are quick, so that a test sees many of them."""
     s = {"backend main.plugin": "redis", "backend main.url": url, "backend main.operation_timeout": "1s",
          "backend main.connection_timeout": "500ms", "health.interval": "1s", "backend main.queue_max": "100000",
-         "breaker.recovery_initial": "20ms", "breaker.recovery_timeout": "200ms", "project default.databases": "4", "project two.databases": "2", "log.level": "warn"}
+         "breaker.recovery_initial": "20ms", "breaker.recovery_timeout": "200ms", "project default.databases": "4",
+         "project two.databases": "2", "log.level": "warn"}
     s.update({k.replace("__", "."): v for k, v in more.items()})
     return s
 

@@ -340,7 +340,7 @@ static void gen_blocking(struct client *c, enum kind kind)
 		arg(c, "LEFT");
 		arg(c, "RIGHT");
 	}
-	arg(c, kind == K_BLOCKED ? "0.3" : "0.2");
+	arg(c, kind == K_BLOCKED ? "0.08" : "0.2");
 	if (blocked.fed && kind == K_BLOCKED) {
 		push(feeder, K_FEEDPOP);
 		command(feeder, 3, "RPUSH");
