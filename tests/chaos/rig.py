@@ -149,10 +149,11 @@ class Checker(harness.Process):
     def quiet(self):
         return self.tell("quiet")
 
-    def served(self, more=2000):
+    def served(self, more=2000, seconds=40):
         """Waits until so many appends more were acknowledged."""
         before = self.stats()["acked"]
-        harness.wait_until(lambda: self.stats()["acked"] > before + more, f"{more} more appends to be acknowledged", 40)
+        harness.wait_until(lambda: self.stats()["acked"] > before + more, f"{more} more appends to be acknowledged",
+                           seconds)
 
     def stop(self):
         self.tell("quiet")
