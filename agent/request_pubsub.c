@@ -721,18 +721,27 @@ struct receivers {
 	struct hub *hub;
 	uint8_t kind;
 	purser_bytes channel;
+	bool error;
 	size_t have;
 	uint8_t line[32];
 };
 
+static int pass_on(struct receivers *v, const void *p, size_t n)
+{
+	return v->then ? v->then->feed(v->then, p, n) : out_put(v->r->b.out, v->r->b.pool, p, n);
+}
+
 static int receivers_feed(struct reply_filter *f, const uint8_t *p, size_t n)
 {
 	struct receivers *v = (struct receivers *)f;
-	struct bcall *b = &v->r->b;
 	int64_t count;
 	size_t len;
 	char line[32];
 
+	if (n && !v->have && *p == '-') /* nothing to count: the store's error, or ours */
+		v->error = true;
+	if (v->error)
+		return pass_on(v, p, n);
 	if (n > sizeof v->line - v->have)
 		return -1;
 	memcpy(v->line + v->have, p, n);
@@ -744,8 +753,7 @@ static int receivers_feed(struct reply_filter *f, const uint8_t *p, size_t n)
 	line[0] = ':';
 	len = 1 + dec_i64(line + 1, hub_receivers(v->hub, v->kind, v->channel, count));
 	memcpy(line + len, "\r\n", 2);
-	return v->then ? v->then->feed(v->then, (const uint8_t *)line, len + 2) :
-	    out_put(b->out, b->pool, line, len + 2);
+	return pass_on(v, line, len + 2);
 }
 
 int64_t pubsub_receivers(const struct purser_ctx *x, const struct project *p, const struct command *c,

@@ -394,6 +394,13 @@ def refused_channel(redis):
         equal(c.error("SUBSCRIBE", "yes1", "no").word, "BACKENDDOWN")
         c.send("SUBSCRIBE", "yes1", "yes2")
         equal([c.read(), c.read()], [[b"subscribe", b"yes1", 1], [b"subscribe", b"yes2", 2]])
+        # What is published is counted as soon as anybody listens: an error has nothing to count and stays what it is.
+        with p.client() as q:
+            equal(q.cmd("PUBLISH", "yes1", "m"), 1)
+            check(q.error("PUBLISH", "no", "m").text.startswith("NOPERM this user has no permissions"))
+            q.cmd("PURSER.BREAKER", "main", "OPEN")
+            for cmd in ("PUBLISH", "SPUBLISH"):
+                equal(q.error(cmd, "yes1", "m").word, "CIRCUITOPEN")
 
 
 def main():
