@@ -61,6 +61,7 @@ struct bcall {
 	bool maybe;                  /* a write of which an earlier attempt may have run: no error may deny it */
 	bool as_is;                  /* wire is what encode() would write, but for the prefixes */
 	bool starved;                /* encode() said WAIT: it is the client that does not go on */
+	bool held;                   /* late, but behind a reply that waits for its client */
 	bool part;                   /* of a batch: answered through its own handle, ended with the batch */
 	uint32_t payload;            /* sum of the logical arguments' lengths (saturating) */
 	uint32_t trial_epoch;

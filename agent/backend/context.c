@@ -136,7 +136,7 @@ void call_again(struct bcall *b)
 {
 	b->state = BCALL_IDLE;
 	b->executed = b->err = 0;
-	b->answered = b->noted = b->stalled = b->store_error = false;
+	b->answered = b->noted = b->stalled = b->held = b->store_error = false;
 	b->status[0] = '\0';
 	b->due_bytes = b->sent_ns = 0;
 	call_rewind(b);
@@ -257,11 +257,33 @@ static void expire(struct purser_ctx *x, struct bcall *b)
 	b->discard = true;
 }
 
+static bool holds(const struct bcall *o, const struct bcall *b)
+{
+	return o != b && (o->c.session == b->c.session || (o->c.route == b->c.route && o->c.db == b->c.db &&
+	    o->c.resp == b->c.resp && o->submit_ns <= b->submit_ns));
+}
+
+/* Marks what is late because the reply before it is not read, which says nothing about the store.  Once for
+ * all that are due, for they can be many. */
+static void mark_held(struct purser_ctx *x, uint64_t now)
+{
+	const struct bcall *by[8];
+	unsigned n = 0;
+
+	for (const struct bcall *o = x->due_head; o && n < 8; o = o->next_due)
+		if (o->state == BCALL_SUBMITTED && o->stalled)
+			by[n++] = o;
+	for (struct bcall *b = x->due_head; n && b && b->c.deadline_ns <= now; b = b->next_due)
+		for (unsigned i = 0; i < n && !b->held; i++)
+			b->held = b->state == BCALL_SUBMITTED && holds(by[i], b);
+}
+
 static void due_fire(struct loop_timer *t)
 {
 	struct purser_ctx *x = (struct purser_ctx *)((char *)t - offsetof(struct purser_ctx, due_timer));
 	uint64_t now = loop_now(x->loop);
 
+	mark_held(x, now);
 	while (x->due_head && x->due_head->c.deadline_ns <= now)
 		expire(x, x->due_head);
 	if (x->due_head)

@@ -365,8 +365,9 @@ static enum breaker_outcome outcome(const struct bcall *b, const struct call_fai
 	if (f->store)
 		return any_word(f, fail) || (class_of(b) == GUARD_WRITE && any_word(f, write_fail)) ?
 		    BREAKER_FAIL : BREAKER_IGNORE;
-	if (b->starved && (f->code == PURSER_E_CANCELLED || f->err == ERR_TIMEOUT))
-		return BREAKER_IGNORE; /* the rest of the request did not come: no fault of the store */
+	/* The rest of the request did not come, or the reply before it is not read: no fault of the store. */
+	if ((b->starved || b->held) && (f->code == PURSER_E_CANCELLED || f->err == ERR_TIMEOUT))
+		return BREAKER_IGNORE;
 	switch (f->code) {
 	case PURSER_E_CONNECT: case PURSER_E_IO: case PURSER_E_PROTOCOL: case PURSER_E_TLS:
 	case PURSER_E_CANCELLED: /* not AUTH: the store is there, and what it says should be seen */

@@ -444,9 +444,30 @@ def dies():
                 equal(direct.cmd("KEYS", "*"), [b"proj:default:k"])  # a probe leaves nothing behind
 
 
+def not_the_readers_fault():
+    """A client that does not read its replies holds up what it sent behind: that comes late, and says nothing about
+    the store.  The breaker of everybody else stays closed."""
+    with Redis(name="unread") as redis, \
+            Purserd({"backend main.plugin": "redis", "backend main.url": redis.url, "backend main.operation_timeout": "2s",
+                     "health.interval": "1h"}, name="unread-purserd") as p, p.client() as c, p.client() as other:
+        def late():
+            found = re.search(r'^purser_requests_total\{[^}]*error_type="timeout"\} (\d+)', p.http("GET", "/metrics")
+                              .body.decode(), re.M)
+            return found and int(found[1]) > 5
+        with redis.client() as direct:
+            direct.cmd("SET", "proj:default:big", "v" * (1 << 20))
+        c.raw(harness.encode("GET", "big") * 40)
+        wait_until(late, "what is behind the unread reply to be late")
+        for class_ in ("read", "write"):
+            equal((breaker(other, class_)[b"state"], breaker(other, class_)[b"opens"]), (b"closed", 0))
+        replies = [c.read() for _ in range(40)]
+        equal({word(r) for r in replies if isinstance(r, RespError)}, {"TIMEOUT"})
+        equal(len(replies[0]), 1 << 20)
+
+
 def main():
     for part in (succeeds_later, not_twice, not_behind, group_in_order, where_it_went, budget, reopens, not_for_nothing,
-                 operators, faults, dies):
+                 operators, faults, dies, not_the_readers_fault):
         part()
         print("ok", part.__name__, flush=True)
     for workers in (1, 3):
