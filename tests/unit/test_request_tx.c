@@ -696,7 +696,7 @@ static void healed(void **state)
 	/* a client that goes in between */
 	nothing_known();
 	evalsha("");
-	host->error(calls[0], NOSCRIPT + 1, sizeof NOSCRIPT - 2);
+	host->error(calls[0], &NOSCRIPT[1], sizeof NOSCRIPT - 2);
 	host->end(first());
 	client_gone(&W.c);
 	loop_turn(W.w.loop, 0);
