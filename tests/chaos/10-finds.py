@@ -9,7 +9,8 @@ from harness import check
 FOUND = {  # plant: what the checker must say, of everything that it may notice first
     "swap": ("want ", "an error that", "not RESP"), "drop": ("want ", "an error that", "no reply for"),
     "dup": ("want ", "an error that", "reply too many"), "word": ("an error that this request cannot have: NONSUCH",),
-    "repeat": ("a length of", "want "), "lose": ("a length of", "want "), "reorder": ("want log:", "behind a later one")}
+    "repeat": ("a length of", "want ", "executed twice"), "lose": ("a length of", "want ", "is not there"),
+    "reorder": ("want log:", "behind a later one")}
 IN_LISTS = {"repeat": ("was executed twice",), "lose": ("is not there",), "reorder": ("was executed behind a later one",)}
 
 
