@@ -265,8 +265,10 @@ enum stage_result script_isolate(struct request *r)
 		return req_refuse(r, ERR_NOPERM, "functions belong to every project of the server: load them on Redis "
 		    "itself, FCALL runs them; a project with isolation = off may");
 	}
+	if (x->inst->op_of[r->cmd->id] == OP_NONE)
+		return STAGE_NEXT; /* it is refused there, and nothing has run that could be warned of */
 	warn_once(r);
-	if (x->inst->op_of[r->cmd->id] == OP_NONE || r->cmd->id == CMD_FCALL || r->cmd->id == CMD_FCALL_RO)
+	if (r->cmd->id == CMD_FCALL || r->cmd->id == CMD_FCALL_RO)
 		return STAGE_NEXT;
 	if (tx_queues(c))
 		return r->cmd->id == CMD_EVALSHA || r->cmd->id == CMD_EVALSHA_RO ? eval_in_batch(r) : STAGE_NEXT;

@@ -121,6 +121,24 @@ def served():
     return [name for name, run in rows if run in ("RUN_BACKEND", "RUN_TX")]
 
 
+def stateful(p, redis):
+    """What takes more than a command and its reply: subscriptions of all kinds, scripts, a watch, a wait that is ended."""
+    for command in (("SUBSCRIBE", "a"), ("PSUBSCRIBE", "a*"), ("SSUBSCRIBE", "a"), ("SUBSCRIBE", "__keyspace@0__:k"),
+                    ("PSUBSCRIBE", "__keyevent@0__:*")):
+        with p.client() as s:
+            equal(s.cmd(*command)[1:], [command[1].encode(), 1])
+    with p.client() as c, p.client() as waits, redis.client() as admin:
+        for command in (("PUBLISH", "a", "m"), ("SPUBLISH", "a", "m"), ("PUBSUB", "CHANNELS"), ("PUBSUB", "NUMSUB", "a"),
+                        ("EVAL", "return redis.call('SET', KEYS[1], 'v')", 1, "k"), ("WATCH", "k"), ("MULTI",),
+                        ("SET", "k", "w"), ("EXEC",), ("WAIT", 0, 1), ("HELLO", 3), ("CLIENT", "TRACKING", "ON"), ("GET", "k")):
+            check(c.cmd(*command) is not None, command)
+        number = waits.cmd("CLIENT", "ID")
+        waits.send("BLPOP", "none", 0)
+        wait_until(lambda: b"blocked_clients:1\r" in admin.cmd("INFO", "clients"), "Redis to have the BLPOP")
+        equal(c.cmd("CLIENT", "UNBLOCK", number), 1)
+        equal(waits.read(), None)
+
+
 def rights():
     user = ["--user", "purser", "on", ">s3cret", *rule()]
     with Redis(user, name="rights") as redis, redis.client() as admin:
@@ -142,6 +160,7 @@ def rights():
                 c.cmd("HELLO", proto)
                 for command, reply in zip(commands, c.pipeline(commands)):
                     check(not isinstance(reply, RespError), command, reply)
+            stateful(p, redis)
             wait_until(lambda: p.http("GET", "/redis/status").json()["status"] == "healthy", "the health check to pass")
             log = [dict(zip(e[::2], e[1::2])) for e in admin.cmd("ACL", "LOG")]
             equal(log, [], "what Redis refused")
