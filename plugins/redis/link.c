@@ -342,7 +342,7 @@ void link_up(struct link *l)
 		explicit_bzero(l->out.p, l->out.cap);
 	l->phase = LINK_UP;
 	l->sent = 0;
-	l->up_since = l->checked;
+	l->up_since = l->heard = l->checked;
 	keep_up(l);
 	link_show(l, PURSER_LINK_IDLE);
 	x->h->count(x->x, COUNT_OPENED, 1);

@@ -101,7 +101,19 @@ static void redis_resume(void *cs, purser_call *c, int what)
 	}
 }
 
-/* A shared or pinned link keeps its place for the reply, which the host discards.  A link that serves
+/* Not a byte for half as long again as a call may last, though one is owed: behind a middlebox that forgot
+ * the connection the kernel alone would never notice. */
+static bool silent(const struct link *l)
+{
+	uint64_t patience = l->x->in->op_ns, since = l->head ? l->head->deadline_ns - patience : UINT64_MAX;
+	uint64_t now = l->x->h->now(l->x->x);
+
+	if (since < l->heard)
+		since = l->heard;
+	return !(l->blocked & BLOCKED_REPLY) && since < now && now - since > patience + patience / 2;
+}
+
+/* A shared or pinned link keeps its place for the reply, which the host discards, unless it is silent.  A link that serves
  * only this call is closed, unless the reply is already here, or the server is asked for one. */
 static void redis_cancel(void *cs, purser_call *c, int why)
 {
@@ -114,6 +126,10 @@ static void redis_cancel(void *cs, purser_call *c, int why)
 		return;
 	}
 	if (!l->dedicated || l->owner) {
+		if (!l->dedicated && why == PURSER_CANCEL_TIMEOUT && silent(l)) {
+			link_lost(l, PURSER_E_CANCELLED, "it is silent");
+			return;
+		}
 		if (!l->dedicated)
 			lane_forget(c);
 		if (l->head == c)

@@ -182,6 +182,7 @@ struct link {
 	unsigned address;
 	uint8_t steps[STEPS_MAX], nsteps, step;
 	uint64_t up_since;
+	uint64_t heard;           /* ns: when bytes came last */
 	uint64_t id;              /* the server's number of this connection; 0: it did not say */
 	char server[32];          /* its version, from HELLO */
 };

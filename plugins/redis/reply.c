@@ -355,6 +355,7 @@ int link_read(struct link *l)
 			link_broken(l, 0);
 			return -1;
 		}
+		l->heard = l->x->h->now(l->x->x);
 		if (have)
 			memcpy(scratch, l->carry, have);
 		used = feed_any(l, scratch, have + (size_t)n);

@@ -215,6 +215,50 @@ class Nonsense(harness.FakeServer):
                 s.sendall(b"+PONG\r\n")
 
 
+class Mute(harness.FakeServer):
+    """A server that says nothing any more on the first connections on which it is asked for a key, like one that a
+    middlebox forgot."""
+
+    def __init__(self, path, mute):
+        self.mute = mute
+        super().__init__(path)
+
+    def serve(self, s, c):
+        mute = False
+        while True:
+            command = c.read()
+            if command[0] == b"GET" and not mute:
+                mute, self.mute = self.mute > 0, self.mute - 1
+            if command[0] == b"HELLO":
+                s.sendall(b"-ERR unknown command 'HELLO'\r\n")
+            elif command[0] == b"INFO":
+                s.sendall(b"$%d\r\n%b\r\n" % (len(INFO), INFO))
+            elif command[0] in (b"SELECT", b"CLIENT", b"CONFIG"):
+                s.sendall(b"+OK\r\n")
+            elif not mute:
+                s.sendall(b"$2\r\nup\r\n" if command[0] == b"GET" else b"+PONG\r\n")
+
+
+def silence():
+    """A connection that is there and says nothing any more is given up, and a new one takes over."""
+    path = os.path.join(harness.tmp(), "mute")
+    server = Mute(path, 2)
+    settings = {"backend main.plugin": "redis", "backend main.url": server.url, "health.interval": "1h",
+                "backend main.operation_timeout": "200ms", "breaker.enabled": "no", "retry.max_attempts": "1"}
+    with Purserd(settings, name="mute") as p, p.client() as c:
+        words = set()
+
+        def up():
+            reply = c.pipeline([("GET", "k")])[0]
+            if isinstance(reply, RespError):
+                words.add(reply.word)
+            return reply == b"up"
+        wait_until(up, "another connection")
+        check(words == {"TIMEOUT"} or words == {"TIMEOUT", "BACKENDDOWN"}, words)
+        p.wait_log("it is silent")
+        check(server.mute < 0, "connections", server.mute)
+
+
 def garbage():
     """Bytes that are no RESP, a reply too many, half a reply: named as what they are, on that link only."""
     for i, (answer, word) in enumerate((
@@ -267,6 +311,7 @@ def main():
     under_load("load3", seed, 3, True, killed, hung, links_cut)
     full()
     exhausted()
+    silence()
     garbage()
     stopped_under_load(seed, False)
     stopped_under_load(seed, True)
