@@ -492,7 +492,10 @@ bool req_resume(struct client *c)
 		if (!c->hold_timer.pos)
 			r->start_ns = r->timed ? clock_now() : loop_now(c->w->loop);
 		loop_timer_stop(c->w->loop, &c->hold_timer);
-		run(r);
+		if (c->w->draining && r->b.c.flags & PURSER_CALL_BLOCKS)
+			refuse(r, ERR_BACKENDDOWN, "the agent is shutting down"); /* it would hold that up */
+		else
+			run(r);
 	}
 	return client_may_start(c);
 }

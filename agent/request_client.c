@@ -132,7 +132,7 @@ void worker_close_ctx(struct worker *w, uint32_t instance)
 		return;
 	for (struct client *c = w->clients; c; c = c->next) {
 		tx_lost(c, x->inst);
-		if (c->retry.parked)
+		if (c->retry.parked && c->session.instance == x->inst)
 			retry_drop(c, true);
 		own_replies(c);
 		if (!c->session.inflight || c->session.instance != x->inst)

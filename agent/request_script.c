@@ -68,6 +68,7 @@ static void script_done(struct bcall *b)
 		}
 		know(w, b->c.ctx, s->sha);
 	}
+	b->discard |= s->mute;
 	req_done(b);
 }
 
@@ -107,7 +108,9 @@ static void script_error(struct bcall *b, enum err_code code, const char *text, 
 			return;
 		}
 	}
-	if (!s->mute)
+	if (s->mute)
+		b->discard = true; /* now it is known: HTTP says null in its place */
+	else
 		say_error(r, code, text, n);
 }
 
@@ -143,7 +146,7 @@ static void again(struct request *r)
 	struct bcall *b = &r->b;
 	struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
 
-	s->healing = b->began = false;
+	s->healing = b->began = b->store_error = false;
 	b->reply_bytes = 0;
 	if (b->discard || b->c.ctx != x || loop_now(r->cl->w->loop) >= b->c.deadline_ns || req_pin(r)) {
 		b->answered = true;

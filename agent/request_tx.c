@@ -369,7 +369,7 @@ static enum stage_result queue(struct request *r)
 		return say_ok(r, "QUEUED");
 	if (tx->n >= c->gen->tx_commands)
 		return too_big(r, "transaction_max_commands");
-	if (bytes > c->gen->tx_bytes - tx->bytes)
+	if (bytes + tx->bytes > c->gen->tx_bytes) /* a reload may have made it less than there is */
 		return too_big(r, "transaction_max_size");
 	p = part_new(tx);
 	if (!p || part_words(tx, p, r) ||

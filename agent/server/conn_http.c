@@ -71,6 +71,8 @@ static void deliver(struct http_conn *h)
 	while (!a->done && a->at < h->next) {
 		struct slot *s = &h->slot[a->at % WINDOW];
 
+		if (s->err && !s->done)
+			break; /* its request is not over: the place is not free */
 		if (s->err) {
 			http_answer_error(a, (enum err_code)s->err, buf_data(&s->held), buf_len(&s->held));
 			give_back(h, s);

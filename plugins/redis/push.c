@@ -248,50 +248,46 @@ void pile_clear(struct pile *p)
 int64_t pile_feed(struct pile *p, struct link *l, const uint8_t *bytes, size_t n,
     int (*heard)(struct link *l, const uint8_t *at, size_t n))
 {
-	const uint8_t *at = bytes;
+	bool own = p->have != 0; /* a value goes on */
+	const uint8_t *from = bytes;
 	size_t left = n;
 
-	while (left || p->scanned < p->have) {
-		bool own = p->have != 0;
-		const uint8_t *from;
+	if (own) {
+		bool large = p->have + n > MESSAGE_MAX;
+
+		if (large || keep(p, bytes, n)) {
+			link_lost(l, large ? PURSER_E_TOOLARGE : PURSER_E_NOMEM, "a message is too large");
+			return -1;
+		}
+		from = p->in;
+		left = p->have;
+	}
+	while (left > p->scanned) {
 		int64_t k;
 
-		if (own && left) { /* the value goes on */
-			bool large = p->have + left > MESSAGE_MAX;
-
-			if (large || keep(p, at, left)) {
-				link_lost(l, large ? PURSER_E_TOOLARGE : PURSER_E_NOMEM, "a message is too large");
-				return -1;
-			}
-			left = 0;
-		}
-		from = own ? p->in : at;
 		if (p->scanned == 0)
 			purser_scan_begin_as(&p->scan, l->version);
-		k = purser_scan_feed(&p->scan, from + p->scanned, (own ? p->have : left) - p->scanned);
+		k = purser_scan_feed(&p->scan, from + p->scanned, left - p->scanned);
 		p->scanned += k > 0 ? (size_t)k : 0;
-		if (k >= 0 && !purser_scan_done(&p->scan)) {
-			if (!own && keep(p, at, left)) {
-				link_lost(l, PURSER_E_NOMEM, "out of memory");
-				return -1;
-			}
-			return (int64_t)n;
-		}
+		if (k >= 0 && !purser_scan_done(&p->scan))
+			break;
 		if (k < 0 || heard(l, from, p->scanned)) {
 			link_lost(l, PURSER_E_PROTOCOL, "it sent something that no subscription says");
 			return -1;
 		}
-		if (own) {
-			memmove(p->in, p->in + p->scanned, p->have - p->scanned);
-			p->have -= p->scanned;
-			p->scanned = 0;
-			if (!p->have)
-				pile_clear(p);
-		} else {
-			at += p->scanned;
-			left -= p->scanned;
-			p->scanned = 0;
-		}
+		from += p->scanned;
+		left -= p->scanned;
+		p->scanned = 0;
+	}
+	if (!own && left && keep(p, from, left)) {
+		link_lost(l, PURSER_E_NOMEM, "out of memory");
+		return -1;
+	}
+	if (own) { /* once, however many values there were */
+		memmove(p->in, from, left);
+		p->have = left;
+		if (!left)
+			pile_clear(p);
 	}
 	return (int64_t)n;
 }

@@ -336,10 +336,11 @@ def reload(redis, direct):
         p.reload()
         equal(c.read().word, "UNBLOCKED")
         wait_until(lambda: p.log().count("config.drained") == 3, "nothing to use the old generation")
-        c.send("BLPOP", "q", 0)
+        c.raw(harness.encode("BLPOP", "q", 0) + harness.encode("BLPOP", "q", 0))
         until_blocked(direct, 1)
         p.signal(signal.SIGTERM)  # the end: it is told, and no pop is lost
         equal(c.read().word, "UNBLOCKED")
+        equal(c.read().word, "BACKENDDOWN")  # nor does the next one begin to wait
         check(c.eof())
         equal(p.wait(), 0)
     until_blocked(direct, 0)

@@ -457,6 +457,12 @@ def reloaded():
         equal(w.pipeline([["WATCH", "k"], ["MULTI"], ["SET", "k", "2"], ["EXEC"]])[-1], ["OK"])
         with redis.client() as direct:
             equal(sorted(direct.cmd("KEYS", "*")), [b"other:k", b"proj:one:k"])
+        # more is queued than may be by now: nothing more is
+        c.pipeline([["MULTI"], ["SET", "k", "x" * 100000]])
+        p.write_config("[agent]\nmode = development\ntransaction_max_size = 64KiB\n" + TWO.format(url=redis.url))
+        check(p.ctl("reload").returncode == 0, "reload")
+        equal(c.error("GET", "k").word, "TOOBIG")
+        equal(c.error("EXEC"), ABORT)
 
 
 def on_memory(rng):

@@ -124,6 +124,11 @@ def healed(p, redis, direct):
     equal(c.error("EVALSHA", sha("never sent"), 0), NOSCRIPT)
     # nobody reads the reply; it is run all the same
     direct.cmd("SCRIPT", "FLUSH")
+    # HTTP has an answer to everything, CLIENT REPLY or not
+    for script in ("return 1", "return redis.error_reply('ERR on purpose')", "no Lua"):
+        answer = p.http("POST", "/v1/command", [["CLIENT", "REPLY", "SKIP"], ["EVAL", script, "0"], ["EVAL", "return 1", "0"]],
+                        {"Purser-Project": "one"})
+        equal((answer.status, answer.json()), (200, [{"result": None}, {"result": None}, {"result": 1}]), script)
     c.raw(harness.encode("CLIENT", "REPLY", "SKIP") + harness.encode("EVALSHA", sha(PUSH), 1, "t", "b") + harness.encode("PING"))
     equal(c.read(), "PONG")
     equal(c.cmd("LRANGE", "t", 0, -1), [b"a", b"b"])

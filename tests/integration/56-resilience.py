@@ -408,6 +408,16 @@ def faults():
                     ("ADD", "DROP", "COMMAND", "nosuch"), ("ADD", "DROP", "PERCENT", "0"), ("ADD", "DROP", "PROJECT"),
                     ("CLEAR", "x")):
             equal(c.error("PURSER.FAULT", *bad).word, "BADREQUEST", bad)
+        # what waits to be sent again waits on while another backend comes and goes
+        p.allow("config.reload.failed")
+        c.cmd("PURSER.FAULT", "ADD", "DELAY", "1500", "COMMAND", "GET")
+        c.send("GET", "k")
+        wait_until(lambda: d.cmd("PURSER.FAULT", "LIST")[0][-1], "the delay")
+        p.write_config("[backend extra]\nplugin = memory\n[backend bad]\nplugin = redis\nurl = nonsense\n")
+        e = d.error("PURSER.RELOAD")
+        check(e.word == "CONFIG" and "bad" in e.text and "extra" not in e.text, e)
+        equal(c.read(), b"w")
+        equal(d.cmd("PURSER.FAULT", "CLEAR"), 1)
         c.cmd("PURSER.FAULT", "ADD", "DELAY", "60000")  # nobody waits for it: the agent stops, the client goes
         d.send("GET", "k")
         d.close()
