@@ -100,6 +100,8 @@ static void link_fail_calls(struct link *l, uint32_t code, const char *text)
 	const purser_host *h = l->x->h;
 	purser_call *c = l->head, *unsent = l->unsent;
 	bool sent = true, began = l->began;
+	/* What was due by then had no reply in time, whoever it waited behind. */
+	uint64_t late = code == PURSER_E_CANCELLED ? h->now(l->x->x) : 0;
 
 	l->head = l->tail = l->unsent = l->encoding = NULL;
 	l->ncalls = l->skip = l->nskips = 0;
@@ -116,7 +118,7 @@ static void link_fail_calls(struct link *l, uint32_t code, const char *text)
 			l->owner = NULL;
 		}
 		executed = began ? PURSER_EXECUTED : sent ? PURSER_MAYBE_EXECUTED : PURSER_NOT_EXECUTED;
-		h->fail(c, code, executed, text);
+		h->fail(c, c->deadline_ns && c->deadline_ns <= late ? PURSER_E_CANCELLED : code, executed, text);
 		began = false;
 		if (code == PURSER_E_PROTOCOL || code == PURSER_E_TOOLARGE || code == PURSER_E_NOMEM ||
 		    code == PURSER_E_CANCELLED)
