@@ -492,8 +492,9 @@ bool req_resume(struct client *c)
 		if (!c->hold_timer.pos)
 			r->start_ns = r->timed ? clock_now() : loop_now(c->w->loop);
 		loop_timer_stop(c->w->loop, &c->hold_timer);
-		if (c->w->draining && r->b.c.flags & PURSER_CALL_BLOCKS)
-			refuse(r, ERR_BACKENDDOWN, "the agent is shutting down"); /* it would hold that up */
+		if (c->quit && r->b.c.flags & PURSER_CALL_BLOCKS) /* it would hold that up */
+			refuse(r, ERR_BACKENDDOWN, c->w->draining ? "the agent is shutting down" :
+			    "the agent closes this connection");
 		else
 			run(r);
 	}

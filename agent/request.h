@@ -60,6 +60,7 @@ struct client_retry {
 	uint32_t parked;                /* requests with .parked set; they stand in the client's queue */
 	bool sending;                   /* they are being sent again at this moment */
 	bool failed;                    /* ... and one of them has failed at once */
+	bool withdrawn;                 /* nothing of it waits in a queue since */
 	struct loop_timer timer;        /* when they are sent again */
 };
 

@@ -699,6 +699,8 @@ static void deliver_lost(struct worker *w, struct hub_msg *m)
 		list = c->outband->next_lost;
 		pubsub_leave(c);
 		client_dismiss(c, "subscription_lost", text);
+		if (!c->gone)
+			client_unblock(c, true); /* it would be closed only when what it waits for has come */
 	}
 }
 

@@ -49,7 +49,8 @@ static bool sendable_again(const struct request *r)
 static void park(struct request *r)
 {
 	r->parked = true;
-	r->cl->retry.parked++;
+	if (!r->cl->retry.parked++)
+		r->cl->retry.withdrawn = false;
 }
 
 static bool copy_failure(struct request *r, const struct call_failure *f)
@@ -225,8 +226,10 @@ void retry_released(struct client *c)
 
 	if (c->retry.sending || !r)
 		return;
-	if (c->session.inflight)
+	if (c->session.inflight && !c->retry.withdrawn) { /* once: the queue may be long, and so what fails */
+		c->retry.withdrawn = true;
 		ctx_withdraw(r->b.c.ctx, &c->session, withdrawn);
+	}
 	if (!c->session.inflight)
 		decide(c);
 }
@@ -240,7 +243,7 @@ static void again(struct loop_timer *t)
 	struct request *r = next_parked(c->head), *next;
 
 	k->sending = true;
-	k->failed = false;
+	k->failed = k->withdrawn = false;
 	for (; r && !k->failed; r = next) {
 		struct purser_ctx *x = r->b.c.ctx;
 

@@ -48,7 +48,7 @@ struct interest {
 
 struct track_reads {                /* of one request: in its arena */
 	uint64_t epoch;                 /* of the client's tracking: another one has other interests */
-	uint32_t n;
+	uint32_t n, cap;
 	struct interest *v[];
 };
 
@@ -330,24 +330,40 @@ static bool concerns(const struct tracking *t, purser_bytes key)
 	return match;
 }
 
+/* r->reads with room for n more: a transaction has many commands.  NULL: no memory. */
+static struct track_reads *reads_of(struct request *r, uint32_t n)
+{
+	struct track_reads *had = r->reads, *v = had;
+	uint32_t cap;
+
+	if (had && had->cap - had->n >= n)
+		return had;
+	cap = had ? had->n + (n > had->n ? n : had->n) : n;
+	v = arena_get(&r->arena, sizeof *v + (size_t)cap * sizeof v->v[0]);
+	if (!v)
+		return NULL;
+	v->epoch = r->cl->outband->track_epoch;
+	v->n = had ? had->n : 0;
+	v->cap = cap;
+	if (v->n)
+		memcpy(v->v, had->v, v->n * sizeof v->v[0]);
+	return r->reads = v;
+}
+
 static void note(struct request *r, const struct command *cmd, const purser_bytes *argv, uint32_t argc)
 {
 	struct tracking *t = r->cl->outband->tracking;
-	uint32_t n = cmd_key_count(cmd, argv, argc), *at, had = r->reads ? r->reads->n : 0;
+	uint32_t n = cmd_key_count(cmd, argv, argc), *at;
 	struct track_reads *v;
 
 	if (!n || !reads(cmd))
 		return;
 	at = arena_get(&r->arena, n * sizeof *at);
-	v = arena_get(&r->arena, sizeof *v + (had + n) * sizeof v->v[0]);
-	if (!at || !v) {
+	v = at ? reads_of(r, n) : NULL;
+	if (!v) {
 		r->cl->cut = true; /* it would never hear that what it reads has changed */
 		return;
 	}
-	v->epoch = r->cl->outband->track_epoch;
-	v->n = had;
-	if (had)
-		memcpy(v->v, r->reads->v, had * sizeof v->v[0]);
 	n = cmd_keys(cmd, argv, argc, at);
 	for (uint32_t k = 0; k < n; k++) {
 		struct interest *i;
@@ -362,7 +378,6 @@ static void note(struct request *r, const struct command *cmd, const purser_byte
 		i->inflight++;
 		v->v[v->n++] = i;
 	}
-	r->reads = v;
 }
 
 void track_command(struct request *r)

@@ -288,10 +288,16 @@ def slow_subscriber(redis, p):
 def lost_link(redis, p):
     two, three, pub = p.client(), p.client(), p.client()
     three.cmd("HELLO", 3)
-    for c in (two, three):
+    waits = p.client()  # ... for something else as well, twice
+    waits.cmd("HELLO", 3)
+    for c in (two, three, waits):
         equal(c.cmd("SUBSCRIBE", "ch"), [b"subscribe", b"ch", 1])
+    waits.raw(harness.encode("BLPOP", "nothing", 0) * 2)
     with Client(redis.sock) as live:
+        wait_until(lambda: b"blocked_clients:1\r" in live.cmd("INFO", "clients"), "it to wait")
         check(live.cmd("CLIENT", "KILL", "TYPE", "pubsub") >= 1, "no subscription link to kill")
+    equal([waits.read()[0], waits.read().word, waits.read().word], [b"purser.closed", "UNBLOCKED", "BACKENDDOWN"])
+    check(waits.eof(), "it is closed all the same")
     reason = three.read()
     equal(reason[0], b"purser.closed")
     check(b"lost" in reason[1], reason)

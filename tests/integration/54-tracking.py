@@ -78,6 +78,11 @@ def same_as_redis(redis, p):
 
 # ---- modes -------------------------------------------------------------------------------------------
 
+def most_memory(p):
+    with open(f"/proc/{p.pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+
+
 def default_mode(p):
     """Keys are not written before they are read: what is told of that could still be on its way."""
     with tracking(p) as c, p.client() as w:
@@ -100,6 +105,10 @@ def default_mode(p):
         equal(c.pipeline([["MULTI"], ["GET", "in multi"], ["EXEC"]])[2], [None])
         w.cmd("SET", "in multi", 1)
         equal(c.read(), invalid("in multi"))
+        before = most_memory(p)
+        got = c.pipeline([["MULTI"], *[["GET", f"of many:{i % 100}"] for i in range(9000)], ["EXEC"]])[-1]
+        equal(got, [None] * 9000)
+        check(most_memory(p) - before < 128 << 10, "KiB for a large transaction:", most_memory(p) - before)
         c.cmd("EVAL", "return redis.call('GET', KEYS[1])", 1, "by script")
         w.cmd("SET", "by script", 1)
         equal(c.read(), invalid("by script"))
