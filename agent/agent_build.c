@@ -546,6 +546,7 @@ void build_limits(const struct cfg *cfg, struct log *log, struct server_limits *
 	l->max_clients = max_clients((uint32_t)cfg_int(s, CFG_AGENT_MAX_CLIENTS), log);
 	l->max_pipeline = (uint32_t)cfg_int(s, CFG_AGENT_MAX_PIPELINE);
 	l->output_limit = (size_t)cfg_int(s, CFG_AGENT_OUTPUT_LIMIT);
+	l->input_limit = (size_t)cfg_int(s, CFG_AGENT_INPUT_LIMIT);
 	l->slow_reader_ns = (uint64_t)cfg_int(s, CFG_AGENT_SLOW_READER_TIMEOUT);
 	l->idle_ns = (uint64_t)cfg_int(s, CFG_AGENT_IDLE_TIMEOUT);
 }

@@ -213,8 +213,28 @@ static void read_own(struct conn *c)
 	feed_own(c);
 }
 
+/* Does it write a whole pipeline before it reads?  Then it will not read while it cannot write, and its
+ * requests wait here. */
+static bool gathers(const struct conn *c)
+{
+	return c->proto == CONN_RESP && !c->stream && !c->writable && c->cl.out.bytes && !c->cl.quit &&
+	    buf_len(&c->in) < c->sv->limits.input_limit && !conn_may_read(c);
+}
+
+static void read_ahead(struct conn *c)
+{
+	if (buf_room(&c->in, READ_BLOCK)) {
+		conn_refuse(c, ERR_TOOBIG, NULL);
+		return;
+	}
+	c->in.end += conn_receive(c, c->in.p + c->in.end, c->in.cap - c->in.end);
+	c->hungry = false;
+}
+
 static bool may_receive(const struct conn *c)
 {
+	if (gathers(c))
+		return true;
 	/* What it has sent before comes first: more would only gather here. */
 	return c->stream ? conn_stream_reads(c) : conn_may_read(c) && (!buf_len(&c->in) || c->hungry);
 }
@@ -224,6 +244,8 @@ static void conn_read(struct conn *c)
 {
 	if (c->stream)
 		conn_stream_read(c);
+	else if (gathers(c))
+		read_ahead(c);
 	else if (buf_len(&c->in))
 		read_own(c);
 	else
@@ -327,6 +349,8 @@ static bool can_go_on(const struct conn *c)
 {
 	const struct client *cl = &c->cl;
 
+	if (c->readable && gathers(c))
+		return true;
 	if (cl->held)
 		return cl->head == cl->held && !cl->session.inflight;
 	if (c->busy)

@@ -55,7 +55,7 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 
 	while (at < n && conn_may_read(c)) {
 		struct resp_parser *ps = c->parser ? c->parser : &c->sv->parser;
-		bool own = c->in.p && p == c->in.p + c->in.at, took = false;
+		bool own = c->in.p && p == c->in.p + c->in.at, adopt, took = false;
 		enum resp_result rc;
 		struct request *r;
 
@@ -84,7 +84,9 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 			at += ps->pos;
 			continue;
 		}
-		if (own && ps->pos >= ADOPT_MIN && at) {
+		/* what is behind it is copied, so there must be less of that */
+		adopt = own && ps->pos >= ADOPT_MIN && n - at - ps->pos <= ps->pos;
+		if (adopt && at) {
 			if (c->parser)
 				drop_parser(c);
 			return at; /* it comes again, at the front */
@@ -94,7 +96,7 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 			c->cl.cut = true;
 			return n;
 		}
-		if (own && ps->pos >= ADOPT_MIN)
+		if (adopt)
 			took = hand_over(c, r, ps->pos) == 0;
 		r->b.wire = p + at;
 		r->b.wire_n = ps->pos;

@@ -22,6 +22,7 @@ struct server_limits {              /* of one configuration generation; copied i
 	uint32_t max_clients;
 	uint32_t max_pipeline;
 	size_t output_limit;
+	size_t input_limit;
 	uint64_t slow_reader_ns;
 	uint64_t idle_ns;               /* 0: never */
 };

@@ -216,6 +216,20 @@ def links(direct):
     return len([x for x in direct.cmd("CLIENT", "LIST").decode().splitlines() if "cmd=client" not in x])
 
 
+def written_before_read(p, name):
+    """A whole pipeline is written before the first reply is read, as redis-py does: far more than sockets and
+    output_limit hold."""
+    with p.client() as c:
+        equal(c.cmd("SET", "written", "v" * 1000), "OK")
+        replies = c.pipeline([("GET", "written")] * 40000)
+        check(len(replies) == 40000 and set(replies) == {b"v" * 1000}, name)
+        large = [("ECHO", f"{i}:".encode() + b"x" * 20000) for i in range(1500)]
+        check(c.pipeline(large) == [e[1] for e in large], name, "large ones")
+        tags = [("ECHO" if i % 3 else "GET", f"{i}" if i % 3 else "written") for i in range(90000)]
+        for want, got in zip(tags, c.pipeline(tags)):
+            check(got == (want[1].encode() if want[0] == "ECHO" else b"v" * 1000), name, want, got)
+
+
 def main():
     with harness.Redis() as redis:
         behind(redis)
@@ -224,6 +238,10 @@ def main():
         pipeline(redis)
         large(redis)
         slow_readers(redis)
+        with harness.Purserd(settings(redis), name="written") as p:
+            written_before_read(p, "redis")
+    with harness.Purserd({"backend main.plugin": "memory"}, name="written-memory") as p:
+        written_before_read(p, "memory")
 
 
 if __name__ == "__main__":
