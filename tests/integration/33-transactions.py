@@ -458,6 +458,7 @@ def reloaded():
         with redis.client() as direct:
             equal(sorted(direct.cmd("KEYS", "*")), [b"other:k", b"proj:one:k"])
         # more is queued than may be by now: nothing more is
+        p.wait_log("config.drained")  # another reload is refused until then
         c.pipeline([["MULTI"], ["SET", "k", "x" * 100000]])
         p.write_config("[agent]\nmode = development\ntransaction_max_size = 64KiB\n" + TWO.format(url=redis.url))
         check(p.ctl("reload").returncode == 0, "reload")
