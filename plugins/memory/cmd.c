@@ -51,6 +51,14 @@ int arg_int_range(struct ctx *cx, purser_call *c, uint32_t arg, int64_t min, int
 	return -1;
 }
 
+int arg_double(struct ctx *cx, purser_call *c, uint32_t arg, double *out, const char *text)
+{
+	if (double_parse(c->argv[arg].p, c->argv[arg].n, out) == 0)
+		return 0;
+	reply_error(cx, c, text ? text : "ERR value is not a valid float");
+	return -1;
+}
+
 int arg_db(struct ctx *cx, purser_call *c, uint32_t arg, uint32_t *out)
 {
 	int64_t v;

@@ -50,6 +50,8 @@ int arg_is(purser_bytes a, const char *word);
 int arg_int(struct ctx *cx, purser_call *c, uint32_t arg, int64_t *out);
 int arg_int_range(struct ctx *cx, purser_call *c, uint32_t arg, int64_t min, int64_t max,
     int64_t *out);
+/* As strtod reads it, nothing around it, not NaN; text NULL: the usual error. */
+int arg_double(struct ctx *cx, purser_call *c, uint32_t arg, double *out, const char *text);
 int arg_db(struct ctx *cx, purser_call *c, uint32_t arg, uint32_t *out);
 /* Seconds or milliseconds, from now or absolute, to Unix ms; not before the epoch. */
 int arg_expiry(struct ctx *cx, purser_call *c, uint32_t arg, int seconds, int relative, int64_t *ms);
@@ -63,6 +65,14 @@ static inline void reply_bulk(struct ctx *cx, purser_call *c, const void *p, siz
 {
 	cx->h->bulk(c, p, n);
 }
+static inline void reply_null_array(struct ctx *cx, purser_call *c)
+{
+	if (c->resp == 2)
+		cx->h->raw(c, "*-1\r\n", 5);
+	else
+		reply_null(cx, c);
+}
+
 static inline void reply_text(struct ctx *cx, purser_call *c, const char *s)
 {
 	cx->h->bulk(c, s, strlen(s));
@@ -81,6 +91,10 @@ void reply_arity(struct ctx *cx, purser_call *c);
 void reply_bad_expiry(struct ctx *cx, purser_call *c);
 /* The name of the command as errors show it: lower case. */
 const char *op_lower(const purser_call *c, char buf[40]);
+
+struct zset;
+/* argv[1] becomes this sorted set, or goes if it is NULL; the reply (cmd_zstore.c). */
+void zset_store(struct ctx *cx, purser_call *c, struct zset *z);
 
 extern const char err_wrongtype[], err_syntax[], err_overflow[], err_too_long[], err_not_int[],
     err_same[], err_no_key[], err_nan[];

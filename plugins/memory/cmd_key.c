@@ -7,6 +7,7 @@
 #include "list.h"
 #include "number.h"
 #include "table.h"
+#include "zset.h"
 
 void op_del(struct ctx *cx, purser_call *c)
 {
@@ -116,6 +117,7 @@ static int word_copy(struct ctx *cx, struct item *it)
 {
 	struct table *t;
 	struct list *l;
+	struct zset *z;
 
 	switch (item_enc(it)) {
 	case ENC_INT:
@@ -134,6 +136,10 @@ static int word_copy(struct ctx *cx, struct item *it)
 		l = list_copy(cx, item_list(it));
 		item_set_word(it, (uint64_t)(uintptr_t)l);
 		return l ? 0 : -1;
+	case ENC_ZSET:
+		z = zset_copy(cx, item_zset(it));
+		item_set_word(it, (uint64_t)(uintptr_t)z);
+		return z ? 0 : -1;
 	default:
 		return 0;
 	}

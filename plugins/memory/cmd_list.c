@@ -9,14 +9,6 @@
 static const char err_positive[] = "ERR value is out of range, must be positive";
 
 /* A null where RESP2 says it with an array. */
-static void reply_null_array(struct ctx *cx, purser_call *c)
-{
-	if (c->resp == 2)
-		cx->h->raw(c, "*-1\r\n", 5);
-	else
-		reply_null(cx, c);
-}
-
 static void reply_element(struct ctx *cx, purser_call *c, const struct lpos *p)
 {
 	purser_bytes e = list_at(p);

@@ -6,6 +6,7 @@
 #include "hash.h"
 #include "list.h"
 #include "table.h"
+#include "zset.h"
 
 #define SHARED_INTEGERS 10000
 
@@ -110,5 +111,7 @@ void op_memory_usage(struct ctx *cx, purser_call *c)
 		n += hash_table_memory(item_table(p.it));
 	else if (item_enc(p.it) == ENC_LIST)
 		n += list_memory(item_list(p.it));
+	else if (item_enc(p.it) == ENC_ZSET)
+		n += zset_memory(item_zset(p.it));
 	reply_int(cx, c, (int64_t)n);
 }

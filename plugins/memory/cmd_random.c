@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HRANDFIELD, SRANDMEMBER: one element, as many as wanted with repetitions, or so many different ones.
+ * HRANDFIELD, SRANDMEMBER, ZRANDMEMBER: one element, as many as wanted with repetitions, or so many different ones.
  */
 #include <limits.h>
 #include "cmd.h"
 #include "hash.h"
 #include "set.h"
 #include "table.h"
+#include "zset.h"
 
 #define REPEATS_MAX (INT64_C(1) << 22) /* elements of one reply: Redis tries more, until its memory ends */
 
-/* What elements are drawn from.  A set's have no value. */
+/* What elements are drawn from.  A set's have no value, a sorted
+ * set's is a double. */
 struct pool {
 	struct item *it;
 	uint64_t n;
@@ -21,17 +23,23 @@ struct pool {
 struct draw {
 	struct ctx *cx;
 	purser_call *c;
-	int values;
+	int values, scores;
 	uint64_t need, left;           /* of those still to come, so many are wanted */
 };
 
 static void reply_pair(struct draw *d, const uint8_t *f, size_t fn, const uint8_t *v, size_t vn)
 {
+	double score;
+
 	if (d->values && d->c->resp == 3)
 		reply_array(d->cx, d->c, 2);
 	reply_bulk(d->cx, d->c, f, fn);
-	if (d->values)
+	if (d->values && d->scores) {
+		memcpy(&score, v, sizeof(score));
+		d->cx->h->number(d->c, score);
+	} else if (d->values) {
 		reply_bulk(d->cx, d->c, v, vn);
+	}
 }
 
 static void reply_pairs(struct draw *d, uint64_t n)
@@ -93,13 +101,15 @@ static void draw_repeated(struct draw *d, const struct pool *p, uint64_t n)
 
 static void draw_count(struct ctx *cx, purser_call *c, const struct pool *p, int64_t count, int values)
 {
-	struct draw d = { .cx = cx, .c = c, .values = values, .left = p->n };
+	struct draw d = { .cx = cx, .c = c, .values = values, .scores = item_type(p->it) == TYPE_ZSET,
+		.left = p->n };
+	unsigned enc = item_enc(p->it);
 
 	if (count < -REPEATS_MAX) {
 		reply_error(cx, c, "ERR value is out of range");
 	} else if (count < 0) {
 		draw_repeated(&d, p, (uint64_t)-count);
-	} else if ((uint64_t)count < d.left / 3 && enc_is_table(item_enc(p->it))) {
+	} else if ((uint64_t)count < d.left / 3 && (enc_is_table(enc) || enc == ENC_ZSET)) {
 		d.need = (uint64_t)count;
 		if (draw_few(&d, p))
 			reply_nomem(cx, c);
@@ -137,22 +147,30 @@ static void random_field(struct ctx *cx, struct item *it, struct view *e, struct
 	v->n = w.n;
 }
 
+/* COMMAND key [count [WITHWORD]].  0, or -1 with the error replied. */
+static int draw_args(struct ctx *cx, purser_call *c, const char *with, int64_t *count)
+{
+	if (c->argc > 2 && arg_int_range(cx, c, 2, -LONG_MAX, LONG_MAX, count))
+		return -1;
+	if (c->argc > 4 || (c->argc == 4 && !arg_is(c->argv[3], with))) {
+		reply_error(cx, c, err_syntax);
+		return -1;
+	}
+	if (c->argc == 4 && (*count < -LONG_MAX / 2 || *count > LONG_MAX / 2)) {
+		reply_error(cx, c, "ERR value is out of range");
+		return -1;
+	}
+	return 0;
+}
+
 void op_hrandfield(struct ctx *cx, purser_call *c)
 {
 	struct pool p = { .each = hash_each, .random = random_field };
 	int64_t count = 0;
 	purser_bytes f, v;
 
-	if (c->argc > 2 && arg_int_range(cx, c, 2, -LONG_MAX, LONG_MAX, &count))
+	if (draw_args(cx, c, "withvalues", &count))
 		return;
-	if (c->argc > 4 || (c->argc == 4 && !arg_is(c->argv[3], "withvalues"))) {
-		reply_error(cx, c, err_syntax);
-		return;
-	}
-	if (c->argc == 4 && (count < -LONG_MAX / 2 || count > LONG_MAX / 2)) {
-		reply_error(cx, c, "ERR value is out of range");
-		return;
-	}
 	p.it = draw_from(cx, c, TYPE_HASH);
 	if (!p.it)
 		return;
@@ -210,4 +228,63 @@ void op_srandmember(struct ctx *cx, purser_call *c)
 	}
 	p.n = set_len(p.it);
 	draw_count(cx, c, &p, count, 0);
+}
+
+/* ---- sorted sets -------------------------------------------------------------------------------------- */
+static int take_score(void *arg, purser_bytes m, double score)
+{
+	struct view **v = arg;
+
+	v[0]->p = m.p;
+	v[0]->n = m.n;
+	memcpy(v[1]->buf, &score, sizeof(score));
+	v[1]->p = (const uint8_t *)v[1]->buf;
+	v[1]->n = sizeof(score);
+	return 1;
+}
+
+static void random_score(struct ctx *cx, struct item *it, struct view *e, struct view *v)
+{
+	struct view *to[] = { e, v };
+
+	if (item_enc(it) == ENC_ZSET) {
+		it = slot_item(*table_random(cx, item_zset(it)->table));
+		take_score(to, (purser_bytes){ item_key(it), item_klen(it) }, node_score(it));
+	} else {
+		zset_walk(it, rng_below(cx, (uint32_t)zset_len(it)), 1, 0, take_score, to);
+	}
+}
+
+static int pass_score(void *arg, purser_bytes m, double score)
+{
+	struct member_walk *w = arg;
+
+	return w->fn(w->arg, m.p, m.n, (const uint8_t *)&score, sizeof(score));
+}
+
+static int each_score(struct item *it, hash_fn *fn, void *arg)
+{
+	struct member_walk w = { fn, arg };
+
+	return zset_walk(it, 0, zset_len(it), 0, pass_score, &w);
+}
+
+void op_zrandmember(struct ctx *cx, purser_call *c)
+{
+	struct pool p = { .each = each_score, .random = random_score };
+	struct view m, score;
+	int64_t count = 0;
+
+	if (draw_args(cx, c, "withscores", &count))
+		return;
+	p.it = draw_from(cx, c, TYPE_ZSET);
+	if (!p.it)
+		return;
+	if (c->argc == 2) {
+		random_score(cx, p.it, &m, &score);
+		reply_bulk(cx, c, m.p, m.n);
+		return;
+	}
+	p.n = zset_len(p.it);
+	draw_count(cx, c, &p, count, c->argc == 4);
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SCAN, HSCAN, SSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
+ * SCAN, HSCAN, SSCAN, ZSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
  * shards are walked one after the other, each as table_scan() says.
  */
 #include <limits.h>
+#include <stdio.h>
 #include <purser/glob.h>
 #include "cmd.h"
 #include "hash.h"
 #include "number.h"
 #include "set.h"
 #include "table.h"
+#include "zset.h"
 
 struct scan {
 	struct ctx *cx;
@@ -170,7 +172,7 @@ void op_keys(struct ctx *cx, purser_call *c)
 		reply_bulk(cx, c, item_key(s.found[i]), item_klen(s.found[i]));
 }
 
-/* ---- HSCAN, SSCAN --------------------------------------------------------------------------------------- */
+/* ---- HSCAN, SSCAN, ZSCAN --------------------------------------------------------------------------------------- */
 struct packed { struct scan *s; purser_call *c; size_t n; int reply, values; };
 
 /* First counts what matches, then replies it. */
@@ -190,10 +192,19 @@ static int packed_field(void *arg, const uint8_t *f, size_t fn, const uint8_t *v
 
 static int packed_member(void *arg, const uint8_t *m, size_t n) { return packed_field(arg, m, n, NULL, 0); }
 
+static int packed_score(void *arg, purser_bytes m, double score)
+{
+	char text[SCORE_TEXT];
+
+	return packed_field(arg, m.p, m.n, (uint8_t *)text, score_format(score, text));
+}
+
 static void each_element(struct item *it, struct packed *w)
 {
 	if (item_type(it) == TYPE_SET)
 		set_each(it, packed_member, w);
+	else if (item_type(it) == TYPE_ZSET)
+		zset_walk(it, 0, zset_len(it), 0, packed_score, w);
 	else
 		hash_each(it, packed_field, w);
 }
@@ -201,7 +212,7 @@ static void each_element(struct item *it, struct packed *w)
 /* What is packed comes whole, as a listpack does. */
 static void scan_packed(struct ctx *cx, purser_call *c, struct scan *s, struct item *it)
 {
-	struct packed w = { .s = s, .c = c, .values = item_type(it) == TYPE_HASH };
+	struct packed w = { .s = s, .c = c, .values = item_type(it) != TYPE_SET };
 
 	each_element(it, &w);
 	reply_array(cx, c, 2);
@@ -211,14 +222,28 @@ static void scan_packed(struct ctx *cx, purser_call *c, struct scan *s, struct i
 	each_element(it, &w);
 }
 
+/* A field's value or a member's score. */
+static void reply_second(struct ctx *cx, purser_call *c, const struct item *of, struct item *element)
+{
+	char text[SCORE_TEXT];
+	struct view v;
+
+	if (item_type(of) == TYPE_ZSET) {
+		reply_bulk(cx, c, text, (size_t)snprintf(text, sizeof(text), "%.17g", node_score(element)));
+		return;
+	}
+	string_view(element, &v);
+	reply_bulk(cx, c, v.p, v.n);
+}
+
 static void scan_elements(struct ctx *cx, purser_call *c, struct scan *s, const struct item *it, uint32_t at)
 {
-	int values = item_type(it) == TYPE_HASH;
-	struct view v;
+	const struct table *t = item_enc(it) == ENC_ZSET ? item_zset(it)->table : item_table(it);
+	int values = item_type(it) != TYPE_SET;
 	size_t i;
 
 	do
-		at = table_scan(item_table(it), at, scan_item, s);
+		at = table_scan(t, at, scan_item, s);
 	while (at && !s->nomem && s->seen < (uint64_t)s->count);
 	if (s->nomem) {
 		reply_nomem(cx, c);
@@ -229,10 +254,8 @@ static void scan_elements(struct ctx *cx, purser_call *c, struct scan *s, const 
 	reply_array(cx, c, s->n << values);
 	for (i = 0; i < s->n; i++) {
 		reply_bulk(cx, c, item_key(s->found[i]), item_klen(s->found[i]));
-		if (!values)
-			continue;
-		string_view(s->found[i], &v);
-		reply_bulk(cx, c, v.p, v.n);
+		if (values)
+			reply_second(cx, c, it, s->found[i]);
 	}
 }
 
@@ -254,7 +277,7 @@ static void scan_key(struct ctx *cx, purser_call *c, enum type type)
 		return;
 	if (item_enc(p.it) == ENC_TABLE)
 		s.count = INT64_MAX; /* as a listpack: all at once */
-	if (enc_is_table(item_enc(p.it)))
+	if (enc_is_table(item_enc(p.it)) || item_enc(p.it) == ENC_ZSET)
 		scan_elements(cx, c, &s, p.it, (uint32_t)cursor);
 	else
 		scan_packed(cx, c, &s, p.it);
@@ -262,3 +285,4 @@ static void scan_key(struct ctx *cx, purser_call *c, enum type type)
 
 void op_hscan(struct ctx *cx, purser_call *c) { scan_key(cx, c, TYPE_HASH); }
 void op_sscan(struct ctx *cx, purser_call *c) { scan_key(cx, c, TYPE_SET); }
+void op_zscan(struct ctx *cx, purser_call *c) { scan_key(cx, c, TYPE_ZSET); }

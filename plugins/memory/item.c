@@ -8,6 +8,7 @@
 #include "list.h"
 #include "number.h"
 #include "table.h"
+#include "zset.h"
 
 static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_EMB] = { "string", "embstr" },
@@ -22,6 +23,8 @@ static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_SET_PACK] = { "set", "hashtable" },
 	[ENC_SET] = { "set", "hashtable" },
 	[ENC_LIST] = { "list", "quicklist" },
+	[ENC_ZSET_PACK] = { "zset", "listpack" },
+	[ENC_ZSET] = { "zset", "skiplist" },
 };
 
 const char *item_type_name(const struct item *it) { return names[item_enc(it)].type; }
@@ -88,6 +91,8 @@ void item_drop_word(struct ctx *cx, unsigned enc, uint64_t word)
 		table_dispose(cx, (struct table *)(uintptr_t)word);
 	else if (enc == ENC_LIST)
 		list_dispose(cx, (struct list *)(uintptr_t)word);
+	else if (enc == ENC_ZSET)
+		zset_dispose(cx, (struct zset *)(uintptr_t)word);
 }
 
 void item_free(struct ctx *cx, struct item *it)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * item: a key with its value in one allocation, or one field of a large hash, or one member of a large set.
+ * item: a key with its value in one allocation, or one field of a large hash, or one member of a large set
+ * or sorted set.
  *
  *   head 8 | expiry 8, if it has one | word 8, if its encoding has one | length of a long key 4 |
  *   key | value bytes, if they are inline
  *
- * The word is an integer (ENC_INT), or the address of a struct blob or a struct table.
+ * The word is an integer (ENC_INT), or the address of a struct blob, table, list or zset.
  */
 #ifndef MEMORY_ITEM_H
 #define MEMORY_ITEM_H
@@ -26,9 +27,11 @@ enum enc {
 	ENC_SET_PACK = 9, /* small set, inline */
 	ENC_SET = 10,    /* set, word: struct table */
 	ENC_LIST = 11,   /* list, word: struct list */
-	ENC_COUNT = 12
+	ENC_ZSET_PACK = 12, /* small sorted set, inline: see zset.h */
+	ENC_ZSET = 13,   /* sorted set, word: struct zset */
+	ENC_COUNT = 14
 };
-enum type { TYPE_STRING, TYPE_HASH, TYPE_SET, TYPE_LIST };
+enum type { TYPE_STRING, TYPE_HASH, TYPE_SET, TYPE_LIST, TYPE_ZSET };
 
 #define ITEM_ENC 0x0fu
 #define ITEM_TTL 0x10u
@@ -59,7 +62,7 @@ static inline int item_has_ttl(const struct item *it) { return !!(it->head & ITE
 static inline int enc_has_word(unsigned enc)
 {
 	return (1u << enc) & (1u << ENC_BIG | 1u << ENC_INT | 1u << ENC_INT_OWN | 1u << ENC_TABLE |
-	    1u << ENC_HASH | 1u << ENC_SET | 1u << ENC_LIST);
+	    1u << ENC_HASH | 1u << ENC_SET | 1u << ENC_LIST | 1u << ENC_ZSET);
 }
 static inline int enc_is_table(unsigned enc)
 {
@@ -71,7 +74,9 @@ static inline enum type item_type(const struct item *it)
 
 	if (LIKELY(enc < ENC_PACK))
 		return TYPE_STRING;
-	return enc < ENC_SET_INT ? TYPE_HASH : enc < ENC_LIST ? TYPE_SET : TYPE_LIST;
+	if (enc < ENC_LIST)
+		return enc < ENC_SET_INT ? TYPE_HASH : TYPE_SET;
+	return enc == ENC_LIST ? TYPE_LIST : TYPE_ZSET;
 }
 static inline size_t item_word_at(const struct item *it) { return item_has_ttl(it) ? 8 : 0; }
 static inline uint64_t item_word(const struct item *it)

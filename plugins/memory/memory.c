@@ -389,7 +389,7 @@ static const purser_plugin memory = {
 	.version = "0.1.0",
 	.summary = "Redis' data types in the agent's own memory",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
-	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_BATCH |
+	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_BATCH |
 	    PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,

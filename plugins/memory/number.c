@@ -101,3 +101,33 @@ size_t float_format(long double v, char buf[FLOAT_TEXT])
 	buf[n] = '\0';
 	return (size_t)n;
 }
+
+int double_parse(const void *p, size_t n, double *out)
+{
+	char buf[FLOAT_TEXT], *end;
+	double v;
+
+	if (n == 0 || n >= sizeof(buf))
+		return -1;
+	memcpy(buf, p, n);
+	buf[n] = '\0';
+	if (isspace((unsigned char)buf[0]))
+		return -1;
+	errno = 0;
+	v = strtod(buf, &end);
+	if ((size_t)(end - buf) != n || isnan(v))
+		return -1;
+	if (errno == ERANGE && (isinf(v) || v == 0))
+		return -1;
+	*out = v;
+	return 0;
+}
+
+size_t score_format(double v, char buf[SCORE_TEXT])
+{
+	double most = (double)(INT64_MAX / 2);
+
+	if (v >= -most && v <= most && v == (double)(int64_t)v)
+		return int_format((int64_t)v, buf);
+	return (size_t)snprintf(buf, SCORE_TEXT, "%.17g", v);
+}

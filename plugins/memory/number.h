@@ -17,6 +17,10 @@ size_t int_length(int64_t v);
 
 /* As strtold reads it, nothing around it, not NaN; infinity passes.  0, or -1. */
 int float_parse(const void *p, size_t n, long double *out);
+int double_parse(const void *p, size_t n, double *out); /* the same with strtod */
+/* As a listpack shows a score: an integer, if it is one and not large, else 17 digits. */
+#define SCORE_TEXT 32
+size_t score_format(double v, char buf[SCORE_TEXT]);
 /* 17 digits behind the point, zeros at the end dropped; the length. */
 size_t float_format(long double v, char buf[FLOAT_TEXT]);
 #endif

@@ -146,6 +146,20 @@ static struct word make_list_key(struct gen *g)
 	return rng_below(g, 100) < 80 ? format(g, "l%lld", rng_below(g, 4)) : make_key(g);
 }
 
+static struct word make_zset_key(struct gen *g)
+{
+	return rng_below(g, 100) < 85 ? format(g, "z%lld", rng_below(g, 5)) : make_key(g);
+}
+
+/* Members of one score only: else the order of their bytes is nobody's order.  y3 is a string. */
+static struct word make_y_key(struct gen *g) { return format(g, "y%lld", rng_below(g, 3)); }
+static struct word make_lex_key(struct gen *g) { return format(g, "y%lld", rng_below(g, 20) ? rng_below(g, 3) : 3); }
+
+static struct word make_mixed_key(struct gen *g)
+{
+	return rng_below(g, 5) ? make_zset_key(g) : make_set_key(g);
+}
+
 static struct word make_int(struct gen *g)
 {
 	static const char *const odd[] = { "9999", "10000", "10001", "9998", "9223372036854775807",
@@ -226,6 +240,58 @@ static struct word make_member(struct gen *g)
 }
 
 static struct word make_bulk_member(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 1300) - 200); }
+
+static struct word make_score(struct gen *g)
+{
+	static const char *const some[] = { "inf", "-inf", "+inf", "0.1", "-0", "1e18", "4611686018427387904",
+		"9007199254740993", "-1e300", "4e18", "5e18", "1e-320" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 75)
+		return format(g, "%lld", (long long)rng_below(g, 11) - 5);
+	if (r < 85)
+		return format(g, "%lld.5", (long long)rng_below(g, 11) - 5);
+	return r < 95 ? PICK(g, some) : rng_below(g, 2) ? make_float(g) : make_int(g);
+}
+
+static struct word make_bulk_score(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 100) - 20); }
+static struct word make_zero(struct gen *g) { return format(g, "%lld", 0); }
+
+static struct word make_zset_member(struct gen *g)
+{
+	uint32_t r = rng_below(g, 200);
+
+	if (r < 150)
+		return format(g, "m%lld", rng_below(g, 30));
+	if (r < 152)
+		return bytes(g, 63 + rng_below(g, 3));
+	return r < 199 ? make_member(g) : make_value(g);
+}
+
+static struct word make_bulk_zset_member(struct gen *g) { return format(g, "m%lld", rng_below(g, 500)); }
+
+static struct word make_bound(struct gen *g)
+{
+	static const char *const odd[] = { "-inf", "+inf", "-inf", "inf", "(inf", "(-inf", "", "(", " 1", "1 ", "(nan",
+		"nan", "((1", "1e5000", "abc", "0x1p1", "-0" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 40)
+		return format(g, "%lld", (long long)rng_below(g, 13) - 6);
+	if (r < 70)
+		return format(g, "(%lld", (long long)rng_below(g, 13) - 6);
+	return r < 95 ? PICK(g, odd) : make_score(g);
+}
+
+static struct word make_lex(struct gen *g)
+{
+	static const char *const odd[] = { "-", "+", "-", "+", "[", "(", "", "m", "-x", "+-", "[\xff", "(m1", "[m1" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 70)
+		return format(g, r < 35 ? "[m%lld" : "(m%lld", rng_below(g, rng_below(g, 3) ? 30 : 500));
+	return PICK(g, odd);
+}
 
 static struct word make_element(struct gen *g)
 {
@@ -324,6 +390,18 @@ static void add_life(struct gen *g, struct cmd *c)
 	add(g, c, make_time(g, w & 1, w >> 1));
 }
 
+/* As many as there are keys, which their number is in front of. */
+static void add_weights(struct gen *g, struct cmd *c)
+{
+	uint32_t at = c->argc > 1 && word_is(c->argv[0], "ZUNIONSTORE") + word_is(c->argv[0], "ZINTERSTORE") ? 2 : 1;
+	int64_t n;
+
+	if (word_int(c->argv[at], &n) || n > 10)
+		n = 2;
+	for (; n > 0; n--)
+		add(g, c, make_score(g));
+}
+
 /* Options of one kind: each word with its chance in percent. */
 static void add_options(struct gen *g, struct cmd *c, const char *kind)
 {
@@ -340,7 +418,17 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		{ "hscan", "!count", 40 }, { "hscan", "!type", 3 }, { "limit", "!limit", 40 }, { "limit", "JUNK", 3 },
 		{ "count", "!count", 50 }, { "count", "JUNK", 2 }, { "lpos", "!rank", 45 }, { "lpos", "!count", 45 },
 		{ "lpos", "!maxlen", 40 }, { "lpos", "JUNK", 3 },
+		{ "zadd", "NX", 12 }, { "zadd", "XX", 12 }, { "zadd", "GT", 15 }, { "zadd", "LT", 15 }, { "zadd", "CH", 30 },
+		{ "zadd", "INCR", 2 }, { "wscores", "WITHSCORES", 50 }, { "wscores", "JUNK", 2 },
+		{ "zrange", "REV", 35 }, { "zrange", "!span", 45 }, { "zrange", "WITHSCORES", 40 },
+		{ "zscore", "WITHSCORES", 40 }, { "zscore", "!span", 45 }, { "zscore", "REV", 3 },
+		{ "zany", "REV", 50 }, { "zany", "!span", 10 }, { "zany", "BYSCORE", 10 }, { "zany", "WITHSCORES", 30 },
+		{ "zmix", "!weights", 35 }, { "zmix", "!aggregate", 40 }, { "zmix", "WITHSCORES", 60 }, { "zmix", "JUNK", 2 },
+		{ "zmixstore", "!aggregate", 40 }, { "zmixstore", "!weights", 35 }, { "zmixstore", "WITHSCORES", 2 },
+		{ "ylex", "REV", 40 }, { "ylex", "!span", 40 }, { "ylex", "WITHSCORES", 2 },
+		{ "ylimit", "!span", 45 }, { "ylimit", "WITHSCORES", 2 },
 	};
+	static const char *const aggregates[] = { "SUM", "MIN", "MAX", "sum", "Min", "max", "AVG" };
 	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "none1", "" };
 	size_t i;
 
@@ -366,6 +454,16 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		} else if (!strcmp(w, "!rank") || !strcmp(w, "!maxlen")) {
 			add_literal(g, c, w[1] == 'r' ? "RANK" : "MAXLEN", w[1] == 'r' ? 4 : 6);
 			add(g, c, make_int(g));
+		} else if (!strcmp(w, "!span")) {
+			add_literal(g, c, "LIMIT", 5);
+			add(g, c, make_int(g));
+			add(g, c, make_int(g));
+		} else if (!strcmp(w, "!weights")) {
+			add_literal(g, c, "WEIGHTS", 7);
+			add_weights(g, c);
+		} else if (!strcmp(w, "!aggregate")) {
+			add_literal(g, c, "AGGREGATE", 9);
+			add(g, c, PICK(g, aggregates));
 		} else if (!strcmp(w, "!match")) {
 			add_literal(g, c, "MATCH", 5);
 			add(g, c, make_pattern(g));
@@ -382,7 +480,8 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen *),
     struct word (*two)(struct gen *))
 {
-	uint32_t n = one == make_bulk_field || one == make_bulk_member || one == make_bulk_element ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
+	uint32_t n = one == make_bulk_field || one == make_bulk_member || one == make_bulk_element ||
+	    two == make_bulk_zset_member ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
 
 	for (; n > 0; n--) {
 		add(g, c, one(g));
@@ -405,6 +504,7 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
 		"99999999999999999999999" };
 	static const char *const ends[] = { "LEFT", "RIGHT", "left", "Right", "LEFT", "RIGHT", "MIDDLE" };
+	static const char *const minmax[] = { "MIN", "MAX", "min", "Max", "MIN", "MAX", "MID" };
 	static const char *const sides[] = { "BEFORE", "AFTER", "after", "BEFORE", "AFTER", "BESIDE" };
 	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
 	static const struct { const char *name; int ms, absolute; } times[] = {
@@ -433,6 +533,38 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add(g, c, make_list_key(g));
 	else if (!strcmp(name, "nlkeys"))
 		add_counted(g, c, make_list_key);
+	else if (!strcmp(name, "zkey"))
+		add(g, c, make_zset_key(g));
+	else if (!strcmp(name, "ykey"))
+		add(g, c, make_y_key(g));
+	else if (!strcmp(name, "ystr"))
+		add(g, c, word_text("y3"));
+	else if (!strcmp(name, "lexkey"))
+		add(g, c, make_lex_key(g));
+	else if (!strcmp(name, "nzkeys"))
+		add_counted(g, c, make_zset_key);
+	else if (!strcmp(name, "nzskeys"))
+		add_counted(g, c, make_mixed_key);
+	else if (!strcmp(name, "zmem"))
+		add(g, c, make_zset_member(g));
+	else if (!strcmp(name, "zmems"))
+		add_many(g, c, make_zset_member, NULL);
+	else if (!strcmp(name, "szs"))
+		add_many(g, c, make_score, make_zset_member);
+	else if (!strcmp(name, "bulkszs"))
+		add_many(g, c, make_bulk_score, make_bulk_zset_member);
+	else if (!strcmp(name, "zeros"))
+		add_many(g, c, make_zero, make_zset_member);
+	else if (!strcmp(name, "bulkzeros"))
+		add_many(g, c, make_zero, make_bulk_zset_member);
+	else if (!strcmp(name, "score"))
+		add(g, c, make_score(g));
+	else if (!strcmp(name, "bound"))
+		add(g, c, make_bound(g));
+	else if (!strcmp(name, "lex"))
+		add(g, c, make_lex(g));
+	else if (!strcmp(name, "minmax"))
+		add(g, c, PICK(g, minmax));
 	else if (!strcmp(name, "el"))
 		add(g, c, make_element(g));
 	else if (!strcmp(name, "els"))
@@ -509,10 +641,13 @@ static void from_line(struct gen *g, struct cmd *c, const struct line *l)
 	}
 }
 
-/* One argument too few or too many, or another one. */
+/* One argument too few or too many, or another one.  Not where it could give a member of a y key another score. */
 static void damage(struct gen *g, struct cmd *c)
 {
 	uint32_t r = rng_below(g, 100);
+
+	if (c->argc > 1 && c->argv[1].n == 2 && c->argv[1].p[0] == 'y')
+		return;
 
 	if (r < 2 && c->argc > 1)
 		c->argc--;
@@ -623,7 +758,7 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_cursor(c->argv[1]);
 	if (c->argc < 3)
 		return 1;
-	if (word_is(name, "HSCAN") || word_is(name, "SSCAN"))
+	if (word_is(name, "HSCAN") || word_is(name, "SSCAN") || word_is(name, "ZSCAN"))
 		return tame_cursor(c->argv[2]);
 	if (word_is(name, "SET") || word_is(name, "GETEX"))
 		return tame_options(g, c, word_is(name, "SET") ? 3 : 2);
@@ -637,7 +772,7 @@ static int tame(struct gen *g, struct cmd *c)
 		return 1;
 	if (word_is(name, "SETRANGE"))
 		return v < 100000 || v >= 536870912;
-	if (word_is(name, "HRANDFIELD") || word_is(name, "SRANDMEMBER")) /* Redis would try to make a reply of that size */
+	if (word_is(name, "HRANDFIELD") || word_is(name, "SRANDMEMBER") || word_is(name, "ZRANDMEMBER")) /* Redis would try to make a reply of that size */
 		return v > -300 || v == INT64_MIN || (v == -INT64_MAX && c->argc == 4);
 	return 1;
 }

@@ -268,9 +268,10 @@ static int check_random(struct session *s, struct side *side, const struct cmd *
 	int64_t count = 1, n, m, i, j;
 	int values = c->argc == 4;
 	struct word *w, *all, one;
-	int set = word_is(c->argv[0], "SRANDMEMBER");
+	int set = word_is(c->argv[0], "SRANDMEMBER"), zset = word_is(c->argv[0], "ZRANDMEMBER");
 	struct cmd hgetall = WORDS(s, "HGETALL", ""), smembers = WORDS(s, "SMEMBERS", "");
-	struct cmd q = set ? smembers : hgetall;
+	struct cmd zrange = WORDS(s, "ZRANGE", "", "0", "-1", "WITHSCORES");
+	struct cmd q = set ? smembers : zset ? zrange : hgetall;
 	size_t len = side->replies[0].n;
 	uint8_t *copy = arena_get(&s->mem, len);
 
@@ -287,11 +288,8 @@ static int check_random(struct session *s, struct side *side, const struct cmd *
 			return -1;
 	}
 	q.argv[1] = c->argv[1];
-	if (ask_one(s, side, &q) ||
-	    (m = reply_elements(reply_bytes(side, 0), side->replies[0].n, NULL, 0)) < 0)
+	if (ask_one(s, side, &q) || (m = random_words(s, side, zset, &all)) < 0)
 		return -1;
-	all = arena_get(&s->mem, ((size_t)m + 1) * sizeof(*all));
-	reply_elements(reply_bytes(side, 0), side->replies[0].n, all, (size_t)m);
 	for (i = 0; i < n; i += values ? 2 : 1) {
 		if (!is_among(all, m, set ? 1 : 2, w[i], values ? &w[i + 1] : NULL))
 			return -1;

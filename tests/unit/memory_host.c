@@ -72,6 +72,17 @@ static void h_integer(purser_call *c, int64_t v) { head(c, ':', v); }
 static void h_array(purser_call *c, size_t n) { head(c, '*', (int64_t)n); }
 static void h_null(purser_call *c) { put(ctx_of(c), c->resp == 3 ? "_\r\n" : "$-1\r\n", c->resp == 3 ? 3 : 5); }
 
+static void h_number(purser_call *c, double v)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), c->resp == 3 ? ",%.17g\r\n" : "%.17g", v);
+
+	if (c->resp == 3)
+		put(ctx_of(c), text, (size_t)n);
+	else
+		h_bulk(c, text, (size_t)n);
+}
+
 static void h_map(purser_call *c, size_t n)
 {
 	if (c->resp == 3)
@@ -138,7 +149,7 @@ static int64_t h_value(purser_instance *pi, const char *key)
 static const purser_host host = {
 	.struct_size = sizeof(host), .api = PURSER_API,
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
-	.null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
+	.number = h_number, .null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
 };
 
@@ -261,13 +272,31 @@ static void reset(struct mh_ctx *x)
 	put(x, "", 0);
 }
 
+/* The keys of a command that says how many there are; where the number is, its name tells. */
+static uint32_t counted_keys(const purser_bytes *argv, uint32_t argc, uint32_t *keys, uint32_t max)
+{
+	uint32_t n = 0, at = argv[0].n > 5 && !memcmp(argv[0].p + argv[0].n - 5, "STORE", 5) ? 2 : 1, i, last;
+
+	if (argc <= at)
+		return 0;
+	if (at == 2)
+		keys[n++] = 1;
+	last = at + (uint32_t)strtoul((const char *)argv[at].p, NULL, 10);
+	for (i = at + 1; i <= last && i < argc && n < max; i++)
+		keys[n++] = i;
+	return n;
+}
+
 const char *mh_argv(struct mh_ctx *x, uint32_t argc, const purser_bytes *argv)
 {
 	const purser_plugin *p = x->m->p;
+	uint32_t keys[64];
 	purser_call c;
 
 	reset(x);
 	fill(&c, x, argc, argv);
+	c.keys = keys;
+	c.nkeys = counted_keys(argv, argc, keys, 64); /* only commands with a count look at them */
 	if (c.op >= p->nops)
 		return "-ERR unknown command\r\n";
 	if (p->ops[c.op].run(x->cs, &c) != PURSER_DONE || x->ended + x->failed != 1)

@@ -524,6 +524,41 @@ static void hash_forms(void **state)
 	stop(f);
 }
 
+/* Twenty thousand members: their ranks, after they came in no order, moved and went; freed in pieces. */
+static void sorted_set_large(void **state)
+{
+	struct fixture *f = start(0, 0);
+	struct mh_ctx *x = &f->x;
+	const unsigned n = 20000;
+	char want[64];
+	unsigned i;
+	int64_t full;
+
+	(void)state;
+	for (i = 0; i < n; i++)
+		mh_run(x, "ZADD z %u m%u", i * 7919 % n, i * 7919 % n);
+	for (i = 0; i < n; i += 2) /* half of them to the other end, in the opposite order */
+		mh_run(x, "ZADD z %d m%u", -(int)i, i);
+	for (i = 0; i < n; i += 37) {
+		snprintf(want, sizeof(want), ":%u\r\n", i % 2 ? n / 2 + i / 2 : n / 2 - 1 - i / 2);
+		assert_string_equal(mh_run(x, "ZRANK z m%u", i), want);
+	}
+	assert_string_equal(mh_run(x, "ZREMRANGEBYSCORE z (-5000 (5000"), ":5000\r\n");
+	assert_string_equal(mh_run(x, "ZRANGE z 7499 7500"), "*2\r\n$5\r\nm5000\r\n$5\r\nm5001\r\n");
+	assert_string_equal(mh_run(x, "ZREVRANGEBYSCORE z 5003 -inf LIMIT 1 2"), "*2\r\n$5\r\nm5001\r\n$5\r\nm5000\r\n");
+	assert_string_equal(mh_run(x, "ZCOUNT z -5002 5003"), ":4\r\n");
+	mh_run(x, "COPY z other");
+	assert_string_equal(mh_run(x, "ZPOPMAX other"), "*2\r\n$6\r\nm19999\r\n$5\r\n19999\r\n");
+	assert_string_equal(mh_run(x, "ZINTERCARD 2 z other"), ":14999\r\n");
+	full = used(f);
+	assert_string_equal(mh_run(x, "UNLINK z other"), ":2\r\n");
+	assert_true(used(f) > full / 2); /* not at once */
+	settle(f, 20);
+	mh_release(x);
+	assert_int_equal(used(f), 0);
+	stop(f);
+}
+
 /* SCAN over all shards while keys come and go: those that stay are all told. */
 static void scan_tells_what_stays(void **state)
 {
@@ -590,6 +625,7 @@ int main(void)
 		cmocka_unit_test(batches),
 		cmocka_unit_test(databases_apart),
 		cmocka_unit_test(hash_forms),
+		cmocka_unit_test(sorted_set_large),
 		cmocka_unit_test(scan_tells_what_stays),
 		cmocka_unit_test(access_times),
 	};
