@@ -5,6 +5,7 @@
  */
 #ifndef SERVER_LOCAL_H
 #define SERVER_LOCAL_H
+#include "base/buf.h"
 #include "server/server.h"
 
 static inline purser_bytes word(const struct request *r, uint32_t i) { return r->argv[i]; }
@@ -12,6 +13,7 @@ bool word_is(purser_bytes w, const char *name); /* in any case of letters */
 void local_error(struct request *r, const char *text); /* as Redis says it: "ERR ..." */
 void local_failure(struct request *r, enum err_code code, const char *text);
 void local_ok(struct request *r);
+void local_text(struct request *r, struct buf *b); /* answers what is in b, and frees it */
 
 void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
 void local_command(req_handler *table);    /* COMMAND ..., and HELP of containers */

@@ -65,13 +65,7 @@ static void do_client_info(struct request *r)
 	struct buf b = { 0 };
 
 	put_client(&b, r->cl, r->cmd);
-	if (b.failed) {
-		local_failure(r, ERR_OOM, NULL);
-	} else {
-		reply_bulk(&r->b, buf_data(&b), buf_len(&b));
-		req_finish(r);
-	}
-	buf_free(&b);
+	local_text(r, &b);
 }
 
 /* ---- on each worker ---- */

@@ -31,6 +31,17 @@ void local_failure(struct request *r, enum err_code code, const char *text)
 	req_finish(r);
 }
 
+void local_text(struct request *r, struct buf *b)
+{
+	if (b->failed) {
+		local_failure(r, ERR_OOM, NULL);
+	} else {
+		reply_bulk(&r->b, buf_data(b), buf_len(b));
+		req_finish(r);
+	}
+	buf_free(b);
+}
+
 void local_ok(struct request *r)
 {
 	reply_status(&r->b, "OK");

@@ -140,13 +140,7 @@ static void do_info(struct request *r)
 			buf_puts(&b, "\r\n");
 		sections[i].write(&b, r);
 	}
-	if (b.failed) {
-		local_failure(r, ERR_OOM, NULL);
-	} else {
-		reply_bulk(&r->b, buf_data(&b), buf_len(&b));
-		req_finish(r);
-	}
-	buf_free(&b);
+	local_text(r, &b);
 }
 
 static void do_time(struct request *r)

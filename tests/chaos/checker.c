@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "checker.h"
+#include "common.h"
 
 #define MS UINT64_C(1000000)
 
@@ -50,15 +51,7 @@ void die(const char *what)
 	exit(2);
 }
 
-uint32_t below(uint32_t n)
-{
-	uint64_t z = rng += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	z ^= z >> 31;
-	return (uint32_t)((z >> 32) * n >> 32);
-}
+uint32_t below(uint32_t n) { return random_below(&rng, n); }
 
 static void tick(void)
 {

@@ -3,9 +3,9 @@
 # killed, slowed, filled and made a replica.  Long: make check-chaos SECONDS=600
 
 check_PROGRAMS += %D%/chaos-proxy %D%/chaos-checker
-%C%_chaos_proxy_SOURCES = %D%/proxy.h %D%/proxy.c %D%/plant.c
+%C%_chaos_proxy_SOURCES = %D%/common.h %D%/proxy.h %D%/proxy.c %D%/plant.c
 %C%_chaos_proxy_LDADD = -lm
-%C%_chaos_checker_SOURCES = %D%/checker.h %D%/checker.c %D%/send.c %D%/judge.c %D%/logs.c %D%/wire.c
+%C%_chaos_checker_SOURCES = %D%/common.h %D%/checker.h %D%/checker.c %D%/send.c %D%/judge.c %D%/logs.c %D%/wire.c
 %C%_chaos_checker_LDADD =
 EXTRA_DIST += %D%/rig.py
 
