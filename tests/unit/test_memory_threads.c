@@ -157,6 +157,8 @@ static void anything(struct worker *w)
 		"HGETALL h%u", "HDEL h1 f%u", "RENAME k%u k1", "EXPIRE k%u 1", "PERSIST k%u", "MGET k%u k2 k3 k4 k5",
 		"MSET k%u x k6 y k7 z", "DEL k%u k8 k9 h1", "SCAN 0 COUNT 50", "HSCAN h1 0 COUNT 20", "RANDOMKEY",
 		"DBSIZE", "KEYS k1*", "INFO", "TTL k%u", "COPY k%u k3 DB 1 REPLACE", "UNLINK h%u", "HRANDFIELD h1 5",
+		"ZADD z1 %u m%u", "ZADD z%u 1 a 2 b", "ZREM z1 m%u", "ZRANGESTORE z%u z1 0 200", "ZREMRANGEBYRANK z1 %u -10",
+		"ZUNIONSTORE z1 2 z%u z2", "ZRANK z1 m%u", "COPY z1 z%u REPLACE", "UNLINK z%u",
 	};
 	unsigned i;
 
