@@ -5,6 +5,7 @@
 #include <math.h>
 #include "cmd.h"
 #include "number.h"
+#include "str.h"
 #include "table.h"
 
 /* ---- writing a string ----------------------------------------------------------------------------------
@@ -531,8 +532,7 @@ void op_incrbyfloat(struct ctx *cx, purser_call *c)
 }
 
 /* ---- changing parts ---------------------------------------------------------------------------------------------- */
-/* Makes the string at p a raw one of len bytes: new bytes are zero.  Returns its bytes, or NULL. */
-static uint8_t *string_stretch(struct ctx *cx, struct pos *p, size_t len, size_t spare)
+uint8_t *string_stretch(struct ctx *cx, struct pos *p, size_t len, size_t spare)
 {
 	struct shape s = { ENC_RAW, item_has_ttl(p->it), len };
 	struct blob *b = item_enc(p->it) == ENC_BIG ? item_blob(p->it) : NULL;
@@ -591,32 +591,58 @@ static uint8_t *string_stretch(struct ctx *cx, struct pos *p, size_t len, size_t
 	return b->data;
 }
 
-/* A new raw string of len zero bytes with the n bytes of p at offset. */
-static int string_create(struct ctx *cx, struct pos *p, size_t offset, purser_bytes v)
+struct item *string_new(struct ctx *cx, const struct pos *p, size_t len, uint8_t **to)
 {
-	struct put w = { .shape = { ENC_RAW, 0, offset + v.n }, .n = offset + v.n };
+	struct shape s = { len > INLINE_MAX ? ENC_BIG : ENC_RAW, 0, len > INLINE_MAX ? 0 : len };
 	struct blob *b = NULL;
-	uint8_t *to;
+	struct item *it;
 
-	if (w.n > INLINE_MAX) {
-		b = blob_new(cx, w.n, w.n);
-		if (!b)
-			return -1;
-		w.shape.enc = ENC_BIG;
-		w.shape.vlen = 0;
-		w.word = (uint64_t)(uintptr_t)b;
-	}
-	w.item = item_new(cx, &w.shape, p->key, p->klen);
-	if (!w.item) {
-		item_drop_word(cx, w.shape.enc, w.word);
-		return -1;
+	if (s.enc == ENC_BIG && !(b = blob_new(cx, len, len)))
+		return NULL;
+	it = item_new(cx, &s, p->key, p->klen);
+	if (!it) {
+		if (b)
+			blob_drop(cx, b);
+		return NULL;
 	}
 	if (b)
-		item_set_word(w.item, w.word);
-	to = b ? b->data : item_value(w.item);
+		item_set_word(it, (uint64_t)(uintptr_t)b);
+	*to = b ? b->data : item_value(it);
+	return it;
+}
+
+int string_settle(struct ctx *cx, struct pos *p, struct item *it)
+{
+	struct put w = { .item = it };
+
+	return put_commit(cx, &w, p);
+}
+
+int string_put(struct ctx *cx, struct pos *p, const uint8_t *bytes, size_t n)
+{
+	struct put w = { .shape = { ENC_RAW, 0, n }, .p = bytes, .n = n };
+
+	if (n > INLINE_MAX) {
+		w.shape.enc = ENC_BIG;
+		w.shape.vlen = 0;
+	}
+	w.shape.ttl = p->it && item_has_ttl(p->it);
+	if (w.shape.ttl)
+		w.expiry = item_expiry(p->it);
+	return put_prepare(cx, &w, p, 1) == 0 ? put_commit(cx, &w, p) : -1;
+}
+
+/* A new raw string: zero bytes up to offset, then v. */
+static int string_create(struct ctx *cx, struct pos *p, size_t offset, purser_bytes v)
+{
+	uint8_t *to;
+	struct item *it = string_new(cx, p, offset + v.n, &to);
+
+	if (!it)
+		return -1;
 	memset(to, 0, offset);
 	memcpy(to + offset, v.p, v.n);
-	return put_commit(cx, &w, p);
+	return string_settle(cx, p, it);
 }
 
 void op_append(struct ctx *cx, purser_call *c)

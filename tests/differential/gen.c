@@ -312,6 +312,26 @@ static struct word make_index(struct gen *g)
 	return rng_below(g, 10) ? format(g, "%lld", (long long)rng_below(g, rng_below(g, 3) ? 16 : 600) - 8) : make_int(g);
 }
 
+static struct word make_bit_key(struct gen *g)
+{
+	return rng_below(g, 100) < 85 ? format(g, "b%lld", rng_below(g, 4)) : make_key(g);
+}
+
+static struct word make_bit_offset(struct gen *g)
+{
+	return rng_below(g, 12) ? format(g, "%lld", rng_below(g, rng_below(g, 10) ? 200 : 40000)) : make_int(g);
+}
+
+static struct word make_field_type(struct gen *g)
+{
+	static const char *const odd[] = { "i64", "u63", "i1", "u1", "u64", "i65", "i0", "u", "8", "x8", "", "i+8", "I8" };
+	uint32_t r = rng_below(g, 100);
+
+	if (r < 80)
+		return format(g, r & 1 ? "i%lld" : "u%lld", 1 + rng_below(g, rng_below(g, 3) ? 16 : 63));
+	return r < 90 ? PICK(g, odd) : word_text(r & 1 ? "i64" : "u63");
+}
+
 static struct word make_pattern(struct gen *g)
 {
 	static const char alphabet[] = "**??kkf0123[]^-\\a";
@@ -499,6 +519,55 @@ static void add_counted(struct gen *g, struct cmd *c, struct word (*one)(struct 
 		add(g, c, one(g));
 }
 
+/* What BITFIELD does, one after the other. */
+static void add_fields(struct gen *g, struct cmd *c, int reads)
+{
+	static const char *const overs[] = { "WRAP", "SAT", "FAIL", "sat", "fail", "wrap", "JUNK" };
+	uint32_t n = rng_below(g, 6);
+
+	for (; n > 0; n--) {
+		uint32_t what = reads && rng_below(g, 20) ? 0 : rng_below(g, 4);
+
+		if (what == 3) {
+			add_literal(g, c, "OVERFLOW", 8);
+			add(g, c, rng_below(g, 3) ? word_text(overs[rng_below(g, 3)]) : PICK(g, overs));
+			continue;
+		}
+		add_literal(g, c, what == 0 ? "GET" : what == 1 ? "SET" : "INCRBY", what == 2 ? 6 : 3);
+		add(g, c, make_field_type(g));
+		add(g, c, rng_below(g, 3) ? make_bit_offset(g) : format(g, "#%lld", rng_below(g, 40)));
+		if (what)
+			add(g, c, rng_below(g, 4) ? make_int(g) :
+			    format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64))));
+	}
+}
+
+/* The table of kinds is continued here; 1: it was one of these. */
+static int add_bits(struct gen *g, struct cmd *c, const char *name)
+{
+	static const char *const ops[] = { "AND", "OR", "XOR", "and", "or", "Xor", "NAND", "NOT" };
+	static const char *const units[] = { "BIT", "BYTE", "bit", "byte", "BITS" };
+	static const char *const bits[] = { "0", "1", "1", "0", "1", "2", "-1", "abc", "" };
+
+	if (!strcmp(name, "bkey"))
+		add(g, c, make_bit_key(g));
+	else if (!strcmp(name, "bkeys"))
+		add_many(g, c, make_bit_key, NULL);
+	else if (!strcmp(name, "bitat"))
+		add(g, c, make_bit_offset(g));
+	else if (!strcmp(name, "bit"))
+		add(g, c, rng_below(g, 8) ? word_text(bits[rng_below(g, 2)]) : PICK(g, bits));
+	else if (!strcmp(name, "unit"))
+		add(g, c, rng_below(g, 8) ? word_text(units[rng_below(g, 4)]) : PICK(g, units));
+	else if (!strcmp(name, "bitop"))
+		add(g, c, PICK(g, ops));
+	else if (!strcmp(name, "fields") || !strcmp(name, "reads"))
+		add_fields(g, c, *name == 'r');
+	else
+		return 0;
+	return 1;
+}
+
 static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 {
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
@@ -614,7 +683,7 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_many(g, c, make_bulk_field, make_field_value);
 	else if (!strcmp(name, "fval"))
 		add(g, c, make_field_value(g));
-	else
+	else if (!add_bits(g, c, name))
 		abort();
 }
 
@@ -738,6 +807,26 @@ static int tame_cursor(struct word w)
 	return strtoull(text, &end, 10) == 0 || *end || errno == ERANGE;
 }
 
+/* Not hundreds of megabytes: offsets are small, or too large. */
+static int tame_bits(const struct cmd *c)
+{
+	uint32_t i, type = word_is(c->argv[0], "SETBIT") ? 1 : 0;
+	int64_t v;
+
+	for (i = 2; i < c->argc; i++) {
+		struct word w = c->argv[i];
+		int fields = w.n && w.p[0] == '#';
+
+		if (i > 2 && !type && (!c->argv[i - 1].n || !strchr("iuIU", c->argv[i - 1].p[0])))
+			continue;
+		w.p += fields;
+		w.n -= (uint32_t)fields;
+		if (word_int(w, &v) == 0 && v >= (fields ? 10000 : 100000) && (fields || v < INT64_C(4294967296)))
+			return 0;
+	}
+	return 1;
+}
+
 static int is_expire(struct word name)
 {
 	return word_is(name, "EXPIRE") || word_is(name, "PEXPIRE") || word_is(name, "EXPIREAT") ||
@@ -768,6 +857,8 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_life(g, c, c->argv[2], 1);
 	if (word_is(name, "EXPIREAT") || word_is(name, "PEXPIREAT"))
 		return tame_at(g, c->argv[2], word_is(name, "PEXPIREAT"));
+	if (word_is(name, "SETBIT") || word_is(name, "BITFIELD"))
+		return tame_bits(c);
 	if (word_int(c->argv[2], &v))
 		return 1;
 	if (word_is(name, "SETRANGE"))

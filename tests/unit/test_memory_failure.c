@@ -195,6 +195,10 @@ static const char *const simple[] = {
 	"ZUNIONSTORE zset 2 zmany zset", "ZINTERSTORE zmany 2 zmany zfull AGGREGATE MAX", "ZINTERSTORE new 2 zset ints",
 	"ZDIFFSTORE queue 2 zmany zset", "ZINTERCARD 2 zmany zfull LIMIT 3", "ZRANDMEMBER zmany 10 WITHSCORES", "ZSCAN zmany 0 COUNT 500",
 	"COPY zset other", "COPY zmany other", "RENAME zmany zset", "EXPIRE zset 100",
+	"SETBIT new 7 1", "SETBIT new 90000 1", "SETBIT int 9 1", "SETBIT small 2000 1", "SETBIT big 100000 1", "SETBIT ttl 3 0",
+	"BITOP AND new raw small", "BITOP OR small raw big", "BITOP XOR raw big raw", "BITOP NOT big int", "BITOP AND small none",
+	"BITFIELD new SET u8 0 200 INCRBY i5 100 3", "BITFIELD int INCRBY u4 #9 3 GET u8 0", "BITFIELD raw SET i64 #900 -1",
+	"BITCOUNT big", "BITPOS raw 1 2",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 };
 
