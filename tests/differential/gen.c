@@ -332,6 +332,13 @@ static struct word make_field_type(struct gen *g)
 	return r < 90 ? PICK(g, odd) : word_text(r & 1 ? "i64" : "u63");
 }
 
+static struct word make_hll_key(struct gen *g)
+{
+	return rng_below(g, 100) < 94 ? format(g, "p%lld", rng_below(g, 5)) : make_key(g);
+}
+
+static struct word make_bulk_pel(struct gen *g) { return format(g, "%lld", rng_below(g, rng_below(g, 3) ? 100000 : 300)); }
+
 static struct word make_pattern(struct gen *g)
 {
 	static const char alphabet[] = "**??kkf0123[]^-\\a";
@@ -500,8 +507,10 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen *),
     struct word (*two)(struct gen *))
 {
-	uint32_t n = one == make_bulk_field || one == make_bulk_member || one == make_bulk_element ||
-	    two == make_bulk_zset_member ? 10 + rng_below(g, rng_below(g, 4) ? 100 : 600) : 1 + rng_below(g, 4);
+	int bulk = one == make_bulk_field || one == make_bulk_member || one == make_bulk_element ||
+	    one == make_bulk_pel || two == make_bulk_zset_member;
+	uint32_t most = rng_below(g, 4) ? 100 : one == make_bulk_pel ? 3000 : 600;
+	uint32_t n = bulk ? 10 + rng_below(g, most) : 1 + rng_below(g, 4);
 
 	for (; n > 0; n--) {
 		add(g, c, one(g));
@@ -561,6 +570,14 @@ static int add_bits(struct gen *g, struct cmd *c, const char *name)
 		add(g, c, rng_below(g, 8) ? word_text(units[rng_below(g, 4)]) : PICK(g, units));
 	else if (!strcmp(name, "bitop"))
 		add(g, c, PICK(g, ops));
+	else if (!strcmp(name, "pkey"))
+		add(g, c, make_hll_key(g));
+	else if (!strcmp(name, "pkeys"))
+		add_many(g, c, make_hll_key, NULL);
+	else if (!strcmp(name, "vals"))
+		add_many(g, c, make_value, NULL);
+	else if (!strcmp(name, "bulkpels"))
+		add_many(g, c, make_bulk_pel, NULL);
 	else if (!strcmp(name, "fields") || !strcmp(name, "reads"))
 		add_fields(g, c, *name == 'r');
 	else

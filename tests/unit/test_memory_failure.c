@@ -60,6 +60,11 @@ static void setup(struct fixture *f)
 	mh_run(x, "ZADD zmany 3 %s", word); /* too long to be packed: few can be many */
 	for (i = 0; i < 30; i++)
 		mh_run(x, "ZADD zmany %d m%d", i % 7, i);
+	mh_run(x, "PFADD sparse a b c d e");
+	mh_run(x, "PFADD short a");
+	for (i = 0; i < 3000; i += 10)
+		mh_run(x, "PFADD dense %d %d %d %d %d %d %d %d %d %d", i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7,
+		    i + 8, i + 9);
 	for (i = 0; i < 40; i++)
 		mh_run(x, "SET fill%d %d", i, i);
 }
@@ -199,6 +204,8 @@ static const char *const simple[] = {
 	"BITOP AND new raw small", "BITOP OR small raw big", "BITOP XOR raw big raw", "BITOP NOT big int", "BITOP AND small none",
 	"BITFIELD new SET u8 0 200 INCRBY i5 100 3", "BITFIELD int INCRBY u4 #9 3 GET u8 0", "BITFIELD raw SET i64 #900 -1",
 	"BITCOUNT big", "BITPOS raw 1 2",
+	"PFADD new a b c", "PFADD new", "PFADD sparse a b zz1 zz2", "PFADD dense zz1 zz2 zz3 zz4", "PFADD short zz1 zz2", "PFCOUNT sparse",
+	"PFCOUNT short", "PFCOUNT sparse dense", "PFMERGE new sparse", "PFMERGE new dense", "PFMERGE sparse dense", "PFMERGE short sparse",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 };
 
