@@ -339,6 +339,31 @@ static struct word make_hll_key(struct gen *g)
 
 static struct word make_bulk_pel(struct gen *g) { return format(g, "%lld", rng_below(g, rng_below(g, 3) ? 100000 : 300)); }
 
+/* What SORT orders, numbers and a few others, and the keys that these name. */
+static struct word make_sorted_list(struct gen *g) { return rng_below(g, 40) ? format(g, "o%lld", rng_below(g, 3)) : word_text("w_1"); }
+
+static struct word make_sorted_set(struct gen *g) { return rng_below(g, 40) ? format(g, "q%lld", rng_below(g, 3)) : word_text("w_1"); }
+
+static struct word make_weight_key(struct gen *g)
+{
+	return format(g, rng_below(g, 3) ? "w_%lld" : "v_%lld", (long long)rng_below(g, 20) - 4);
+}
+
+static struct word make_weight(struct gen *g)
+{
+	static const char *const odd[] = { "1.5", "-2.5", "inf", "-inf", "0x10", "1e3", "", "-0", "0", "100000000000000000000" };
+	static const char *const wrong[] = { "abc", "nan", "1 ", "1x", "w" };
+
+	if (rng_below(g, 60) == 0)
+		return PICK(g, wrong);
+	return rng_below(g, 5) ? format(g, "%lld", (long long)rng_below(g, 30) - 10) : PICK(g, odd);
+}
+
+static struct word make_sorted(struct gen *g)
+{
+	return rng_below(g, 4) ? format(g, "%lld", (long long)rng_below(g, 20) - 4) : make_weight(g);
+}
+
 static struct word make_pattern(struct gen *g)
 {
 	static const char alphabet[] = "**??kkf0123[]^-\\a";
@@ -528,6 +553,38 @@ static void add_counted(struct gen *g, struct cmd *c, struct word (*one)(struct 
 		add(g, c, one(g));
 }
 
+static void add_sort(struct gen *g, struct cmd *c)
+{
+	static const char *const by[] = { "w_*", "w_*", "v_*->f", "v_*", "nosort", "w_", "*", "v_*->", "v_*->none" };
+	static const char *const get[] = { "w_*", "v_*->f", "#", "w_1", "v_*->", "*", "w_*\0", "o*" };
+	uint32_t n = rng_below(g, 4);
+
+	for (; n > 0; n--)
+		switch (rng_below(g, 8)) {
+		case 0:
+			add_literal(g, c, "DESC", 4);
+			break;
+		case 5:
+			add_literal(g, c, "ASC", 3);
+			break;
+		case 1:
+			add_literal(g, c, "ALPHA", 5);
+			break;
+		case 2:
+			add_literal(g, c, "LIMIT", 5);
+			add(g, c, rng_below(g, 6) ? format(g, "%lld", (long long)rng_below(g, 8) - 2) : make_int(g));
+			add(g, c, rng_below(g, 6) ? format(g, "%lld", (long long)rng_below(g, 12) - 2) : make_int(g));
+			break;
+		case 3:
+			add_literal(g, c, "BY", 2);
+			add(g, c, PICK(g, by));
+			break;
+		default:
+			add_literal(g, c, "GET", 3);
+			add(g, c, PICK(g, get));
+		}
+}
+
 /* What BITFIELD does, one after the other. */
 static void add_fields(struct gen *g, struct cmd *c, int reads)
 {
@@ -578,6 +635,18 @@ static int add_bits(struct gen *g, struct cmd *c, const char *name)
 		add_many(g, c, make_value, NULL);
 	else if (!strcmp(name, "bulkpels"))
 		add_many(g, c, make_bulk_pel, NULL);
+	else if (!strcmp(name, "okey"))
+		add(g, c, make_sorted_list(g));
+	else if (!strcmp(name, "qkey"))
+		add(g, c, make_sorted_set(g));
+	else if (!strcmp(name, "wkey"))
+		add(g, c, make_weight_key(g));
+	else if (!strcmp(name, "weight"))
+		add(g, c, make_weight(g));
+	else if (!strcmp(name, "nums"))
+		add_many(g, c, make_sorted, NULL);
+	else if (!strcmp(name, "f"))
+		add(g, c, word_text("f"));
 	else if (!strcmp(name, "fields") || !strcmp(name, "reads"))
 		add_fields(g, c, *name == 'r');
 	else
@@ -718,7 +787,10 @@ static void from_line(struct gen *g, struct cmd *c, const struct line *l)
 			char kind[16];
 
 			snprintf(kind, sizeof(kind), "%.*s", (int)n - 1, t + 1);
-			add_options(g, c, kind);
+			if (!strcmp(kind, "sort"))
+				add_sort(g, c);
+			else
+				add_options(g, c, kind);
 		} else {
 			add_made(g, c, t, n);
 		}
@@ -844,6 +916,27 @@ static int tame_bits(const struct cmd *c)
 	return 1;
 }
 
+/* Equal weights stay in the order of a table, or of the machine's qsort(). */
+static int tame_sort(struct cmd *c)
+{
+	int alpha = 0, by = 0, stay = 0, limit = 0, store = 0, set = c->argv[1].n && c->argv[1].p[0] == 'q';
+	uint32_t i;
+
+	for (i = 2; i < c->argc; i++) {
+		alpha |= word_is(c->argv[i], "ALPHA");
+		limit |= word_is(c->argv[i], "LIMIT");
+		store |= word_is(c->argv[i], "STORE");
+		if (word_is(c->argv[i], "BY") && i + 1 < c->argc) {
+			by = 1;
+			stay |= !memchr(c->argv[i + 1].p, '*', c->argv[i + 1].n);
+		}
+	}
+	if ((stay && !(set && !store)) || !by || (!alpha && !stay))
+		return 1;
+	c->rule = limit ? SHAPE : SORTED;
+	return !store;
+}
+
 static int is_expire(struct word name)
 {
 	return word_is(name, "EXPIRE") || word_is(name, "PEXPIRE") || word_is(name, "EXPIREAT") ||
@@ -874,6 +967,8 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_life(g, c, c->argv[2], 1);
 	if (word_is(name, "EXPIREAT") || word_is(name, "PEXPIREAT"))
 		return tame_at(g, c->argv[2], word_is(name, "PEXPIREAT"));
+	if (word_is(name, "SORT") || word_is(name, "SORT_RO"))
+		return tame_sort(c);
 	if (word_is(name, "SETBIT") || word_is(name, "BITFIELD"))
 		return tame_bits(c);
 	if (word_int(c->argv[2], &v))
@@ -913,6 +1008,15 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 		from_line(g, &out[0], &lines[i]);
 		damage(g, &out[0]);
 	} while (!tame(g, &out[0]));
+	/* Redis' SORT takes an ERANGE that an earlier command left behind for one of its own; this clears it. */
+	if (word_is(out[0].argv[0], "SORT") || word_is(out[0].argv[0], "SORT_RO")) {
+		out[1] = out[0];
+		out[0] = (struct cmd){ .rule = EXACT };
+		add(g, &out[0], word_text("HSCAN"));
+		add(g, &out[0], word_text("no such key"));
+		add(g, &out[0], word_text("0"));
+		return 2;
+	}
 	if (word_is(out[0].argv[0], "SPOP") && out[0].argc > 1)
 		out[0].rule = takes_all(&out[0]) ? SORTED : SHAPE;
 	else if (!leaves_dead(&out[0]))

@@ -472,7 +472,7 @@ def directed(p):
         # a store in the same process has no such types yet, and says so
         c.cmd("PURSER.PROJECT", "here")
         for words in (("XADD", "x", "*", "f", "v"),
-                      ("GEOADD", "g", "1", "1", "m"), ("SORT", "l"), ("DUMP", "l")):
+                      ("GEOADD", "g", "1", "1", "m"), ("DUMP", "l")):
             equal(c.error(*words).word, "UNSUPPORTED", words)
 
 

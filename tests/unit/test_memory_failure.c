@@ -204,6 +204,8 @@ static const char *const simple[] = {
 	"BITOP AND new raw small", "BITOP OR small raw big", "BITOP XOR raw big raw", "BITOP NOT big int", "BITOP AND small none",
 	"BITFIELD new SET u8 0 200 INCRBY i5 100 3", "BITFIELD int INCRBY u4 #9 3 GET u8 0", "BITFIELD raw SET i64 #900 -1",
 	"BITCOUNT big", "BITPOS raw 1 2",
+	"SORT ints GET # GET fill*", "SORT queue ALPHA DESC STORE new", "SORT ints BY fill* GET fill* STORE small", "SORT long ALPHA STORE long",
+	"SORT none STORE queue", "SORT many ALPHA LIMIT 5 10",
 	"PFADD new a b c", "PFADD new", "PFADD sparse a b zz1 zz2", "PFADD dense zz1 zz2 zz3 zz4", "PFADD short zz1 zz2", "PFCOUNT sparse",
 	"PFCOUNT short", "PFCOUNT sparse dense", "PFMERGE new sparse", "PFMERGE new dense", "PFMERGE sparse dense", "PFMERGE short sparse",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
