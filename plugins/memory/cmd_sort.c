@@ -156,7 +156,7 @@ static int elements(struct item *it, int back, struct gather *g)
 	if (item_type(it) == TYPE_SET)
 		return set_each(it, take, g);
 	if (item_type(it) == TYPE_ZSET)
-		return zset_walk(it, 0, zset_len(it), back, take_scored, g);
+		return zset_walk(it, back ? zset_len(it) - 1 : 0, zset_len(it), back, take_scored, g);
 	at = list_end(item_list(it), back ? LIST_BACK : LIST_FRONT);
 	do {
 		purser_bytes e = list_at(&at);
