@@ -3,6 +3,7 @@
  * The differential test: the same random commands to two servers, replies compared by rule.
  *
  *   gen.c      makes commands, and knows which of them two correct servers may answer differently
+ *   words.c    random numbers, memory, words
  *   wire.c     two connections driven together, replies cut out of the stream
  *   compare.c  the rules: bytes, any order, times within a tolerance, whole iterations, membership
  *   run.c      episodes, and shrinking one that showed a difference
