@@ -196,9 +196,11 @@ static void read_shared(struct conn *c)
 
 static void read_own(struct conn *c)
 {
-	size_t want = READ_BLOCK;
+	/* What is large may pass through instead of gathering here: that is decided before much of it is read. */
+	bool first = buf_len(&c->in) <= READ_BLOCK;
+	size_t want = READ_BLOCK, room;
 
-	if (c->parser) { /* a large value: all of what is missing, a part at a time */
+	if (c->parser && !first) { /* a large value: all of what is missing, a part at a time */
 		size_t miss = resp_missing(c->parser, buf_len(&c->in));
 
 		want = miss < 16 * READ_BLOCK ? miss : 16 * READ_BLOCK;
@@ -208,7 +210,8 @@ static void read_own(struct conn *c)
 		conn_refuse(c, ERR_TOOBIG, NULL);
 		return;
 	}
-	c->in.end += conn_receive(c, c->in.p + c->in.end, c->in.cap - c->in.end);
+	room = c->in.cap - c->in.end;
+	c->in.end += conn_receive(c, c->in.p + c->in.end, first && room > want ? want : room);
 	c->hungry = false;
 	feed_own(c);
 }
