@@ -41,6 +41,7 @@ struct ledger {
 	_Alignas(64) _Atomic int64_t used; /* bytes, as chunk_size() counts them */
 	_Atomic int64_t keys, ttls;
 	_Atomic int64_t hits, misses, expired, evicted, commands;
+	_Atomic int64_t changes;           /* events of keys: event.h */
 	_Atomic int64_t freeing;           /* keys and fields handed to the reaper, not freed yet */
 };
 
