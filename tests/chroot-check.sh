@@ -33,6 +33,9 @@ trap 'exit 130' INT TERM HUP
 inside()
 {
 	unshare --mount --pid --fork --kill-child sh -ec 'mount -t proc proc "$1/proc"
+		mkdir -p "$1/dev/pts"
+		mount -t devpts -o newinstance,ptmxmode=0666 devpts "$1/dev/pts"
+		ln -sf pts/ptmx "$1/dev/ptmx"
 		exec chroot "$1" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 			LC_ALL=C.UTF-8 sh -ec "cd /src; $2"' sh "$root" "$1"
 }
@@ -119,6 +122,8 @@ if [ ! -d "$root/usr" ]; then
 	mmdebstrap --quiet --variant=minbase --include=ca-certificates,git bookworm "$root"
 fi
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+# What an installed machine has and a minimal chroot has not: a name for itself, and terminals (inside()).
+[ -s "$root/etc/hosts" ] || echo '127.0.0.1 localhost' >"$root/etc/hosts"
 rm -rf "$root/src"
 git clone --quiet --no-hardlinks "$top" "$root/src"
 

@@ -190,6 +190,7 @@ def redirect(p):
             quiet(c)
             c.cmd("GET", "k")
         ear.close()
+        wait_until(lambda: not w.cmd("CLIENT", "LIST", "ID", target), "the agent to see the end of the ear")
         w.cmd("SET", "k", 1)
         for i, c in enumerate(readers):
             if i % 2:
@@ -264,7 +265,9 @@ def lost_link(redis, p):
         p.wait_log("the connection that tells of changed keys")
 
         def again():
-            c.cmd("GET", "again")
+            c.send("GET", "again")
+            while isinstance(c.read(), Push):
+                pass
             w.cmd("SET", "again", 1)
             c.s.settimeout(0.2)
             try:
