@@ -15,7 +15,9 @@ typedef void op_fn(struct ctx *cx, purser_call *c);
 enum {
 	OP_OOM = 1,                   /* needs memory: refused above max_memory */
 	OP_ALL = 2,                   /* over whole databases: locks every shard */
-	OP_KEYS = 4                   /* the keys are those that the host found; first is not 0 */
+	OP_KEYS = 4,                  /* the keys are those that the host found; first is not 0 */
+	OP_WRITE = 8,                 /* changes data, as OP_OOM does */
+	OP_SCRIPT = 16                /* Lua: runs above max_memory, and asks for each command */
 };
 struct op {
 	const char *name;             /* as the host dispatches: "GET", "OBJECT|ENCODING" */
