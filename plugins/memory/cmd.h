@@ -45,6 +45,17 @@ static inline struct item *arg_find(struct ctx *cx, purser_call *c, uint32_t arg
 	return key_find(cx, p, c->db, c->argv[arg], cx->hash[ord], how);
 }
 
+/* ---- events: argv[arg] is a key of the command's database that has changed (event.h) ------------------- */
+static inline void arg_event(struct ctx *cx, purser_call *c, uint32_t arg, enum event_class class,
+    const char *name)
+{
+	key_event(cx, c->db, c->argv[arg], class, name);
+}
+static inline void arg_gone(struct ctx *cx, purser_call *c, uint32_t arg)
+{
+	arg_event(cx, c, arg, EVENT_GENERIC, "del");
+}
+
 /* ---- arguments --------------------------------------------------------------------------------------- */
 /* Is the argument this word (lower case)?  As Redis does, case does not count and a NUL ends it. */
 int arg_is(purser_bytes a, const char *word);
@@ -95,8 +106,10 @@ void reply_bad_expiry(struct ctx *cx, purser_call *c);
 const char *op_lower(const purser_call *c, char buf[40]);
 
 struct zset;
-/* argv[1] becomes this sorted set, or goes if it is NULL; the reply (cmd_zstore.c). */
-void zset_store(struct ctx *cx, purser_call *c, struct zset *z);
+/* argv[1] becomes this sorted set, which is told as `event`, or goes if it is NULL; the reply (cmd_zstore.c). */
+void zset_store(struct ctx *cx, purser_call *c, struct zset *z, const char *event);
+/* Members are gone, which is told as `event`, and perhaps the key with the last of them (cmd_zset.c). */
+void zset_lost(struct ctx *cx, uint32_t db, const struct pos *p, purser_bytes key, const char *event);
 
 extern const char err_wrongtype[], err_syntax[], err_overflow[], err_too_long[], err_not_int[],
     err_same[], err_no_key[], err_nan[];

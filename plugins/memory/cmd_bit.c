@@ -28,13 +28,14 @@ static int arg_bit_offset(struct ctx *cx, purser_call *c, uint32_t arg, unsigned
 	return -1;
 }
 
-/* The string at p, made long enough for this bit.  NULL, with the error replied. */
-static uint8_t *string_for_bit(struct ctx *cx, purser_call *c, struct pos *p, uint64_t bit)
+/* The string at p, made long enough for this bit; *grew: it was not.  NULL, with the error replied. */
+static uint8_t *string_for_bit(struct ctx *cx, purser_call *c, struct pos *p, uint64_t bit, int *grew)
 {
 	size_t need = (size_t)(bit >> 3) + 1, len;
 	struct item *it;
 	uint8_t *to;
 
+	*grew = !p->it || string_len(p->it) < need;
 	if (p->it) {
 		len = string_len(p->it);
 		to = string_stretch(cx, p, len > need ? len : need, 0);
@@ -65,7 +66,7 @@ void op_setbit(struct ctx *cx, purser_call *c)
 	int64_t on;
 	struct pos p;
 	uint8_t *to;
-	int was;
+	int was, grew;
 
 	if (arg_bit_offset(cx, c, 2, 0, &bit))
 		return;
@@ -74,10 +75,12 @@ void op_setbit(struct ctx *cx, purser_call *c)
 		return;
 	}
 	arg_find(cx, c, 1, 0, &p, 0);
-	if (wrong_type(cx, c, p.it, TYPE_STRING) || !(to = string_for_bit(cx, c, &p, bit)))
+	if (wrong_type(cx, c, p.it, TYPE_STRING) || !(to = string_for_bit(cx, c, &p, bit, &grew)))
 		return;
 	was = bit_at(to, bit);
 	bit_put(to, bit, (int)on);
+	if (grew || was != (int)on)
+		arg_event(cx, c, 1, EVENT_STRING, "setbit");
 	reply_int(cx, c, was);
 }
 
@@ -317,18 +320,22 @@ void op_bitop(struct ctx *cx, purser_call *c)
 		return;
 	arg_find(cx, c, 2, 0, &p, 0);
 	if (!max) {
-		if (p.it)
+		if (p.it) {
 			key_delete(cx, &p);
+			arg_gone(cx, c, 2);
+		}
 		reply_int(cx, c, 0);
 		return;
 	}
 	it = string_new(cx, &p, max, &to);
 	if (it)
 		combine(how, to, max, v, c->argc - 3);
-	if (!it || string_settle(cx, &p, it))
+	if (!it || string_settle(cx, &p, it)) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, (int64_t)max);
+		return;
+	}
+	arg_event(cx, c, 2, EVENT_STRING, "set");
+	reply_int(cx, c, (int64_t)max);
 }
 
 /* ---- BITFIELD ------------------------------------------------------------------------------------------------ */
@@ -471,7 +478,8 @@ static uint64_t fit_unsigned(const struct field *f, uint64_t value, int64_t by, 
 	return (value + (uint64_t)by) & max;
 }
 
-static void field_change(struct ctx *cx, purser_call *c, const struct field *f, uint8_t *p, size_t n)
+/* 1: another value than it was. */
+static int field_change(struct ctx *cx, purser_call *c, const struct field *f, uint8_t *p, size_t n, int grew)
 {
 	uint64_t was = field_read(f, p, n), is;
 	uint64_t value = f->what == FIELD_SET ? (uint64_t)f->value : was;
@@ -481,10 +489,11 @@ static void field_change(struct ctx *cx, purser_call *c, const struct field *f, 
 	is = f->is_signed ? fit_signed(f, (int64_t)value, by, &over) : fit_unsigned(f, value, by, &over);
 	if (over && f->over == OVER_FAIL) {
 		reply_null(cx, c);
-		return;
+		return 0;
 	}
 	field_write(f, p, is);
 	reply_int(cx, c, (int64_t)(f->what == FIELD_SET ? was : is));
+	return grew || was != is;
 }
 
 static void bitfield(struct ctx *cx, purser_call *c, int reads_only)
@@ -494,8 +503,8 @@ static void bitfield(struct ctx *cx, purser_call *c, int reads_only)
 	uint8_t *to = NULL;
 	uint64_t high;
 	uint32_t n, i;
+	int writes, grew = 0, changes = 0;
 	struct pos p;
-	int writes;
 
 	if (!f) {
 		reply_nomem(cx, c);
@@ -509,7 +518,7 @@ static void bitfield(struct ctx *cx, purser_call *c, int reads_only)
 		return;
 	}
 	arg_find(cx, c, 1, 0, &p, writes ? 0 : FIND_READ);
-	if (wrong_type(cx, c, p.it, TYPE_STRING) || (writes && !(to = string_for_bit(cx, c, &p, high))))
+	if (wrong_type(cx, c, p.it, TYPE_STRING) || (writes && !(to = string_for_bit(cx, c, &p, high, &grew))))
 		return;
 	if (to)
 		arg_find(cx, c, 1, 0, &p, FIND_NOTOUCH);
@@ -520,7 +529,9 @@ static void bitfield(struct ctx *cx, purser_call *c, int reads_only)
 		if (f[i].what == FIELD_GET)
 			reply_int(cx, c, (int64_t)field_read(&f[i], v.p, v.n));
 		else
-			field_change(cx, c, &f[i], to, v.n);
+			changes |= field_change(cx, c, &f[i], to, v.n, grew);
+	if (changes)
+		arg_event(cx, c, 1, EVENT_STRING, "setbit");
 }
 
 void op_bitfield(struct ctx *cx, purser_call *c) { bitfield(cx, c, 0); }

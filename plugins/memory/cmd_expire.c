@@ -76,10 +76,12 @@ static void expire_generic(struct ctx *cx, purser_call *c, int seconds, int rela
 		reply_int(cx, c, 0);
 	} else if (when <= (int64_t)now_ms(cx)) {
 		key_delete(cx, &p);
+		arg_gone(cx, c, 1);
 		reply_int(cx, c, 1);
 	} else if (key_expire_at(cx, &p, when)) {
 		reply_nomem(cx, c);
 	} else {
+		arg_event(cx, c, 1, EVENT_GENERIC, "expire");
 		reply_int(cx, c, 1);
 	}
 }
@@ -117,10 +119,12 @@ void op_persist(struct ctx *cx, purser_call *c)
 {
 	struct pos p;
 
-	if (!arg_find(cx, c, 1, 0, &p, 0) || !item_has_ttl(p.it))
+	if (!arg_find(cx, c, 1, 0, &p, 0) || !item_has_ttl(p.it)) {
 		reply_int(cx, c, 0);
-	else if (key_persist(cx, &p))
+	} else if (key_persist(cx, &p)) {
 		reply_nomem(cx, c);
-	else
+	} else {
+		arg_event(cx, c, 1, EVENT_GENERIC, "persist");
 		reply_int(cx, c, 1);
+	}
 }

@@ -36,9 +36,12 @@ static void hset_generic(struct ctx *cx, purser_call *c, int count)
 	arg_find(cx, c, 1, 0, &p, 0);
 	if (wrong_type(cx, c, p.it, TYPE_HASH))
 		return;
-	if (hash_put(cx, &p, c->argv + 2, (c->argc - 2) / 2, &created))
+	if (hash_put(cx, &p, c->argv + 2, (c->argc - 2) / 2, &created)) {
 		reply_nomem(cx, c);
-	else if (count)
+		return;
+	}
+	arg_event(cx, c, 1, EVENT_HASH, "hset");
+	if (count)
 		reply_int(cx, c, created);
 	else
 		reply_ok(cx, c);
@@ -56,12 +59,14 @@ void op_hsetnx(struct ctx *cx, purser_call *c)
 	arg_find(cx, c, 1, 0, &p, 0);
 	if (wrong_type(cx, c, p.it, TYPE_HASH))
 		return;
-	if (p.it && hash_get(cx, p.it, c->argv[2], &v))
+	if (p.it && hash_get(cx, p.it, c->argv[2], &v)) {
 		reply_int(cx, c, 0);
-	else if (hash_put(cx, &p, c->argv + 2, 1, &created))
+	} else if (hash_put(cx, &p, c->argv + 2, 1, &created)) {
 		reply_nomem(cx, c);
-	else
+	} else {
+		arg_event(cx, c, 1, EVENT_HASH, "hset");
 		reply_int(cx, c, 1);
+	}
 }
 
 void op_hdel(struct ctx *cx, purser_call *c)
@@ -76,10 +81,15 @@ void op_hdel(struct ctx *cx, purser_call *c)
 	if (wrong_type(cx, c, p.it, TYPE_HASH))
 		return;
 	n = hash_remove(cx, &p, c->argv + 2, c->argc - 2);
-	if (n < 0)
+	if (n < 0) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, n);
+		return;
+	}
+	if (n)
+		arg_event(cx, c, 1, EVENT_HASH, "hdel");
+	if (n && !p.it)
+		arg_gone(cx, c, 1);
+	reply_int(cx, c, n);
 }
 
 void op_hincrby(struct ctx *cx, purser_call *c)
@@ -106,10 +116,12 @@ void op_hincrby(struct ctx *cx, purser_call *c)
 	fv[0] = c->argv[2];
 	fv[1].p = (uint8_t *)text;
 	fv[1].n = int_format(value, text);
-	if (hash_put(cx, &p, fv, 1, &created))
+	if (hash_put(cx, &p, fv, 1, &created)) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, value);
+		return;
+	}
+	arg_event(cx, c, 1, EVENT_HASH, "hincrby");
+	reply_int(cx, c, value);
 }
 
 void op_hincrbyfloat(struct ctx *cx, purser_call *c)
@@ -144,10 +156,12 @@ void op_hincrbyfloat(struct ctx *cx, purser_call *c)
 	fv[0] = c->argv[2];
 	fv[1].p = (uint8_t *)text;
 	fv[1].n = float_format(value, text);
-	if (hash_put(cx, &p, fv, 1, &created))
+	if (hash_put(cx, &p, fv, 1, &created)) {
 		reply_nomem(cx, c);
-	else
-		reply_bulk(cx, c, fv[1].p, fv[1].n);
+		return;
+	}
+	arg_event(cx, c, 1, EVENT_HASH, "hincrbyfloat");
+	reply_bulk(cx, c, fv[1].p, fv[1].n);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */

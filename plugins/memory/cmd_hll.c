@@ -47,8 +47,10 @@ static void add_dense(struct ctx *cx, purser_call *c, struct pos *p)
 		reg = hll_element(c->argv[i].p, c->argv[i].n, &value);
 		changed |= hll_raise_dense(to, reg, value);
 	}
-	if (changed)
+	if (changed) {
 		hll_touch(to);
+		arg_event(cx, c, 1, EVENT_STRING, "pfadd");
+	}
 	reply_int(cx, c, changed);
 }
 
@@ -83,12 +85,15 @@ void op_pfadd(struct ctx *cx, purser_call *c)
 	}
 	if (changed && rc >= 0)
 		hll_touch(h.p);
-	if ((changed || item_enc(p.it) == ENC_EMB) && string_put(cx, &p, h.p, h.n))
+	if ((changed || item_enc(p.it) == ENC_EMB) && string_put(cx, &p, h.p, h.n)) {
 		reply_nomem(cx, c);
-	else if (rc < 0) /* what came before the damage was found stays, as in Redis */
+	} else if (rc < 0) { /* what came before the damage was found stays, as in Redis, which tells nobody */
 		reply_error(cx, c, err_damaged);
-	else
+	} else {
+		if (changed)
+			arg_event(cx, c, 1, EVENT_STRING, "pfadd");
 		reply_int(cx, c, changed);
+	}
 }
 
 /* The highest of the registers of argv[from..argc), keys number from-1 and on; *dense: one of them is.
@@ -147,6 +152,7 @@ void op_pfcount(struct ctx *cx, purser_call *c)
 		reply_error(cx, c, err_damaged);
 	else {
 		hll_cache(to, n);
+		key_touched(cx, c->db, c->argv[1]);
 		reply_int(cx, c, (int64_t)n);
 	}
 }
@@ -180,8 +186,10 @@ void op_pfmerge(struct ctx *cx, purser_call *c)
 		return;
 	}
 	hll_touch(h.p);
-	if (string_put(cx, &p, h.p, h.n))
+	if (string_put(cx, &p, h.p, h.n)) {
 		reply_nomem(cx, c);
-	else
-		reply_ok(cx, c);
+		return;
+	}
+	arg_event(cx, c, 1, EVENT_STRING, "pfadd");
+	reply_ok(cx, c);
 }

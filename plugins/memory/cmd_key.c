@@ -18,6 +18,7 @@ void op_del(struct ctx *cx, purser_call *c)
 	for (i = 1; i < c->argc; i++) {
 		if (arg_find(cx, c, i, i - 1, &p, FIND_NOTOUCH)) {
 			key_delete(cx, &p);
+			arg_gone(cx, c, i);
 			n++;
 		}
 	}
@@ -70,6 +71,7 @@ static int key_put(struct ctx *cx, struct pos *to, struct item *it)
 	if (!to->it)
 		return key_add(cx, to, it);
 	key_replace(cx, to, it);
+	key_is_new(cx, to->key); /* in Redis the old one goes before it comes */
 	return 0;
 }
 
@@ -103,6 +105,9 @@ static void rename_generic(struct ctx *cx, purser_call *c, int nx)
 	}
 	arg_find(cx, c, 1, 0, &from, FIND_NOTOUCH); /* its slot may have moved */
 	item_free_shell(cx, key_take(cx, &from));
+	key_came(cx, c->db, b);
+	arg_event(cx, c, 1, EVENT_GENERIC, "rename_from");
+	arg_event(cx, c, 2, EVENT_GENERIC, "rename_to");
 	if (nx)
 		reply_int(cx, c, 1);
 	else
@@ -182,10 +187,12 @@ void op_copy(struct ctx *cx, purser_call *c)
 		item_free(cx, it);
 		it = NULL;
 	}
-	if (it)
-		reply_int(cx, c, 1);
-	else
+	if (!it) {
 		reply_nomem(cx, c);
+		return;
+	}
+	key_event(cx, db, b, EVENT_GENERIC, "copy_to");
+	reply_int(cx, c, 1);
 }
 
 void op_move(struct ctx *cx, purser_call *c)
@@ -209,6 +216,9 @@ void op_move(struct ctx *cx, purser_call *c)
 		return;
 	}
 	key_take(cx, &from);
+	key_came(cx, db, c->argv[1]);
+	arg_event(cx, c, 1, EVENT_GENERIC, "move_from");
+	key_event(cx, db, c->argv[1], EVENT_GENERIC, "move_to");
 	reply_int(cx, c, 1);
 }
 

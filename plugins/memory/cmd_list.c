@@ -51,13 +51,27 @@ static struct list *list_at_key(struct ctx *cx, struct pos *p)
 	return NULL;
 }
 
-/* The key goes if its list is empty. */
-static void list_settle(struct ctx *cx, struct pos *p, purser_call *c, uint32_t arg, uint32_t ord)
+/* The key goes if its list is empty; 1: it did. */
+static int list_settle(struct ctx *cx, struct pos *p, purser_call *c, uint32_t arg, uint32_t ord)
 {
 	if (item_list(p->it)->n)
-		return;
+		return 0;
 	arg_find(cx, c, arg, ord, p, FIND_NOTOUCH); /* its slot, which may have moved */
 	key_delete(cx, p);
+	return 1;
+}
+
+static const char *const push_events[] = { [LIST_FRONT] = "lpush", [LIST_BACK] = "rpush" };
+static const char *const pop_events[] = { [LIST_FRONT] = "lpop", [LIST_BACK] = "rpop" };
+
+/* Elements of argv[arg] are gone, and the key if it was the last. */
+static void list_lost(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, const char *event)
+{
+	arg_event(cx, c, arg, EVENT_LIST, event);
+	if (!item_list(p->it)->n) {
+		key_delete(cx, p);
+		arg_gone(cx, c, arg);
+	}
 }
 
 /* All of e[0..n) to the list of argv[1], or none.  0, or -1: no memory. */
@@ -89,8 +103,10 @@ static void push(struct ctx *cx, purser_call *c, int front, int existing)
 		reply_int(cx, c, 0);
 	else if (push_all(cx, c, &p, front, c->argv + 2, c->argc - 2))
 		reply_nomem(cx, c);
-	else
+	else {
+		arg_event(cx, c, 1, EVENT_LIST, push_events[front]);
 		reply_int(cx, c, (int64_t)item_list(p.it)->n);
+	}
 }
 
 void op_lpush(struct ctx *cx, purser_call *c) { push(cx, c, LIST_FRONT, 0); }
@@ -126,27 +142,30 @@ void op_linsert(struct ctx *cx, purser_call *c)
 		reply_int(cx, c, -1);
 	else if (list_insert(cx, l, &at, behind, c->argv[4]))
 		reply_nomem(cx, c);
-	else
+	else {
+		arg_event(cx, c, 1, EVENT_LIST, "linsert");
 		reply_int(cx, c, (int64_t)l->n);
+	}
 }
 
 /* ---- popping ------------------------------------------------------------------------------------------ */
-/* So many elements as an array; with the last one the key goes. */
-static void pop_many(struct ctx *cx, purser_call *c, struct pos *p, int front, uint64_t n)
+/* So many elements of argv[arg] as an array; with the last one the key goes. */
+static void pop_many(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int front, uint64_t n)
 {
 	struct list *l = item_list(p->it);
 
 	if (n > l->n)
 		n = l->n;
 	reply_array(cx, c, n);
+	if (!n)
+		return;
 	for (; n > 0; n--) {
 		struct lpos at = list_end(l, front);
 
 		reply_element(cx, c, &at);
 		list_pop(cx, l, front);
 	}
-	if (!l->n)
-		key_delete(cx, p);
+	list_lost(cx, c, arg, p, pop_events[front]);
 }
 
 static void pop(struct ctx *cx, purser_call *c, int front)
@@ -173,14 +192,13 @@ static void pop(struct ctx *cx, purser_call *c, int front)
 	if (wrong_type(cx, c, p.it, TYPE_LIST))
 		return;
 	if (c->argc == 3) {
-		pop_many(cx, c, &p, front, (uint64_t)count);
+		pop_many(cx, c, 1, &p, front, (uint64_t)count);
 		return;
 	}
 	at = list_end(item_list(p.it), front);
 	reply_element(cx, c, &at);
 	list_pop(cx, item_list(p.it), front);
-	if (!item_list(p.it)->n)
-		key_delete(cx, &p);
+	list_lost(cx, c, 1, &p, pop_events[front]);
 }
 
 void op_lpop(struct ctx *cx, purser_call *c) { pop(cx, c, LIST_FRONT); }
@@ -222,7 +240,7 @@ void op_lmpop(struct ctx *cx, purser_call *c)
 			return;
 		reply_array(cx, c, 2);
 		reply_bulk(cx, c, c->argv[2 + i].p, c->argv[2 + i].n);
-		pop_many(cx, c, &p, front, count ? (uint64_t)count : 1);
+		pop_many(cx, c, 2 + i, &p, front, count ? (uint64_t)count : 1);
 		return;
 	}
 	reply_null_array(cx, c);
@@ -260,6 +278,8 @@ static void move(struct ctx *cx, purser_call *c, int from_front, int to_front)
 			return;
 		}
 		list_pop(cx, l, from_front);
+		arg_event(cx, c, 2, EVENT_LIST, push_events[to_front]);
+		arg_event(cx, c, 1, EVENT_LIST, pop_events[from_front]);
 		reply_bulk(cx, c, copy, e.n);
 		return;
 	}
@@ -271,7 +291,10 @@ static void move(struct ctx *cx, purser_call *c, int from_front, int to_front)
 	}
 	reply_element(cx, c, &at);
 	list_pop(cx, item_list(from.it), from_front);
-	list_settle(cx, &from, c, 1, 0);
+	arg_event(cx, c, 2, EVENT_LIST, push_events[to_front]);
+	arg_event(cx, c, 1, EVENT_LIST, pop_events[from_front]);
+	if (list_settle(cx, &from, c, 1, 0))
+		arg_gone(cx, c, 1);
 }
 
 void op_lmove(struct ctx *cx, purser_call *c)
@@ -475,8 +498,10 @@ void op_lset(struct ctx *cx, purser_call *c)
 		reply_error(cx, c, "ERR index out of range");
 	else if (list_replace(cx, item_list(p.it), list_seek(item_list(p.it), (uint64_t)i), c->argv[3]))
 		reply_nomem(cx, c);
-	else
+	else {
+		arg_event(cx, c, 1, EVENT_LIST, "lset");
 		reply_ok(cx, c);
+	}
 }
 
 void op_ltrim(struct ctx *cx, purser_call *c)
@@ -498,6 +523,9 @@ void op_ltrim(struct ctx *cx, purser_call *c)
 			list_trim(cx, l, (uint64_t)start, l->n - (uint64_t)start - n);
 		else
 			key_delete(cx, &p);
+		arg_event(cx, c, 1, EVENT_LIST, "ltrim");
+		if (!n)
+			arg_gone(cx, c, 1);
 	}
 	reply_ok(cx, c);
 }
@@ -533,7 +561,7 @@ void op_lrem(struct ctx *cx, purser_call *c)
 			more = list_step(&at, back);
 		}
 	}
-	if (!l->n)
-		key_delete(cx, &p);
+	if (gone)
+		list_lost(cx, c, 1, &p, "lrem");
 	reply_int(cx, c, gone);
 }

@@ -12,7 +12,7 @@
 
 static struct item *look(struct ctx *cx, purser_call *c, struct pos *p)
 {
-	struct item *it = arg_find(cx, c, 2, 0, p, FIND_READ | FIND_NOTOUCH);
+	struct item *it = arg_find(cx, c, 2, 0, p, FIND_READ | FIND_NOTOUCH | FIND_QUIET);
 
 	if (!it)
 		reply_null(cx, c);

@@ -9,6 +9,14 @@
 #include "set.h"
 
 /* ---- one set ------------------------------------------------------------------------------------------ */
+/* Members of argv[1] are gone, and perhaps the key with the last of them. */
+static void set_lost(struct ctx *cx, purser_call *c, const struct pos *p, const char *event)
+{
+	arg_event(cx, c, 1, EVENT_SET, event);
+	if (!p->it)
+		arg_gone(cx, c, 1);
+}
+
 void op_sadd(struct ctx *cx, purser_call *c)
 {
 	int64_t created;
@@ -17,10 +25,13 @@ void op_sadd(struct ctx *cx, purser_call *c)
 	arg_find(cx, c, 1, 0, &p, 0);
 	if (wrong_type(cx, c, p.it, TYPE_SET))
 		return;
-	if (set_add(cx, &p, c->argv + 2, c->argc - 2, &created))
+	if (set_add(cx, &p, c->argv + 2, c->argc - 2, &created)) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, created);
+		return;
+	}
+	if (created)
+		arg_event(cx, c, 1, EVENT_SET, "sadd");
+	reply_int(cx, c, created);
 }
 
 void op_srem(struct ctx *cx, purser_call *c)
@@ -33,10 +44,13 @@ void op_srem(struct ctx *cx, purser_call *c)
 		return;
 	if (p.it)
 		n = set_remove(cx, &p, c->argv + 2, c->argc - 2);
-	if (n < 0)
+	if (n < 0) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, n);
+		return;
+	}
+	if (n)
+		set_lost(cx, c, &p, "srem");
+	reply_int(cx, c, n);
 }
 
 void op_scard(struct ctx *cx, purser_call *c)
@@ -92,6 +106,9 @@ void op_smove(struct ctx *cx, purser_call *c)
 	}
 	arg_find(cx, c, 1, 0, &from, FIND_NOTOUCH); /* slots have moved */
 	if (set_remove(cx, &from, &c->argv[3], 1) >= 0) {
+		set_lost(cx, c, &from, "srem");
+		if (created)
+			arg_event(cx, c, 2, EVENT_SET, "sadd");
 		reply_int(cx, c, 1);
 		return;
 	}
@@ -154,6 +171,7 @@ static void spop_many(struct ctx *cx, purser_call *c, struct pos *p, uint64_t wa
 	if (bad) {
 		reply_nomem(cx, c);
 	} else {
+		set_lost(cx, c, p, "spop");
 		cx->h->set(c, g.n);
 		for (i = 0; i < g.n; i++)
 			reply_bulk(cx, c, g.v[i].p, g.v[i].n);
@@ -167,10 +185,12 @@ static void spop_one(struct ctx *cx, purser_call *c, struct pos *p)
 	struct view v;
 
 	set_random(cx, p->it, &v);
-	if (gather_copy(&g, v.p, v.n) || set_remove(cx, p, g.v, 1) < 0)
+	if (gather_copy(&g, v.p, v.n) || set_remove(cx, p, g.v, 1) < 0) {
 		reply_nomem(cx, c);
-	else
+	} else {
+		set_lost(cx, c, p, "spop");
 		reply_bulk(cx, c, g.v[0].p, g.v[0].n);
+	}
 	gather_free(&g);
 }
 
@@ -330,6 +350,7 @@ static int passed_through(const struct sets *s)
 /* The reply, or the key at argv[1] that becomes the result. */
 static void sets_answer(struct ctx *cx, purser_call *c, int store, struct sets *s)
 {
+	static const char *const events[] = { "sunionstore", "sinterstore", "sdiffstore" };
 	purser_bytes none = { (const uint8_t *)"", 0 };
 	struct item *made = NULL;
 	void *to[] = { s, c };
@@ -359,7 +380,10 @@ static void sets_answer(struct ctx *cx, purser_call *c, int store, struct sets *
 		return;
 	} else if (p.it && !made) {
 		key_delete(cx, &p);
+		arg_gone(cx, c, 1);
 	}
+	if (made)
+		arg_event(cx, c, 1, EVENT_SET, events[s->how]);
 	reply_int(cx, c, n);
 }
 

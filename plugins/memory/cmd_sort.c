@@ -291,8 +291,10 @@ static int store(const struct sort *s, purser_call *c, const struct gather *out)
 
 	arg_find(cx, c, s->store, s->store - 1, &p, 0);
 	if (!out->n) {
-		if (p.it)
+		if (p.it) {
 			key_delete(cx, &p);
+			arg_gone(cx, c, s->store);
+		}
 		return 0;
 	}
 	l = list_new(cx);
@@ -309,12 +311,11 @@ static int store(const struct sort *s, purser_call *c, const struct gather *out)
 	item_set_word(it, (uint64_t)(uintptr_t)l);
 	if (p.it) {
 		key_replace(cx, &p, it);
-		return 0;
-	}
-	if (key_add(cx, &p, it)) {
+	} else if (key_add(cx, &p, it)) {
 		item_free(cx, it);
 		return -1;
 	}
+	arg_event(cx, c, s->store, EVENT_LIST, "sortstore");
 	return 0;
 }
 

@@ -256,9 +256,14 @@ static void set_generic(struct ctx *cx, purser_call *c, uint32_t value, const st
 	}
 	if (o->flags & SET_GET && found)
 		reply_value(cx, c, p.it);
-	if (put_commit(cx, &w, &p)) /* only where nothing was found, so nothing was replied */
+	if (put_commit(cx, &w, &p)) { /* only where nothing was found, so nothing was replied */
 		reply_nomem(cx, c);
-	else if (as_integer)
+		return;
+	}
+	arg_event(cx, c, 1, EVENT_STRING, "set");
+	if (o->expire)
+		arg_event(cx, c, 1, EVENT_GENERIC, "expire");
+	if (as_integer)
 		reply_int(cx, c, 1);
 	else if (!(o->flags & SET_GET))
 		reply_ok(cx, c);
@@ -311,6 +316,7 @@ void op_getdel(struct ctx *cx, purser_call *c)
 	} else if (!wrong_type(cx, c, p.it, TYPE_STRING)) {
 		reply_value(cx, c, p.it);
 		key_delete(cx, &p);
+		arg_gone(cx, c, 1);
 	}
 }
 
@@ -318,8 +324,8 @@ void op_getex(struct ctx *cx, purser_call *c)
 {
 	struct options o;
 	int64_t when = 0;
+	int gone, had;
 	struct pos p;
-	int gone;
 
 	if (options_parse(cx, c, 0, &o))
 		return;
@@ -332,14 +338,21 @@ void op_getex(struct ctx *cx, purser_call *c)
 	if (o.expire && arg_expiry(cx, c, o.expire, o.seconds, o.relative, &when))
 		return;
 	gone = o.expire && !o.relative && when <= (int64_t)now_ms(cx);
+	had = item_has_ttl(p.it);
 	if ((o.expire && !gone && key_expire_at(cx, &p, when)) ||
-	    (o.flags & SET_PERSIST && item_has_ttl(p.it) && key_persist(cx, &p))) {
+	    (o.flags & SET_PERSIST && had && key_persist(cx, &p))) {
 		reply_nomem(cx, c);
 		return;
 	}
 	reply_value(cx, c, p.it);
-	if (gone)
+	if (gone) {
 		key_delete(cx, &p);
+		arg_gone(cx, c, 1);
+	} else if (o.expire) {
+		arg_event(cx, c, 1, EVENT_GENERIC, "expire");
+	} else if (o.flags & SET_PERSIST && had) {
+		arg_event(cx, c, 1, EVENT_GENERIC, "persist");
+	}
 }
 
 /* ---- MSET --------------------------------------------------------------------------------------------------- */
@@ -396,6 +409,11 @@ static int mset_all(struct ctx *cx, purser_call *c)
 	}
 	if (s && done < n)
 		mset_undo(cx, c, s, done);
+	for (i = 0; s && done == n && i < n; i++) {
+		if (!s[i].it)
+			key_is_new(cx, c->argv[1 + 2 * i].p);
+		arg_event(cx, c, 1 + 2 * i, EVENT_STRING, "set");
+	}
 	for (i = 0; i < made; i++) /* the old values, or after a failure the new ones */
 		if (s[i].it)
 			item_free(cx, s[i].it);
@@ -474,6 +492,7 @@ static void incr_generic(struct ctx *cx, purser_call *c, int64_t by)
 		if (put_keep(cx, c, &w, &p))
 			return;
 	}
+	arg_event(cx, c, 1, EVENT_STRING, "incrby");
 	reply_int(cx, c, sum);
 }
 
@@ -527,8 +546,10 @@ void op_incrbyfloat(struct ctx *cx, purser_call *c)
 	w.n = float_format(value, text);
 	w.shape.enc = w.n <= EMB_MAX ? ENC_EMB : w.n <= INLINE_MAX ? ENC_RAW : ENC_BIG;
 	w.shape.vlen = w.n <= INLINE_MAX ? w.n : 0;
-	if (put_keep(cx, c, &w, &p) == 0)
-		reply_bulk(cx, c, text, w.n);
+	if (put_keep(cx, c, &w, &p))
+		return;
+	arg_event(cx, c, 1, EVENT_STRING, "incrbyfloat");
+	reply_bulk(cx, c, text, w.n);
 }
 
 /* ---- changing parts ---------------------------------------------------------------------------------------------- */
@@ -655,8 +676,10 @@ void op_append(struct ctx *cx, purser_call *c)
 
 	if (!arg_find(cx, c, 1, 0, &p, 0)) {
 		put_value(&w, v);
-		if (put_keep(cx, c, &w, &p) == 0)
-			reply_int(cx, c, (int64_t)v.n);
+		if (put_keep(cx, c, &w, &p))
+			return;
+		arg_event(cx, c, 1, EVENT_STRING, "append");
+		reply_int(cx, c, (int64_t)v.n);
 		return;
 	}
 	if (wrong_type(cx, c, p.it, TYPE_STRING))
@@ -673,6 +696,7 @@ void op_append(struct ctx *cx, purser_call *c)
 		return;
 	}
 	memcpy(to + len, v.p, v.n);
+	arg_event(cx, c, 1, EVENT_STRING, "append");
 	reply_int(cx, c, (int64_t)(len + v.n));
 }
 
@@ -707,6 +731,7 @@ void op_setrange(struct ctx *cx, purser_call *c)
 			reply_nomem(cx, c);
 			return;
 		}
+		arg_event(cx, c, 1, EVENT_STRING, "setrange");
 		reply_int(cx, c, offset + (int64_t)v.n);
 		return;
 	}
@@ -718,5 +743,6 @@ void op_setrange(struct ctx *cx, purser_call *c)
 		return;
 	}
 	memcpy(to + offset, v.p, v.n);
+	arg_event(cx, c, 1, EVENT_STRING, "setrange");
 	reply_int(cx, c, (int64_t)len);
 }

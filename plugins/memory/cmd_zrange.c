@@ -228,7 +228,7 @@ static void range_store(struct ctx *cx, purser_call *c, struct item *it, uint64_
 		reply_nomem(cx, c);
 		return;
 	}
-	zset_store(cx, c, w.z);
+	zset_store(cx, c, w.z, "zrangestore");
 }
 
 struct asked {
@@ -327,6 +327,7 @@ void op_zrevrangebylex(struct ctx *cx, purser_call *c) { zrange_generic(cx, c, B
 /* ---- counting, removing --------------------------------------------------------------------------------- */
 static void range_act(struct ctx *cx, purser_call *c, int by, int removes)
 {
+	static const char *const events[] = { "zremrangebyrank", "zremrangebyscore", "zremrangebylex" };
 	struct range r = { 0 };
 	uint64_t first;
 	struct pos p;
@@ -341,10 +342,13 @@ static void range_act(struct ctx *cx, purser_call *c, int by, int removes)
 		n = (int64_t)range_find(p.it, &r, 0, &first);
 	if (removes && n)
 		n = zset_remove_range(cx, &p, first, (uint64_t)n);
-	if (n < 0)
+	if (n < 0) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, n);
+		return;
+	}
+	if (removes && n)
+		zset_lost(cx, c->db, &p, c->argv[1], events[by]);
+	reply_int(cx, c, n);
 }
 
 void op_zcount(struct ctx *cx, purser_call *c) { range_act(cx, c, BY_SCORE, 0); }

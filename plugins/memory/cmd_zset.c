@@ -110,6 +110,8 @@ static void zadd_generic(struct ctx *cx, purser_call *c, int flags)
 		if (rc == 0)
 			rc = zedit_commit(&e);
 	}
+	if (rc == 0 && a.added + a.updated)
+		arg_event(cx, c, 1, EVENT_ZSET, a.flags & ADD_INCR ? "zincr" : "zadd");
 	if (rc > 0)
 		reply_error(cx, c, "ERR resulting score is not a number (NaN)");
 	else if (rc < 0)
@@ -125,6 +127,13 @@ static void zadd_generic(struct ctx *cx, purser_call *c, int flags)
 void op_zadd(struct ctx *cx, purser_call *c) { zadd_generic(cx, c, 0); }
 void op_zincrby(struct ctx *cx, purser_call *c) { zadd_generic(cx, c, ADD_INCR); }
 
+void zset_lost(struct ctx *cx, uint32_t db, const struct pos *p, purser_bytes key, const char *event)
+{
+	key_event(cx, db, key, EVENT_ZSET, event);
+	if (!p->it)
+		key_event(cx, db, key, EVENT_GENERIC, "del");
+}
+
 /* ---- looking, removing ---------------------------------------------------------------------------------- */
 void op_zrem(struct ctx *cx, purser_call *c)
 {
@@ -136,10 +145,13 @@ void op_zrem(struct ctx *cx, purser_call *c)
 		return;
 	if (p.it)
 		n = zset_remove(cx, &p, c->argv + 2, c->argc - 2);
-	if (n < 0)
+	if (n < 0) {
 		reply_nomem(cx, c);
-	else
-		reply_int(cx, c, n);
+		return;
+	}
+	if (n)
+		zset_lost(cx, c->db, &p, c->argv[1], "zrem");
+	reply_int(cx, c, n);
 }
 
 void op_zcard(struct ctx *cx, purser_call *c)
@@ -218,9 +230,9 @@ static int gather_pair(void *arg, purser_bytes m, double score)
 	return gather_copy(arg, m.p, m.n) || gather_copy(arg, &score, sizeof(score)) ? -1 : 0;
 }
 
-/* So many members of one end, as pairs, or in one flat array; of ZMPOP with the key in front. */
-static void pop(struct ctx *cx, purser_call *c, struct pos *p, int max, uint64_t count, int pairs,
-    const purser_bytes *key)
+/* So many members of one end of the set at argv[arg], as pairs, or in one flat array; with the key in front. */
+static void pop(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int max, uint64_t count, int pairs,
+    int named)
 {
 	struct gather g = { 0 };
 	uint64_t len = zset_len(p->it), n = count < len ? count : len;
@@ -233,9 +245,10 @@ static void pop(struct ctx *cx, purser_call *c, struct pos *p, int max, uint64_t
 		gather_free(&g);
 		return;
 	}
-	if (key) {
+	zset_lost(cx, c->db, p, c->argv[arg], max ? "zpopmax" : "zpopmin");
+	if (named) {
 		reply_array(cx, c, 2);
-		reply_bulk(cx, c, key->p, key->n);
+		reply_bulk(cx, c, c->argv[arg].p, c->argv[arg].n);
 	}
 	reply_array(cx, c, pairs ? n : 2 * n);
 	for (i = 0; i < g.n; i += 2) {
@@ -267,7 +280,7 @@ static void zpop_generic(struct ctx *cx, purser_call *c, int max)
 	if (!p.it || !count)
 		reply_array(cx, c, 0);
 	else
-		pop(cx, c, &p, max, (uint64_t)count, c->resp == 3 && c->argc == 3, NULL);
+		pop(cx, c, 1, &p, max, (uint64_t)count, c->resp == 3 && c->argc == 3, 0);
 }
 
 void op_zpopmin(struct ctx *cx, purser_call *c) { zpop_generic(cx, c, 0); }
@@ -308,7 +321,7 @@ void op_zmpop(struct ctx *cx, purser_call *c)
 		if (!arg_find(cx, c, 2 + i, i, &p, 0))
 			continue;
 		if (!wrong_type(cx, c, p.it, TYPE_ZSET))
-			pop(cx, c, &p, max, count ? (uint64_t)count : 1, 1, &c->argv[2 + i]);
+			pop(cx, c, 2 + i, &p, max, count ? (uint64_t)count : 1, 1, 1);
 		return;
 	}
 	reply_null_array(cx, c);

@@ -26,7 +26,7 @@ struct mix {
 	struct zset *made;
 };
 
-void zset_store(struct ctx *cx, purser_call *c, struct zset *z)
+void zset_store(struct ctx *cx, purser_call *c, struct zset *z, const char *event)
 {
 	struct item *it = NULL;
 	struct pos p;
@@ -47,7 +47,10 @@ void zset_store(struct ctx *cx, purser_call *c, struct zset *z)
 		return;
 	} else if (p.it && !it) {
 		key_delete(cx, &p);
+		arg_gone(cx, c, 1);
 	}
+	if (it)
+		arg_event(cx, c, 1, EVENT_ZSET, event);
 	reply_int(cx, c, n);
 }
 
@@ -271,6 +274,7 @@ static int show_member(void *arg, purser_bytes m, double score)
 
 static void zmix(struct ctx *cx, purser_call *c, int how, int what)
 {
+	static const char *const events[] = { "zunionstore", "zinterstore", "zdiffstore" };
 	struct mix x = { .cx = cx, .c = c, .how = how, .what = what };
 	int bad;
 
@@ -288,11 +292,11 @@ static void zmix(struct ctx *cx, purser_call *c, int how, int what)
 		return;
 	}
 	if (what == STORE && x.made->n) {
-		zset_store(cx, c, x.made);
+		zset_store(cx, c, x.made, events[how]);
 		return;
 	}
 	if (what == STORE) {
-		zset_store(cx, c, NULL);
+		zset_store(cx, c, NULL, events[how]);
 	} else {
 		reply_array(cx, c, x.scores && c->resp != 3 ? 2 * x.made->n : x.made->n);
 		zset_each(x.made, show_member, &x);

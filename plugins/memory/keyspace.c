@@ -15,12 +15,15 @@ struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes k
 	p->slot = *p->tp ? table_find(*p->tp, hash, key.p, key.n) : NULL;
 	p->it = p->slot ? slot_item(*p->slot) : NULL;
 	if (p->it && UNLIKELY(*p->slot & SLOT_TTL) && expired(cx, p->it)) {
-		key_delete(cx, p);
+		key_expel(cx, p, db, EVENT_EXPIRED, "expired");
 		count_add(&cx->led->expired, 1);
 	}
 	if (!p->it) {
-		if (how & FIND_READ)
+		if (how & FIND_READ) {
 			count_add(&cx->led->misses, 1);
+			if (UNLIKELY(events_heard(cx) & HEARD_MISS) && !(how & FIND_QUIET))
+				event_tell(cx, db, key, EVENT_MISS, "keymiss");
+		}
 		return NULL;
 	}
 	if (how & FIND_READ)
@@ -52,6 +55,7 @@ int key_add(struct ctx *cx, struct pos *p, struct item *it)
 		return -1;
 	}
 	count_item(cx, it, 1);
+	key_is_new(cx, p->key);
 	p->it = it;
 	p->slot = NULL; /* the table may have grown: look it up again if it is needed */
 	return 0;
@@ -88,12 +92,22 @@ struct item *key_take(struct ctx *cx, struct pos *p)
 		table_free_empty(cx, *p->tp);
 		*p->tp = NULL;
 	}
+	if (UNLIKELY(cx->added == p->key))
+		cx->added = NULL;
 	p->it = NULL;
 	p->slot = NULL;
 	return it;
 }
 
 void key_delete(struct ctx *cx, struct pos *p) { item_free(cx, key_take(cx, p)); }
+
+void key_expel(struct ctx *cx, struct pos *p, uint32_t db, enum event_class class, const char *name)
+{
+	struct item *it = key_take(cx, p);
+
+	key_event(cx, db, (purser_bytes){ item_key(it), item_klen(it) }, class, name);
+	item_free(cx, it);
+}
 
 int key_expire_at(struct ctx *cx, struct pos *p, int64_t ms)
 {

@@ -5,6 +5,7 @@
  */
 #ifndef MEMORY_KEYSPACE_H
 #define MEMORY_KEYSPACE_H
+#include "event.h"
 #include "item.h"
 
 /* Where a key is or would be.  Valid until the next key is added or removed. */
@@ -19,7 +20,8 @@ struct pos {
 
 enum {
 	FIND_READ = 1,                /* counts a hit or a miss */
-	FIND_NOTOUCH = 2              /* the access time stays */
+	FIND_NOTOUCH = 2,             /* the access time stays */
+	FIND_QUIET = 4                /* nobody is told of a miss */
 };
 struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes key, uint64_t hash,
     int how);
@@ -32,6 +34,8 @@ void key_replace(struct ctx *cx, struct pos *p, struct item *it);
 /* p->it was replaced by item_reshape() or its expiry came or went. */
 void key_moved(struct ctx *cx, struct pos *p, struct item *it);
 void key_delete(struct ctx *cx, struct pos *p);
+/* The key goes without having been asked to: with its event, which has a class and a name. */
+void key_expel(struct ctx *cx, struct pos *p, uint32_t db, enum event_class class, const char *name);
 struct item *key_take(struct ctx *cx, struct pos *p); /* out of the table, not freed */
 /* 0, or -1: no memory, nothing changed. */
 int key_expire_at(struct ctx *cx, struct pos *p, int64_t ms);

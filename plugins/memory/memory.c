@@ -310,6 +310,18 @@ static void stop(void *state)
 	free(st);
 }
 
+/* notify_keyspace_events to st->next_notify. */
+static int notify_setting(struct store *st, purser_error *e)
+{
+	purser_bytes text = st->h->text(st->i, "notify_keyspace_events");
+	int mask = notify_parse(text.p, text.n);
+
+	if (mask < 0)
+		return error(e, "notify_keyspace_events: its letters are of Ag$lshzxeKEtmdn");
+	st->next_notify = (uint32_t)mask;
+	return 0;
+}
+
 static int start(const purser_host *h, purser_instance *i, void **state, purser_error *e)
 {
 	struct store *st = aligned_alloc(64, (sizeof(*st) + 63) & ~(size_t)63);
@@ -325,6 +337,12 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	st->databases = (uint32_t)h->value(i, "databases");
 	atomic_init(&st->max_memory, h->value(i, "max_memory"));
 	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));
+	if (notify_setting(st, e)) {
+		free(st);
+		return -1;
+	}
+	st->file_notify = st->next_notify;
+	notify_set(st, st->next_notify);
 	if (getrandom(&st->sip, sizeof(st->sip), 0) != sizeof(st->sip)) {
 		free(st);
 		return error(e, "no random numbers for the hash key");
@@ -353,7 +371,7 @@ static int prepare(void *state, purser_error *e)
 		return error(e, "databases of a memory backend cannot change while it runs");
 	st->next_max = st->h->value(st->i, "max_memory");
 	st->next_eviction = (uint32_t)st->h->value(st->i, "eviction");
-	return 0;
+	return notify_setting(st, e);
 }
 
 static void adopt(void *state, int commit)
@@ -364,6 +382,9 @@ static void adopt(void *state, int commit)
 		return;
 	atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
 	atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
+	if (st->next_notify != st->file_notify) /* else what CONFIG SET said holds */
+		notify_set(st, st->next_notify);
+	st->file_notify = st->next_notify;
 }
 
 /* ---- what the plugin declares ----------------------------------------------------------------------------------- */
@@ -373,6 +394,8 @@ static const purser_key keys[] = {
 	{ "eviction", PURSER_KEY_ENUM, PURSER_KEY_RELOADABLE, 0, 0, "noeviction",
 	    "noeviction|allkeys-lru",
 	    "at max_memory: refuse writes that need memory, or drop the keys unused for longest" },
+	{ "notify_keyspace_events", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	    "letters as of Redis' setting: which events of keys are published, and where" },
 	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
 };
 

@@ -66,8 +66,11 @@ struct store {
 	uint32_t databases;
 	_Atomic int64_t max_memory;        /* 0: no limit */
 	_Atomic uint32_t eviction;
+	_Atomic uint32_t heard;            /* who is told of changed keys: event.h */
+	_Atomic uint32_t notify;           /* notify_keyspace_events: event.h */
 	int64_t next_max;                  /* prepare() .. adopt() */
-	uint32_t next_eviction;
+	uint32_t next_eviction, next_notify;
+	uint32_t file_notify;              /* of the last reload */
 	struct shard shard[SHARDS];
 
 	_Atomic uint32_t nledgers;
@@ -95,6 +98,7 @@ struct ctx {
 	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
 	uint32_t clock;                    /* access clock: see CLOCK_SHIFT */
 	uint32_t held;                     /* bit per shard */
+	const void *added;                 /* a key that was not there: key_is_new() */
 	uint32_t ledger_slot;
 	uint64_t *hash;                    /* of the command's keys, in order */
 	uint32_t hash_cap;

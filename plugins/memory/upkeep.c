@@ -271,7 +271,7 @@ static int evict_one(struct ctx *cx)
 			struct pos p;
 
 			if (key_find(cx, &p, db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH)) {
-				key_delete(cx, &p);
+				key_expel(cx, &p, db, EVENT_EVICTED, "evicted");
 				count_add(&cx->led->evicted, 1);
 			}
 		}

@@ -146,11 +146,30 @@ static int64_t h_value(purser_instance *pi, const char *key)
 	return strcmp(key, "eviction") ? m->set.databases : m->set.eviction;
 }
 
+/* What a setting without a value is. */
+static purser_bytes h_text(purser_instance *pi, const char *key)
+{
+	(void)pi;
+	(void)key;
+	return (purser_bytes){ (const uint8_t *)"", 0 };
+}
+
+static uint64_t h_publish(purser_instance *pi, uint32_t kind, purser_bytes channel, purser_bytes message)
+{
+	struct mh *m = (struct mh *)(void *)pi;
+
+	(void)kind;
+	if (m->published)
+		m->published(m->published_arg, channel, message);
+	return 0;
+}
+
 static const purser_host host = {
 	.struct_size = sizeof(host), .api = PURSER_API,
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
 	.number = h_number, .null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
+	.text = h_text, .publish = h_publish,
 };
 
 /* ---- instances and contexts ------------------------------------------------------------------------------- */

@@ -17,6 +17,9 @@ struct mh {
 	void *state;
 	_Atomic uint64_t wall_ms, now_ns;
 	const purser_plugin *p;
+	/* Under the locks of a command, on any thread; NULL: nobody listens. */
+	void (*published)(void *arg, purser_bytes channel, purser_bytes message);
+	void *published_arg;
 };
 
 struct mh_timer { uint64_t id, at_ns; purser_fn fn; void *arg; };

@@ -1,0 +1,136 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Keyspace notifications of the memory backend: the same random commands to it and to a redis-server, and
+their events one by one in order.  Whose keys they are nobody else hears of."""
+
+import random
+
+import harness
+from harness import Client, Purserd, Redis, RespError, check, equal, wait_until
+
+ALL = "KEAmn"
+
+
+class Listener:
+    """Events of a server, in order; DB 0 and 1."""
+
+    def __init__(self, path, pattern="__key*@*__:*"):
+        self.c, self.marks = Client(path), 0
+        self.c.cmd("PSUBSCRIBE", pattern)
+        self.c.cmd("SUBSCRIBE", "mark")
+
+    def until_now(self, writer):
+        """What has been told since the last time."""
+        self.marks += 1
+        writer.cmd("PUBLISH", "mark", self.marks)
+        seen = []
+        while True:
+            m = self.c.read()
+            if m[0] == b"message":
+                equal(m[2], b"%d" % self.marks)
+                return seen
+            seen.append((m[2].decode(errors="replace"), m[3]))
+
+
+# ---- random commands -----------------------------------------------------------------------------------
+# KEY: of any type; S H L T Z: one that holds a string, hash, list, set, sorted set more often than not.
+COMMANDS = """
+SET S V|SET S V EX 1000|SET S V NX|SET S V XX|SET S V GET|SET S V KEEPTTL|SET S V XX GET|SET S V PXAT 99999999999999
+SETNX S V|SETEX S 1000 V|PSETEX S 100000 V|GETSET S V|GETDEL S|GETEX S|GETEX S EX 1000|GETEX S PERSIST
+GETEX S EXAT 1|MSET S V S V|MSET KEY V KEY V KEY V|MSETNX S V S V|INCR S|DECR S|INCRBY S 7|DECRBY S 3
+INCRBYFLOAT S 1.5|APPEND S V|SETRANGE S 3 V|SETRANGE S 0 EMPTY|SETBIT S 7 1|SETBIT S 7 0|SETBIT S 40 0
+BITOP AND S S S|BITOP NOT S S|BITOP OR S S none|BITOP XOR S none none
+BITFIELD S SET u8 0 N|BITFIELD S INCRBY i4 2 N|BITFIELD S OVERFLOW FAIL INCRBY u2 0 3|BITFIELD S GET u8 0
+PFADD P V|PFADD P V V V|PFADD P|PFCOUNT P|PFCOUNT P P|PFMERGE P P|PFMERGE P P P|PFADD S V
+DEL KEY|DEL KEY KEY none|UNLINK KEY|EXISTS KEY none|TOUCH KEY|TYPE KEY|RENAME KEY KEY|RENAMENX KEY KEY|COPY KEY KEY
+COPY KEY KEY REPLACE|COPY KEY KEY DB 1|EXPIRE KEY 1000|EXPIRE KEY -1|PEXPIRE KEY 100000 NX
+EXPIREAT KEY 1|PEXPIREAT KEY 99999999999999 GT|EXPIRE KEY 500 LT|PERSIST KEY|TTL KEY|OBJECT ENCODING none|OBJECT ENCODING KEY
+SELECT DBN|SELECT 0|SELECT 0
+HSET H F V|HSET H F V F V|HMSET H F V|HSETNX H F V|HDEL H F|HDEL H F F F F|HINCRBY H n N|HINCRBYFLOAT H n 1.5|HGET H F
+SADD T F|SADD T F F N|SREM T F|SREM T F F F F|SMOVE T T F|SPOP T 1000|SPOP T 0|SPOP solo|SADD solo one|SINTERSTORE T T T
+SUNIONSTORE T T T|SDIFFSTORE T T T|SINTERSTORE KEY T none|SISMEMBER T F|SINTER T none
+LPUSH L F|RPUSH L F F|LPUSHX L F|RPUSHX none F|LINSERT L BEFORE F F|LPOP L|RPOP L|LPOP L 2|RPOP L 0|LMPOP 2 L L LEFT
+LMPOP 1 L RIGHT COUNT 3|LMOVE L L LEFT RIGHT|RPOPLPUSH L L|RPOPLPUSH L KEY|LSET L 0 V|LTRIM L 0 2|LTRIM L 5 9|LREM L 0 F
+LREM L 1 F|LMOVE L one LEFT LEFT|LMOVE one one LEFT RIGHT|LRANGE L 0 -1
+ZADD Z N F|ZADD Z N F N F|ZADD Z XX N F|ZADD Z NX N F|ZADD Z GT CH N F|ZADD Z INCR N F|ZADD Z XX INCR N F|ZINCRBY Z N F
+ZREM Z F|ZREM Z F F F F|ZREMRANGEBYRANK Z 0 1|ZREMRANGEBYSCORE Z -inf 3|ZREMRANGEBYLEX Z [a [b|ZPOPMIN Z|ZPOPMAX Z 2
+ZPOPMIN Z 0|ZMPOP 2 Z Z MIN|ZMPOP 1 Z MAX COUNT 5|ZRANGESTORE Z Z 0 1|ZRANGESTORE Z Z 5 1|ZRANGESTORE KEY Z 0 -1
+ZUNIONSTORE Z 2 Z T|ZINTERSTORE Z 2 Z Z|ZDIFFSTORE Z 2 Z Z|ZINTERSTORE KEY 2 Z none|ZSCORE Z F
+SORT T ALPHA STORE L|SORT L ALPHA|SORT none STORE KEY|SORT L BY w:* GET v:* ALPHA STORE KEY|SORT Z ALPHA STORE L
+FLUSHDB
+""".replace("\n", "|").strip("|").split("|")
+RARE = "FLUSHDB"
+
+
+class Words:
+    def __init__(self, rng):
+        self.rng = rng
+        self.holders = {k: [f"{k.lower()}{i}" for i in range(4)] for k in "SHLTZP"}
+
+    def key(self, kind):
+        if kind == "KEY" or self.rng.random() < 0.06:
+            kind = self.rng.choice("SHLTZP")
+        return self.rng.choice(self.holders[kind])
+
+    def word(self, w):
+        rng = self.rng
+        if w in self.holders or w == "KEY":
+            return self.key(w)
+        return {"V": lambda: rng.choice(["1", "12", "x", "text" * 30, "9" * 18]), "F": lambda: rng.choice("abcde"),
+                "N": lambda: rng.randint(-3, 9), "DBN": lambda: rng.randint(0, 1), "EMPTY": lambda: ""}.get(w, lambda: w)()
+
+    def command(self):
+        line = self.rng.choice(COMMANDS)
+        while line.startswith(RARE) and self.rng.random() < 0.9:
+            line = self.rng.choice(COMMANDS)
+        return [self.word(w) for w in line.split()]
+
+    def batch(self):
+        cmds = [self.command() for _ in range(self.rng.randint(1, 12))]
+        if self.rng.random() < 0.1:  # a transaction, on one database
+            cmds = [["MULTI"], *[c for c in cmds if c[0] not in ("SELECT", "FLUSHDB")], ["EXEC"]]
+        return cmds
+
+
+def events_of(listener, writer, cmds):
+    replies = writer.pipeline(cmds)
+    seen, run, out = listener.until_now(writer), [], []
+    for e in [*seen, None]:  # SORT asks for the weights of a set's members in the order of its table
+        if e and (e[1] == b"keymiss" or "keymiss" in e[0]):
+            run.append(e)
+        else:
+            out += sorted(run) + [e] * (e is not None)
+            run = []
+    return out, replies
+
+
+def same_as_redis(redis, p, seed):
+    """Each batch gives the same events on both."""
+    words, told = Words(random.Random(seed)), set()
+    with Client(redis.sock) as live, p.client() as ours:
+        live.cmd("CONFIG", "SET", "notify-keyspace-events", ALL)
+        ears = Listener(redis.sock), Listener(p.sock)
+        for n in range(1500 if not harness.LONG else 20000):
+            cmds = words.batch()
+            want, said = events_of(ears[0], live, cmds)
+            got, answers = events_of(ears[1], ours, cmds)
+            if got != want:
+                for c, a, b in zip(cmds, said, answers):
+                    print(c, "redis:", a, "purser:", b)
+                at = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), min(len(got), len(want)))
+                equal(got[at:at + 4], want[at:at + 4], f"batch {n}, from event {at} on")
+            told |= {e for channel, e in want if "keyspace" in channel}
+        print(len(told), "kinds of events:", b" ".join(sorted(told)).decode())
+        for ear in ears:
+            ear.c.close()
+    check(len(told) > 40 or harness.LONG, "the commands do not reach enough events:", told)
+
+
+def main():
+    seed = harness.seed()
+    config = f"[backend main]\nplugin = memory\nnotify_keyspace_events = {ALL}\n[project default]\nisolation = off\ndatabases = 2\n"
+    with Redis(["--databases", "2"]) as redis, Purserd(config=config) as p:
+        same_as_redis(redis, p, seed)
+
+
+harness.run(main)
