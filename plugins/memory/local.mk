@@ -5,6 +5,7 @@ MEMORY_SOURCES = \
 	%D%/cmd.h \
 	%D%/cmd_bit.c \
 	%D%/cmd_expire.c \
+	%D%/cmd_geo.c \
 	%D%/cmd_hash.c \
 	%D%/cmd_hll.c \
 	%D%/cmd_info.c \
@@ -25,6 +26,8 @@ MEMORY_SOURCES = \
 	%D%/event.h \
 	%D%/gather.c \
 	%D%/gather.h \
+	%D%/geo.c \
+	%D%/geo.h \
 	%D%/hash.c \
 	%D%/hash.h \
 	%D%/heap.c \

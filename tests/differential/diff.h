@@ -3,6 +3,7 @@
  * The differential test: the same random commands to two servers, replies compared by rule.
  *
  *   gen.c      makes commands, and knows which of them two correct servers may answer differently
+ *   geo.c      ... of places
  *   words.c    random numbers, memory, words
  *   wire.c     two connections driven together, replies cut out of the stream
  *   compare.c  the rules: bytes, any order, times within a tolerance, whole iterations, membership
@@ -59,6 +60,10 @@ uint64_t rng_next(struct gen *g);
 uint32_t rng_below(struct gen *g, uint32_t n);
 /* Up to two commands (the second belongs to the first); how many. */
 unsigned gen_commands(struct gen *g, struct cmd out[2]);
+struct word gen_format(struct gen *g, const char *fmt, long long v); /* one number in it */
+void gen_add(struct gen *g, struct cmd *c, struct word w);
+/* Arguments of one kind: kinds of geo.c; 0: it is none of them. */
+int gen_geo(struct gen *g, struct cmd *c, const char *name);
 struct word word_text(const char *s);
 int word_is(struct word w, const char *upper); /* any case */
 int word_int(struct word w, int64_t *out);     /* as Redis reads integers; 0, or -1 */

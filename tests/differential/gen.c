@@ -19,7 +19,7 @@ static const struct line lines[] = {
 };
 #define LINES (sizeof(lines) / sizeof(*lines))
 
-static struct word format(struct gen *g, const char *fmt, long long v)
+struct word gen_format(struct gen *g, const char *fmt, long long v)
 {
 	char *p = arena_get(g->mem, 64);
 
@@ -46,9 +46,9 @@ static struct word make_key(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 75)
-		return format(g, "k%lld", rng_below(g, 8));
+		return gen_format(g, "k%lld", rng_below(g, 8));
 	if (r < 85)
-		return format(g, "h%lld", rng_below(g, 4));
+		return gen_format(g, "h%lld", rng_below(g, 4));
 	if (r < 95) {
 		struct word w = PICK(g, odd);
 
@@ -68,27 +68,27 @@ static struct word make_key(struct gen *g)
 /* Mostly keys that no command of strings uses. */
 static struct word make_hash_key(struct gen *g)
 {
-	return rng_below(g, 100) < 70 ? format(g, "h%lld", rng_below(g, 4)) : make_key(g);
+	return rng_below(g, 100) < 70 ? gen_format(g, "h%lld", rng_below(g, 4)) : make_key(g);
 }
 
 static struct word make_set_key(struct gen *g)
 {
-	return rng_below(g, 100) < 75 ? format(g, "s%lld", rng_below(g, 5)) : make_key(g);
+	return rng_below(g, 100) < 75 ? gen_format(g, "s%lld", rng_below(g, 5)) : make_key(g);
 }
 
 static struct word make_list_key(struct gen *g)
 {
-	return rng_below(g, 100) < 80 ? format(g, "l%lld", rng_below(g, 4)) : make_key(g);
+	return rng_below(g, 100) < 80 ? gen_format(g, "l%lld", rng_below(g, 4)) : make_key(g);
 }
 
 static struct word make_zset_key(struct gen *g)
 {
-	return rng_below(g, 100) < 85 ? format(g, "z%lld", rng_below(g, 5)) : make_key(g);
+	return rng_below(g, 100) < 85 ? gen_format(g, "z%lld", rng_below(g, 5)) : make_key(g);
 }
 
 /* Members of one score only: else the order of their bytes is nobody's order.  y3 is a string. */
-static struct word make_y_key(struct gen *g) { return format(g, "y%lld", rng_below(g, 3)); }
-static struct word make_lex_key(struct gen *g) { return format(g, "y%lld", rng_below(g, 20) ? rng_below(g, 3) : 3); }
+static struct word make_y_key(struct gen *g) { return gen_format(g, "y%lld", rng_below(g, 3)); }
+static struct word make_lex_key(struct gen *g) { return gen_format(g, "y%lld", rng_below(g, 20) ? rng_below(g, 3) : 3); }
 
 static struct word make_mixed_key(struct gen *g)
 {
@@ -105,7 +105,7 @@ static struct word make_int(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 70)
-		return format(g, "%lld", (long long)rng_below(g, 21) - 10);
+		return gen_format(g, "%lld", (long long)rng_below(g, 21) - 10);
 	return r < 90 ? PICK(g, odd) : PICK(g, wrong);
 }
 
@@ -131,7 +131,7 @@ static struct word make_value(struct gen *g)
 	if (r < 40)
 		return make_float(g);
 	if (r < 45)
-		return format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64)));
+		return gen_format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64)));
 	if (r < 97 || !g->big)
 		return bytes(g, sizes[rng_below(g, sizeof(sizes) / sizeof(*sizes))]);
 	return bytes(g, large[rng_below(g, sizeof(large) / sizeof(*large))]);
@@ -142,9 +142,9 @@ static struct word make_field(struct gen *g)
 	uint32_t r = rng_below(g, 200);
 
 	if (r < 160)
-		return format(g, "f%lld", rng_below(g, 10));
+		return gen_format(g, "f%lld", rng_below(g, 10));
 	if (r < 190)
-		return format(g, "field:%lld", rng_below(g, 700));
+		return gen_format(g, "field:%lld", rng_below(g, 700));
 	return r < 199 ? make_hash_key(g) : make_value(g);
 }
 
@@ -156,7 +156,7 @@ static struct word make_field_value(struct gen *g)
 	return rng_below(g, 3) ? make_int(g) : bytes(g, rng_below(g, 65));
 }
 
-static struct word make_bulk_field(struct gen *g) { return format(g, "field:%lld", rng_below(g, 700)); }
+static struct word make_bulk_field(struct gen *g) { return gen_format(g, "field:%lld", rng_below(g, 700)); }
 
 /* Integers of all widths, so that sets of them grow through all their forms; and others. */
 static struct word make_member(struct gen *g)
@@ -166,15 +166,15 @@ static struct word make_member(struct gen *g)
 	uint32_t r = rng_below(g, 200);
 
 	if (r < 120)
-		return format(g, "%lld", (long long)rng_below(g, 40) - 10);
+		return gen_format(g, "%lld", (long long)rng_below(g, 40) - 10);
 	if (r < 130)
-		return format(g, "%lld", wide[rng_below(g, sizeof(wide) / sizeof(*wide))]);
+		return gen_format(g, "%lld", wide[rng_below(g, sizeof(wide) / sizeof(*wide))]);
 	if (r < 190)
-		return format(g, "m%lld", rng_below(g, 30));
+		return gen_format(g, "m%lld", rng_below(g, 30));
 	return r < 199 ? make_int(g) : make_value(g);
 }
 
-static struct word make_bulk_member(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 1300) - 200); }
+static struct word make_bulk_member(struct gen *g) { return gen_format(g, "%lld", (long long)rng_below(g, 1300) - 200); }
 
 static struct word make_score(struct gen *g)
 {
@@ -183,27 +183,27 @@ static struct word make_score(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 75)
-		return format(g, "%lld", (long long)rng_below(g, 11) - 5);
+		return gen_format(g, "%lld", (long long)rng_below(g, 11) - 5);
 	if (r < 85)
-		return format(g, "%lld.5", (long long)rng_below(g, 11) - 5);
+		return gen_format(g, "%lld.5", (long long)rng_below(g, 11) - 5);
 	return r < 95 ? PICK(g, some) : rng_below(g, 2) ? make_float(g) : make_int(g);
 }
 
-static struct word make_bulk_score(struct gen *g) { return format(g, "%lld", (long long)rng_below(g, 100) - 20); }
-static struct word make_zero(struct gen *g) { return format(g, "%lld", 0); }
+static struct word make_bulk_score(struct gen *g) { return gen_format(g, "%lld", (long long)rng_below(g, 100) - 20); }
+static struct word make_zero(struct gen *g) { return gen_format(g, "%lld", 0); }
 
 static struct word make_zset_member(struct gen *g)
 {
 	uint32_t r = rng_below(g, 200);
 
 	if (r < 150)
-		return format(g, "m%lld", rng_below(g, 30));
+		return gen_format(g, "m%lld", rng_below(g, 30));
 	if (r < 152)
 		return bytes(g, 63 + rng_below(g, 3));
 	return r < 199 ? make_member(g) : make_value(g);
 }
 
-static struct word make_bulk_zset_member(struct gen *g) { return format(g, "m%lld", rng_below(g, 500)); }
+static struct word make_bulk_zset_member(struct gen *g) { return gen_format(g, "m%lld", rng_below(g, 500)); }
 
 static struct word make_bound(struct gen *g)
 {
@@ -212,9 +212,9 @@ static struct word make_bound(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 40)
-		return format(g, "%lld", (long long)rng_below(g, 13) - 6);
+		return gen_format(g, "%lld", (long long)rng_below(g, 13) - 6);
 	if (r < 70)
-		return format(g, "(%lld", (long long)rng_below(g, 13) - 6);
+		return gen_format(g, "(%lld", (long long)rng_below(g, 13) - 6);
 	return r < 95 ? PICK(g, odd) : make_score(g);
 }
 
@@ -224,7 +224,7 @@ static struct word make_lex(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 70)
-		return format(g, r < 35 ? "[m%lld" : "(m%lld", rng_below(g, rng_below(g, 3) ? 30 : 500));
+		return gen_format(g, r < 35 ? "[m%lld" : "(m%lld", rng_below(g, rng_below(g, 3) ? 30 : 500));
 	return PICK(g, odd);
 }
 
@@ -233,28 +233,28 @@ static struct word make_element(struct gen *g)
 	static const uint32_t sizes[] = { 253, 254, 255, 256, 1000, 2000, 4000, 4086, 4094, 5000 };
 
 	if (rng_below(g, 100) < 80)
-		return format(g, "e%lld", rng_below(g, 12));
+		return gen_format(g, "e%lld", rng_below(g, 12));
 	return rng_below(g, 4) ? make_value(g) : bytes(g, sizes[rng_below(g, sizeof(sizes) / sizeof(*sizes))]);
 }
 
 static struct word make_bulk_element(struct gen *g)
 {
-	return rng_below(g, 30) ? format(g, "element:%lld", rng_below(g, 50)) : make_element(g);
+	return rng_below(g, 30) ? gen_format(g, "element:%lld", rng_below(g, 50)) : make_element(g);
 }
 
 static struct word make_index(struct gen *g)
 {
-	return rng_below(g, 10) ? format(g, "%lld", (long long)rng_below(g, rng_below(g, 3) ? 16 : 600) - 8) : make_int(g);
+	return rng_below(g, 10) ? gen_format(g, "%lld", (long long)rng_below(g, rng_below(g, 3) ? 16 : 600) - 8) : make_int(g);
 }
 
 static struct word make_bit_key(struct gen *g)
 {
-	return rng_below(g, 100) < 85 ? format(g, "b%lld", rng_below(g, 4)) : make_key(g);
+	return rng_below(g, 100) < 85 ? gen_format(g, "b%lld", rng_below(g, 4)) : make_key(g);
 }
 
 static struct word make_bit_offset(struct gen *g)
 {
-	return rng_below(g, 12) ? format(g, "%lld", rng_below(g, rng_below(g, 10) ? 200 : 40000)) : make_int(g);
+	return rng_below(g, 12) ? gen_format(g, "%lld", rng_below(g, rng_below(g, 10) ? 200 : 40000)) : make_int(g);
 }
 
 static struct word make_field_type(struct gen *g)
@@ -263,25 +263,25 @@ static struct word make_field_type(struct gen *g)
 	uint32_t r = rng_below(g, 100);
 
 	if (r < 80)
-		return format(g, r & 1 ? "i%lld" : "u%lld", 1 + rng_below(g, rng_below(g, 3) ? 16 : 63));
+		return gen_format(g, r & 1 ? "i%lld" : "u%lld", 1 + rng_below(g, rng_below(g, 3) ? 16 : 63));
 	return r < 90 ? PICK(g, odd) : word_text(r & 1 ? "i64" : "u63");
 }
 
 static struct word make_hll_key(struct gen *g)
 {
-	return rng_below(g, 100) < 94 ? format(g, "p%lld", rng_below(g, 5)) : make_key(g);
+	return rng_below(g, 100) < 94 ? gen_format(g, "p%lld", rng_below(g, 5)) : make_key(g);
 }
 
-static struct word make_bulk_pel(struct gen *g) { return format(g, "%lld", rng_below(g, rng_below(g, 3) ? 100000 : 300)); }
+static struct word make_bulk_pel(struct gen *g) { return gen_format(g, "%lld", rng_below(g, rng_below(g, 3) ? 100000 : 300)); }
 
 /* What SORT orders, numbers and a few others, and the keys that these name. */
-static struct word make_sorted_list(struct gen *g) { return rng_below(g, 40) ? format(g, "o%lld", rng_below(g, 3)) : word_text("w_1"); }
+static struct word make_sorted_list(struct gen *g) { return rng_below(g, 40) ? gen_format(g, "o%lld", rng_below(g, 3)) : word_text("w_1"); }
 
-static struct word make_sorted_set(struct gen *g) { return rng_below(g, 40) ? format(g, "q%lld", rng_below(g, 3)) : word_text("w_1"); }
+static struct word make_sorted_set(struct gen *g) { return rng_below(g, 40) ? gen_format(g, "q%lld", rng_below(g, 3)) : word_text("w_1"); }
 
 static struct word make_weight_key(struct gen *g)
 {
-	return format(g, rng_below(g, 3) ? "w_%lld" : "v_%lld", (long long)rng_below(g, 20) - 4);
+	return gen_format(g, rng_below(g, 3) ? "w_%lld" : "v_%lld", (long long)rng_below(g, 20) - 4);
 }
 
 static struct word make_weight(struct gen *g)
@@ -291,12 +291,12 @@ static struct word make_weight(struct gen *g)
 
 	if (rng_below(g, 60) == 0)
 		return PICK(g, wrong);
-	return rng_below(g, 5) ? format(g, "%lld", (long long)rng_below(g, 30) - 10) : PICK(g, odd);
+	return rng_below(g, 5) ? gen_format(g, "%lld", (long long)rng_below(g, 30) - 10) : PICK(g, odd);
 }
 
 static struct word make_sorted(struct gen *g)
 {
-	return rng_below(g, 4) ? format(g, "%lld", (long long)rng_below(g, 20) - 4) : make_weight(g);
+	return rng_below(g, 4) ? gen_format(g, "%lld", (long long)rng_below(g, 20) - 4) : make_weight(g);
 }
 
 static struct word make_pattern(struct gen *g)
@@ -332,14 +332,14 @@ static struct word make_time(struct gen *g, int ms, int absolute)
 		    v - 60 - (long long)rng_below(g, 100);
 	} else {
 		if (ms && g->brief && rng_below(g, 4) == 0)
-			return format(g, "%lld", 1 + rng_below(g, 5)); /* marked later: see tame() */
+			return gen_format(g, "%lld", 1 + rng_below(g, 5)); /* marked later: see tame() */
 		v = life_s(g);
 	}
-	return format(g, "%lld", ms ? v * 1000 + (absolute ? 0 : rng_below(g, 1000)) : v);
+	return gen_format(g, "%lld", ms ? v * 1000 + (absolute ? 0 : rng_below(g, 1000)) : v);
 }
 
 /* ---- commands -------------------------------------------------------------------------------------------------- */
-static void add(struct gen *g, struct cmd *c, struct word w)
+void gen_add(struct gen *g, struct cmd *c, struct word w)
 {
 	if (c->argc == c->cap) {
 		struct word *more = arena_get(g->mem, 2 * (c->cap + 8) * sizeof(*more));
@@ -365,7 +365,7 @@ static void add_literal(struct gen *g, struct cmd *c, const char *s, size_t n)
 		p[i] = (char)(lower ? tolower((unsigned char)s[i]) : s[i]);
 	}
 	p[n] = '\0';
-	add(g, c, word_text(p));
+	gen_add(g, c, word_text(p));
 }
 
 static void add_life(struct gen *g, struct cmd *c)
@@ -374,7 +374,7 @@ static void add_life(struct gen *g, struct cmd *c)
 	uint32_t w = rng_below(g, 4);
 
 	add_literal(g, c, words[w], strlen(words[w]));
-	add(g, c, make_time(g, w & 1, w >> 1));
+	gen_add(g, c, make_time(g, w & 1, w >> 1));
 }
 
 /* As many as there are keys, which their number is in front of. */
@@ -386,7 +386,7 @@ static void add_weights(struct gen *g, struct cmd *c)
 	if (word_int(c->argv[at], &n) || n > 10)
 		n = 2;
 	for (; n > 0; n--)
-		add(g, c, make_score(g));
+		gen_add(g, c, make_score(g));
 }
 
 /* Options of one kind: each word with its chance in percent. */
@@ -430,36 +430,36 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 			add_life(g, c);
 		} else if (!strcmp(w, "!db")) {
 			add_literal(g, c, "DB", 2);
-			add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, g->databases + 1)) :
+			gen_add(g, c, rng_below(g, 4) ? gen_format(g, "%lld", rng_below(g, g->databases + 1)) :
 			    make_int(g));
 		} else if (!strcmp(w, "!min")) {
 			add_literal(g, c, "MINMATCHLEN", 11);
-			add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, 5)) : make_int(g));
+			gen_add(g, c, rng_below(g, 4) ? gen_format(g, "%lld", rng_below(g, 5)) : make_int(g));
 		} else if (!strcmp(w, "!limit")) {
 			add_literal(g, c, "LIMIT", 5);
-			add(g, c, make_int(g));
+			gen_add(g, c, make_int(g));
 		} else if (!strcmp(w, "!rank") || !strcmp(w, "!maxlen")) {
 			add_literal(g, c, w[1] == 'r' ? "RANK" : "MAXLEN", w[1] == 'r' ? 4 : 6);
-			add(g, c, make_int(g));
+			gen_add(g, c, make_int(g));
 		} else if (!strcmp(w, "!span")) {
 			add_literal(g, c, "LIMIT", 5);
-			add(g, c, make_int(g));
-			add(g, c, make_int(g));
+			gen_add(g, c, make_int(g));
+			gen_add(g, c, make_int(g));
 		} else if (!strcmp(w, "!weights")) {
 			add_literal(g, c, "WEIGHTS", 7);
 			add_weights(g, c);
 		} else if (!strcmp(w, "!aggregate")) {
 			add_literal(g, c, "AGGREGATE", 9);
-			add(g, c, PICK(g, aggregates));
+			gen_add(g, c, PICK(g, aggregates));
 		} else if (!strcmp(w, "!match")) {
 			add_literal(g, c, "MATCH", 5);
-			add(g, c, make_pattern(g));
+			gen_add(g, c, make_pattern(g));
 		} else if (!strcmp(w, "!count")) {
 			add_literal(g, c, "COUNT", 5);
-			add(g, c, rng_below(g, 8) ? format(g, "%lld", 1 + rng_below(g, 50)) : make_int(g));
+			gen_add(g, c, rng_below(g, 8) ? gen_format(g, "%lld", 1 + rng_below(g, 50)) : make_int(g));
 		} else {
 			add_literal(g, c, "TYPE", 4);
-			add(g, c, PICK(g, types));
+			gen_add(g, c, PICK(g, types));
 		}
 	}
 }
@@ -473,9 +473,9 @@ static void add_many(struct gen *g, struct cmd *c, struct word (*one)(struct gen
 	uint32_t n = bulk ? 10 + rng_below(g, most) : 1 + rng_below(g, 4);
 
 	for (; n > 0; n--) {
-		add(g, c, one(g));
+		gen_add(g, c, one(g));
 		if (two)
-			add(g, c, two(g));
+			gen_add(g, c, two(g));
 	}
 }
 
@@ -483,9 +483,9 @@ static void add_counted(struct gen *g, struct cmd *c, struct word (*one)(struct 
 {
 	uint32_t n = 1 + rng_below(g, 4), i;
 
-	add(g, c, rng_below(g, 10) ? format(g, "%lld", n) : make_int(g));
+	gen_add(g, c, rng_below(g, 10) ? gen_format(g, "%lld", n) : make_int(g));
 	for (i = 0; i < n; i++)
-		add(g, c, one(g));
+		gen_add(g, c, one(g));
 }
 
 static void add_sort(struct gen *g, struct cmd *c)
@@ -507,16 +507,16 @@ static void add_sort(struct gen *g, struct cmd *c)
 			break;
 		case 2:
 			add_literal(g, c, "LIMIT", 5);
-			add(g, c, rng_below(g, 6) ? format(g, "%lld", (long long)rng_below(g, 8) - 2) : make_int(g));
-			add(g, c, rng_below(g, 6) ? format(g, "%lld", (long long)rng_below(g, 12) - 2) : make_int(g));
+			gen_add(g, c, rng_below(g, 6) ? gen_format(g, "%lld", (long long)rng_below(g, 8) - 2) : make_int(g));
+			gen_add(g, c, rng_below(g, 6) ? gen_format(g, "%lld", (long long)rng_below(g, 12) - 2) : make_int(g));
 			break;
 		case 3:
 			add_literal(g, c, "BY", 2);
-			add(g, c, PICK(g, by));
+			gen_add(g, c, PICK(g, by));
 			break;
 		default:
 			add_literal(g, c, "GET", 3);
-			add(g, c, PICK(g, get));
+			gen_add(g, c, PICK(g, get));
 		}
 }
 
@@ -531,15 +531,15 @@ static void add_fields(struct gen *g, struct cmd *c, int reads)
 
 		if (what == 3) {
 			add_literal(g, c, "OVERFLOW", 8);
-			add(g, c, rng_below(g, 3) ? word_text(overs[rng_below(g, 3)]) : PICK(g, overs));
+			gen_add(g, c, rng_below(g, 3) ? word_text(overs[rng_below(g, 3)]) : PICK(g, overs));
 			continue;
 		}
 		add_literal(g, c, what == 0 ? "GET" : what == 1 ? "SET" : "INCRBY", what == 2 ? 6 : 3);
-		add(g, c, make_field_type(g));
-		add(g, c, rng_below(g, 3) ? make_bit_offset(g) : format(g, "#%lld", rng_below(g, 40)));
+		gen_add(g, c, make_field_type(g));
+		gen_add(g, c, rng_below(g, 3) ? make_bit_offset(g) : gen_format(g, "#%lld", rng_below(g, 40)));
 		if (what)
-			add(g, c, rng_below(g, 4) ? make_int(g) :
-			    format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64))));
+			gen_add(g, c, rng_below(g, 4) ? make_int(g) :
+			    gen_format(g, "%lld", (long long)(rng_next(g) >> rng_below(g, 64))));
 	}
 }
 
@@ -551,19 +551,19 @@ static int add_bits(struct gen *g, struct cmd *c, const char *name)
 	static const char *const bits[] = { "0", "1", "1", "0", "1", "2", "-1", "abc", "" };
 
 	if (!strcmp(name, "bkey"))
-		add(g, c, make_bit_key(g));
+		gen_add(g, c, make_bit_key(g));
 	else if (!strcmp(name, "bkeys"))
 		add_many(g, c, make_bit_key, NULL);
 	else if (!strcmp(name, "bitat"))
-		add(g, c, make_bit_offset(g));
+		gen_add(g, c, make_bit_offset(g));
 	else if (!strcmp(name, "bit"))
-		add(g, c, rng_below(g, 8) ? word_text(bits[rng_below(g, 2)]) : PICK(g, bits));
+		gen_add(g, c, rng_below(g, 8) ? word_text(bits[rng_below(g, 2)]) : PICK(g, bits));
 	else if (!strcmp(name, "unit"))
-		add(g, c, rng_below(g, 8) ? word_text(units[rng_below(g, 4)]) : PICK(g, units));
+		gen_add(g, c, rng_below(g, 8) ? word_text(units[rng_below(g, 4)]) : PICK(g, units));
 	else if (!strcmp(name, "bitop"))
-		add(g, c, PICK(g, ops));
+		gen_add(g, c, PICK(g, ops));
 	else if (!strcmp(name, "pkey"))
-		add(g, c, make_hll_key(g));
+		gen_add(g, c, make_hll_key(g));
 	else if (!strcmp(name, "pkeys"))
 		add_many(g, c, make_hll_key, NULL);
 	else if (!strcmp(name, "vals"))
@@ -571,17 +571,17 @@ static int add_bits(struct gen *g, struct cmd *c, const char *name)
 	else if (!strcmp(name, "bulkpels"))
 		add_many(g, c, make_bulk_pel, NULL);
 	else if (!strcmp(name, "okey"))
-		add(g, c, make_sorted_list(g));
+		gen_add(g, c, make_sorted_list(g));
 	else if (!strcmp(name, "qkey"))
-		add(g, c, make_sorted_set(g));
+		gen_add(g, c, make_sorted_set(g));
 	else if (!strcmp(name, "wkey"))
-		add(g, c, make_weight_key(g));
+		gen_add(g, c, make_weight_key(g));
 	else if (!strcmp(name, "weight"))
-		add(g, c, make_weight(g));
+		gen_add(g, c, make_weight(g));
 	else if (!strcmp(name, "nums"))
 		add_many(g, c, make_sorted, NULL);
 	else if (!strcmp(name, "f"))
-		add(g, c, word_text("f"));
+		gen_add(g, c, word_text("f"));
 	else if (!strcmp(name, "fields") || !strcmp(name, "reads"))
 		add_fields(g, c, *name == 'r');
 	else
@@ -606,37 +606,37 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	snprintf(name, sizeof(name), "%.*s", (int)n, t);
 	for (i = 0; i < 4; i++)
 		if (!strcmp(name, times[i].name)) {
-			add(g, c, make_time(g, times[i].ms, times[i].absolute));
+			gen_add(g, c, make_time(g, times[i].ms, times[i].absolute));
 			return;
 		}
 	if (!strcmp(name, "key"))
-		add(g, c, make_key(g));
+		gen_add(g, c, make_key(g));
 	else if (!strcmp(name, "hkey"))
-		add(g, c, make_hash_key(g));
+		gen_add(g, c, make_hash_key(g));
 	else if (!strcmp(name, "skey"))
-		add(g, c, make_set_key(g));
+		gen_add(g, c, make_set_key(g));
 	else if (!strcmp(name, "skeys"))
 		add_many(g, c, make_set_key, NULL);
 	else if (!strcmp(name, "nskeys")) /* with their number in front */
 		add_counted(g, c, make_set_key);
 	else if (!strcmp(name, "lkey"))
-		add(g, c, make_list_key(g));
+		gen_add(g, c, make_list_key(g));
 	else if (!strcmp(name, "nlkeys"))
 		add_counted(g, c, make_list_key);
 	else if (!strcmp(name, "zkey"))
-		add(g, c, make_zset_key(g));
+		gen_add(g, c, make_zset_key(g));
 	else if (!strcmp(name, "ykey"))
-		add(g, c, make_y_key(g));
+		gen_add(g, c, make_y_key(g));
 	else if (!strcmp(name, "ystr"))
-		add(g, c, word_text("y3"));
+		gen_add(g, c, word_text("y3"));
 	else if (!strcmp(name, "lexkey"))
-		add(g, c, make_lex_key(g));
+		gen_add(g, c, make_lex_key(g));
 	else if (!strcmp(name, "nzkeys"))
 		add_counted(g, c, make_zset_key);
 	else if (!strcmp(name, "nzskeys"))
 		add_counted(g, c, make_mixed_key);
 	else if (!strcmp(name, "zmem"))
-		add(g, c, make_zset_member(g));
+		gen_add(g, c, make_zset_member(g));
 	else if (!strcmp(name, "zmems"))
 		add_many(g, c, make_zset_member, NULL);
 	else if (!strcmp(name, "szs"))
@@ -648,50 +648,50 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	else if (!strcmp(name, "bulkzeros"))
 		add_many(g, c, make_zero, make_bulk_zset_member);
 	else if (!strcmp(name, "score"))
-		add(g, c, make_score(g));
+		gen_add(g, c, make_score(g));
 	else if (!strcmp(name, "bound"))
-		add(g, c, make_bound(g));
+		gen_add(g, c, make_bound(g));
 	else if (!strcmp(name, "lex"))
-		add(g, c, make_lex(g));
+		gen_add(g, c, make_lex(g));
 	else if (!strcmp(name, "minmax"))
-		add(g, c, PICK(g, minmax));
+		gen_add(g, c, PICK(g, minmax));
 	else if (!strcmp(name, "el"))
-		add(g, c, make_element(g));
+		gen_add(g, c, make_element(g));
 	else if (!strcmp(name, "els"))
 		add_many(g, c, make_element, NULL);
 	else if (!strcmp(name, "bulkels"))
 		add_many(g, c, make_bulk_element, NULL);
 	else if (!strcmp(name, "index"))
-		add(g, c, make_index(g));
+		gen_add(g, c, make_index(g));
 	else if (!strcmp(name, "end"))
-		add(g, c, PICK(g, ends));
+		gen_add(g, c, PICK(g, ends));
 	else if (!strcmp(name, "side"))
-		add(g, c, PICK(g, sides));
+		gen_add(g, c, PICK(g, sides));
 	else if (isdigit((unsigned char)*t) || *t == '-')
 		add_literal(g, c, t, n);
 	else if (!strcmp(name, "mem"))
-		add(g, c, make_member(g));
+		gen_add(g, c, make_member(g));
 	else if (!strcmp(name, "mems"))
 		add_many(g, c, make_member, NULL);
 	else if (!strcmp(name, "bulkmems"))
 		add_many(g, c, make_bulk_member, NULL);
 	else if (!strcmp(name, "lots"))
-		add(g, c, PICK(g, lots));
+		gen_add(g, c, PICK(g, lots));
 	else if (!strcmp(name, "val"))
-		add(g, c, make_value(g));
+		gen_add(g, c, make_value(g));
 	else if (!strcmp(name, "int"))
-		add(g, c, make_int(g));
+		gen_add(g, c, make_int(g));
 	else if (!strcmp(name, "flt"))
-		add(g, c, make_float(g));
+		gen_add(g, c, make_float(g));
 	else if (!strcmp(name, "fld"))
-		add(g, c, make_field(g));
+		gen_add(g, c, make_field(g));
 	else if (!strcmp(name, "pat"))
-		add(g, c, make_pattern(g));
+		gen_add(g, c, make_pattern(g));
 	else if (!strcmp(name, "off"))
-		add(g, c, rng_below(g, 4) ? format(g, "%lld", rng_below(g, rng_below(g, 20) ? 80 : 6000)) :
+		gen_add(g, c, rng_below(g, 4) ? gen_format(g, "%lld", rng_below(g, rng_below(g, 20) ? 80 : 6000)) :
 		    make_int(g));
 	else if (!strcmp(name, "cursor"))
-		add(g, c, PICK(g, cursors));
+		gen_add(g, c, PICK(g, cursors));
 	else if (!strcmp(name, "keys"))
 		add_many(g, c, make_key, NULL);
 	else if (!strcmp(name, "flds"))
@@ -703,8 +703,8 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	else if (!strcmp(name, "bulk"))
 		add_many(g, c, make_bulk_field, make_field_value);
 	else if (!strcmp(name, "fval"))
-		add(g, c, make_field_value(g));
-	else if (!add_bits(g, c, name))
+		gen_add(g, c, make_field_value(g));
+	else if (!add_bits(g, c, name) && !gen_geo(g, c, name))
 		abort();
 }
 
@@ -745,7 +745,7 @@ static void damage(struct gen *g, struct cmd *c)
 	if (r < 2 && c->argc > 1)
 		c->argc--;
 	else if (r < 4)
-		add(g, c, make_value(g));
+		gen_add(g, c, make_value(g));
 	else if (r < 6 && c->argc > 1) {
 		struct word w = rng_below(g, 2) ? make_int(g) : make_value(g);
 
@@ -947,9 +947,9 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 	if (word_is(out[0].argv[0], "SORT") || word_is(out[0].argv[0], "SORT_RO")) {
 		out[1] = out[0];
 		out[0] = (struct cmd){ .rule = EXACT };
-		add(g, &out[0], word_text("HSCAN"));
-		add(g, &out[0], word_text("no such key"));
-		add(g, &out[0], word_text("0"));
+		gen_add(g, &out[0], word_text("HSCAN"));
+		gen_add(g, &out[0], word_text("no such key"));
+		gen_add(g, &out[0], word_text("0"));
 		return 2;
 	}
 	if (word_is(out[0].argv[0], "SPOP") && out[0].argc > 1)
@@ -958,7 +958,7 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 		return 1;
 	/* What SPOP took is chance: the rest goes too. */
 	out[1] = (struct cmd){ .rule = EXACT };
-	add(g, &out[1], word_text(word_is(out[0].argv[0], "SPOP") ? "DEL" : "EXISTS"));
-	add(g, &out[1], out[0].argv[1]);
+	gen_add(g, &out[1], word_text(word_is(out[0].argv[0], "SPOP") ? "DEL" : "EXISTS"));
+	gen_add(g, &out[1], out[0].argv[1]);
 	return 2;
 }

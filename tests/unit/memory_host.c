@@ -298,6 +298,13 @@ static uint32_t counted_keys(const purser_bytes *argv, uint32_t argc, uint32_t *
 
 	if (argc <= at)
 		return 0;
+	if (argv[0].n > 6 && !memcmp(argv[0].p, "GEORAD", 6)) {
+		keys[n++] = 1;
+		for (i = 2; i + 1 < argc && n < max; i++)
+			if (argv[i].n >= 5 && !memcmp(argv[i].p, "STORE", 5))
+				keys[n++] = i + 1;
+		return n;
+	}
 	if (at == 2)
 		keys[n++] = 1;
 	last = at + (uint32_t)strtoul((const char *)argv[at].p, NULL, 10);

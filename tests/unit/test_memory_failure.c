@@ -60,6 +60,8 @@ static void setup(struct fixture *f)
 	mh_run(x, "ZADD zmany 3 %s", word); /* too long to be packed: few can be many */
 	for (i = 0; i < 30; i++)
 		mh_run(x, "ZADD zmany %d m%d", i % 7, i);
+	for (i = 0; i < 40; i++)
+		mh_run(x, "GEOADD places %d.5 %d.25 p%d", i % 9, i % 7, i);
 	mh_run(x, "PFADD sparse a b c d e");
 	mh_run(x, "PFADD short a");
 	for (i = 0; i < 3000; i += 10)
@@ -208,6 +210,10 @@ static const char *const simple[] = {
 	"SORT none STORE queue", "SORT many ALPHA LIMIT 5 10",
 	"PFADD new a b c", "PFADD new", "PFADD sparse a b zz1 zz2", "PFADD dense zz1 zz2 zz3 zz4", "PFADD short zz1 zz2", "PFCOUNT sparse",
 	"PFCOUNT short", "PFCOUNT sparse dense", "PFMERGE new sparse", "PFMERGE new dense", "PFMERGE sparse dense", "PFMERGE short sparse",
+	"GEOADD new 1 2 a 3 4 b", "GEOADD zset 1 2 a", "GEOADD zmany XX CH 1 2 m1 3 4 m2", "GEOADD zfull 1 2 other",
+	"GEOSEARCH places FROMLONLAT 4 4 BYRADIUS 900 km ASC WITHDIST", "GEOSEARCHSTORE new places FROMMEMBER p3 BYBOX 800 900 km",
+	"GEOSEARCHSTORE places places FROMMEMBER p3 BYRADIUS 300 km COUNT 3", "GEOSEARCHSTORE small none FROMMEMBER x BYRADIUS 1 m",
+	"GEORADIUS places 3 3 500 km STORE zmany", "GEORADIUSBYMEMBER places p1 900 km COUNT 5 ANY STOREDIST places",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 };
 
