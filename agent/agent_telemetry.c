@@ -115,11 +115,12 @@ static void collect_instance(const struct purser_instance *in, struct metric_sha
 	instance_pool(in, &n);
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_PENDING, in->name), (int64_t)n.pending);
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_TIMEOUTS, in->name), (int64_t)n.timeouts);
+	if (in->p->caps & PURSER_CAP_BLOCKING)
+		metric_cell_set(metric_cell(s, METRIC_BLOCKED, in->name), (int64_t)n.waiting);
 	if (in->in_process)
 		return;
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_COUNT, in->name, "idle"), (int64_t)n.idle);
 	metric_cell_set(metric_cell(s, METRIC_CONNECTION_COUNT, in->name, "used"), (int64_t)n.used);
-	metric_cell_set(metric_cell(s, METRIC_BLOCKED, in->name), (int64_t)n.waiting);
 	collect_bound(in, s, METRIC_CONNECTION_MAX, "pool_max", "blocking_max");
 	collect_bound(in, s, METRIC_CONNECTION_IDLE_MAX, "pool_max", "blocking_max");
 	collect_bound(in, s, METRIC_CONNECTION_IDLE_MIN, "pool_min", NULL);

@@ -371,7 +371,7 @@ static inline enum stage_result stage_submit(struct request *r)
 {
 	struct purser_ctx *x = r->b.c.ctx;
 	struct client *cl = r->cl;
-	bool keep = !(x->p->caps & PURSER_CAP_ENDS_INSIDE);
+	bool keep = !(x->p->caps & PURSER_CAP_ENDS_INSIDE) || r->b.c.flags & PURSER_CALL_BLOCKS;
 
 	/* The turn's time is exact enough but for slow commands of a store in this process. */
 	if (x->inst->in_process && !r->timed && !(r->cmd->flags & F_FAST) && r->cmd->retry != R_OPTIONS) {

@@ -70,9 +70,12 @@ static void info_server(struct buf *b, struct request *r)
 static void info_clients(struct buf *b, struct request *r)
 {
 	struct serving *s = (struct serving *)r->cl->w;
+	struct pool_numbers n;
 
-	buf_printf(b, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:0\r\n",
-	    atomic_load_explicit(&s->srv->nclients, memory_order_relaxed), s->limits.max_clients);
+	instance_pool(r->cl->gen->instances[r->project->instance], &n);
+	buf_printf(b, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%llu\r\n",
+	    atomic_load_explicit(&s->srv->nclients, memory_order_relaxed), s->limits.max_clients,
+	    (unsigned long long)n.waiting);
 }
 
 static void info_memory(struct buf *b, struct request *r)

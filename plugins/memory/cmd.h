@@ -17,14 +17,15 @@ enum {
 	OP_ALL = 2,                   /* over whole databases: locks every shard */
 	OP_KEYS = 4,                  /* the keys are those that the host found; first is not 0 */
 	OP_WRITE = 8,                 /* changes data, as OP_OOM does */
-	OP_SCRIPT = 16                /* Lua: runs above max_memory, and asks for each command */
+	OP_SCRIPT = 16,               /* Lua: runs above max_memory, and asks for each command */
+	OP_BLOCKS = 32                /* may wait for a key: wait.h */
 };
 struct op {
 	const char *name;             /* as the host dispatches: "GET", "OBJECT|ENCODING" */
 	op_fn *fn;
 	int8_t arity;                 /* as Redis counts; negative: at least */
 	uint8_t flags;
-	int8_t first, last, step;     /* keys in argv; first 0: none; last -1: to the end */
+	int8_t first, last, step;     /* keys in argv; first 0: none; last -1: to the end, -2: to the last but one */
 };
 
 enum op_id {

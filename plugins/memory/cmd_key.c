@@ -8,6 +8,7 @@
 #include "number.h"
 #include "table.h"
 #include "zset.h"
+#include "wait.h"
 
 void op_del(struct ctx *cx, purser_call *c)
 {
@@ -72,6 +73,7 @@ static int key_put(struct ctx *cx, struct pos *to, struct item *it)
 		return key_add(cx, to, it);
 	key_replace(cx, to, it);
 	key_is_new(cx, to->key); /* in Redis the old one goes before it comes */
+	key_ready(cx, to);
 	return 0;
 }
 
@@ -311,5 +313,7 @@ void op_swapdb(struct ctx *cx, purser_call *c)
 		d[db[0]] = d[db[1]];
 		d[db[1]] = t;
 	}
+	for (i = 0; i < 2; i++)
+		wait_signal_db(cx, (uint32_t)db[i]);
 	reply_ok(cx, c);
 }

@@ -17,7 +17,7 @@ static void reply_element(struct ctx *cx, purser_call *c, const struct lpos *p)
 }
 
 /* LEFT or RIGHT; -1 with the error replied. */
-static int arg_end(struct ctx *cx, purser_call *c, uint32_t arg)
+int arg_end(struct ctx *cx, purser_call *c, uint32_t arg)
 {
 	if (arg_is(c->argv[arg], "left"))
 		return LIST_FRONT;
@@ -150,7 +150,7 @@ void op_linsert(struct ctx *cx, purser_call *c)
 
 /* ---- popping ------------------------------------------------------------------------------------------ */
 /* So many elements of argv[arg] as an array; with the last one the key goes. */
-static void pop_many(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int front, uint64_t n)
+void list_pop_many(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int front, uint64_t n)
 {
 	struct list *l = item_list(p->it);
 
@@ -192,7 +192,7 @@ static void pop(struct ctx *cx, purser_call *c, int front)
 	if (wrong_type(cx, c, p.it, TYPE_LIST))
 		return;
 	if (c->argc == 3) {
-		pop_many(cx, c, 1, &p, front, (uint64_t)count);
+		list_pop_many(cx, c, 1, &p, front, (uint64_t)count);
 		return;
 	}
 	at = list_end(item_list(p.it), front);
@@ -240,13 +240,13 @@ void op_lmpop(struct ctx *cx, purser_call *c)
 			return;
 		reply_array(cx, c, 2);
 		reply_bulk(cx, c, c->argv[2 + i].p, c->argv[2 + i].n);
-		pop_many(cx, c, 2 + i, &p, front, count ? (uint64_t)count : 1);
+		list_pop_many(cx, c, 2 + i, &p, front, count ? (uint64_t)count : 1);
 		return;
 	}
 	reply_null_array(cx, c);
 }
 
-static void move(struct ctx *cx, purser_call *c, int from_front, int to_front)
+void list_move(struct ctx *cx, purser_call *c, int from_front, int to_front)
 {
 	struct pos from, to;
 	struct lpos at;
@@ -305,10 +305,10 @@ void op_lmove(struct ctx *cx, purser_call *c)
 		return;
 	to = arg_end(cx, c, 4);
 	if (to >= 0)
-		move(cx, c, from, to);
+		list_move(cx, c, from, to);
 }
 
-void op_rpoplpush(struct ctx *cx, purser_call *c) { move(cx, c, LIST_BACK, LIST_FRONT); }
+void op_rpoplpush(struct ctx *cx, purser_call *c) { list_move(cx, c, LIST_BACK, LIST_FRONT); }
 
 /* ---- reading ------------------------------------------------------------------------------------------ */
 void op_llen(struct ctx *cx, purser_call *c)

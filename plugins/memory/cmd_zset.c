@@ -7,6 +7,7 @@
 #include "cmd.h"
 #include "gather.h"
 #include "number.h"
+#include "wait.h"
 #include "zset.h"
 
 /* ---- ZADD, ZINCRBY -------------------------------------------------------------------------------------- */
@@ -230,27 +231,29 @@ static int gather_pair(void *arg, purser_bytes m, double score)
 	return gather_copy(arg, m.p, m.n) || gather_copy(arg, &score, sizeof(score)) ? -1 : 0;
 }
 
-/* So many members of one end of the set at argv[arg], as pairs, or in one flat array; with the key in front. */
-static void pop(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int max, uint64_t count, int pairs,
-    int named)
+void zset_pop(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int max, uint64_t count,
+    enum zset_popped form)
 {
+	int pairs = form == POP_PAIRS || form == POP_KEY_PAIRS;
 	struct gather g = { 0 };
 	uint64_t len = zset_len(p->it), n = count < len ? count : len;
 	double score;
-	size_t i;
+	purser_bytes key = c->argv[arg];
+	size_t i, bytes = key.n;
 
-	if (zset_walk(p->it, max ? len - 1 : 0, n, max, gather_pair, &g) ||
-	    zset_remove_range(cx, p, max ? len - n : 0, n) < 0) {
-		reply_nomem(cx, c);
-		gather_free(&g);
-		return;
+	if (zset_walk(p->it, max ? len - 1 : 0, n, max, gather_pair, &g))
+		goto nomem;
+	for (i = 0; i < g.n; i += 2)
+		bytes += g.v[i].n;
+	if (wait_room(cx, c, 3 + 3 * n, bytes) || zset_remove_range(cx, p, max ? len - n : 0, n) < 0)
+		goto nomem;
+	zset_lost(cx, c->db, p, key, max ? "zpopmax" : "zpopmin");
+	if (form == POP_KEY_PAIRS || form == POP_KEY) {
+		reply_array(cx, c, form == POP_KEY ? 3 : 2);
+		reply_bulk(cx, c, key.p, key.n);
 	}
-	zset_lost(cx, c->db, p, c->argv[arg], max ? "zpopmax" : "zpopmin");
-	if (named) {
-		reply_array(cx, c, 2);
-		reply_bulk(cx, c, c->argv[arg].p, c->argv[arg].n);
-	}
-	reply_array(cx, c, pairs ? n : 2 * n);
+	if (form != POP_KEY)
+		reply_array(cx, c, pairs ? n : 2 * n);
 	for (i = 0; i < g.n; i += 2) {
 		if (pairs)
 			reply_array(cx, c, 2);
@@ -258,6 +261,10 @@ static void pop(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int
 		memcpy(&score, g.v[i + 1].p, sizeof(score));
 		cx->h->number(c, score);
 	}
+	gather_free(&g);
+	return;
+nomem:
+	reply_nomem(cx, c);
 	gather_free(&g);
 }
 
@@ -280,7 +287,7 @@ static void zpop_generic(struct ctx *cx, purser_call *c, int max)
 	if (!p.it || !count)
 		reply_array(cx, c, 0);
 	else
-		pop(cx, c, 1, &p, max, (uint64_t)count, c->resp == 3 && c->argc == 3, 0);
+		zset_pop(cx, c, 1, &p, max, (uint64_t)count, c->resp == 3 && c->argc == 3 ? POP_PAIRS : POP_FLAT);
 }
 
 void op_zpopmin(struct ctx *cx, purser_call *c) { zpop_generic(cx, c, 0); }
@@ -321,7 +328,7 @@ void op_zmpop(struct ctx *cx, purser_call *c)
 		if (!arg_find(cx, c, 2 + i, i, &p, 0))
 			continue;
 		if (!wrong_type(cx, c, p.it, TYPE_ZSET))
-			pop(cx, c, 2 + i, &p, max, count ? (uint64_t)count : 1, 1, 1);
+			zset_pop(cx, c, 2 + i, &p, max, count ? (uint64_t)count : 1, POP_KEY_PAIRS);
 		return;
 	}
 	reply_null_array(cx, c);

@@ -4,6 +4,7 @@
  */
 #include "keyspace.h"
 #include "table.h"
+#include "wait.h"
 
 struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes key, uint64_t hash,
     int how)
@@ -43,6 +44,20 @@ static void count_item(struct ctx *cx, const struct item *it, int d)
 	}
 }
 
+void key_ready(struct ctx *cx, const struct pos *p)
+{
+	switch (item_type(p->it)) {
+	case TYPE_LIST:
+		wait_signal(cx, p, WAIT_LIST);
+		break;
+	case TYPE_ZSET:
+		wait_signal(cx, p, WAIT_ZSET);
+		break;
+	default:
+		break;
+	}
+}
+
 int key_add(struct ctx *cx, struct pos *p, struct item *it)
 {
 	if (!*p->tp && !(*p->tp = table_new(cx)))
@@ -57,6 +72,7 @@ int key_add(struct ctx *cx, struct pos *p, struct item *it)
 	count_item(cx, it, 1);
 	key_is_new(cx, p->key);
 	p->it = it;
+	key_ready(cx, p);
 	p->slot = NULL; /* the table may have grown: look it up again if it is needed */
 	return 0;
 }

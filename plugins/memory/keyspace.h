@@ -29,6 +29,9 @@ struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes k
 /* The key is not there: adds the item, which p->it then is.  0, or -1: no memory; the item is the
  * caller's still. */
 int key_add(struct ctx *cx, struct pos *p, struct item *it);
+/* There is a value at p that was not there before: who waits for one is told.  key_add() does so; whoever
+ * replaces a key as Redis deletes and adds one (RENAME, COPY, RESTORE) does it himself. */
+void key_ready(struct ctx *cx, const struct pos *p);
 /* Another item of the same key in place of p->it, which is freed (or only its shell). */
 void key_replace(struct ctx *cx, struct pos *p, struct item *it);
 /* p->it was replaced by item_reshape() or its expiry came or went. */

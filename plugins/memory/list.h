@@ -55,4 +55,11 @@ int list_replace(struct ctx *cx, struct list *l, struct lpos p, purser_bytes e);
 int list_delete(struct ctx *cx, struct list *l, struct lpos *p, int front);
 /* Drops so many at the front and at the back; together less than n. */
 void list_trim(struct ctx *cx, struct list *l, uint64_t front, uint64_t back);
+
+/* ---- of cmd_list.c, for those that wait ----------------------------------------------------------------- */
+struct pos;
+int arg_end(struct ctx *cx, purser_call *c, uint32_t arg);
+void list_pop_many(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int front, uint64_t n);
+/* The end of argv[1] to that of argv[2], whose hashes are the first two of cx. */
+void list_move(struct ctx *cx, purser_call *c, int from_front, int to_front);
 #endif

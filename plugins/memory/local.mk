@@ -4,6 +4,7 @@ MEMORY_SOURCES = \
 	%D%/cmd.c \
 	%D%/cmd.h \
 	%D%/cmd_bit.c \
+	%D%/cmd_block.c \
 	%D%/cmd_expire.c \
 	%D%/cmd_geo.c \
 	%D%/cmd_hash.c \
@@ -51,7 +52,11 @@ MEMORY_SOURCES = \
 	%D%/str.h \
 	%D%/table.c \
 	%D%/table.h \
+	%D%/tape.c \
+	%D%/tape.h \
 	%D%/upkeep.c \
+	%D%/wait.c \
+	%D%/wait.h \
 	%D%/zset.c \
 	%D%/zset.h
 

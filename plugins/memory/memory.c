@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include "cmd.h"
 #include "table.h"
+#include "wait.h"
 
 #define OOM_TEXT "OOM command not allowed when used memory > 'maxmemory'."
 
@@ -22,13 +23,13 @@ const struct op ops[OP_COUNT] = {
 /* ---- calls ---------------------------------------------------------------------------------------------- */
 static uint32_t count_keys(const struct op *op, uint32_t argc)
 {
-	uint32_t last = op->last < 0 ? argc - 1 : (uint32_t)op->last;
+	uint32_t last = op->last < 0 ? argc - (uint32_t)-op->last : (uint32_t)op->last;
 
 	return op->first ? (last - (uint32_t)op->first) / (uint32_t)op->step + 1 : 0;
 }
 
-/* Hashes the keys into cx->hash; the mask of their shards in *mask.  0, or -1: no memory. */
-static int hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask)
+/* Hashes the keys into cx->hash; the mask of their shards in *mask.  How many, or -1: no memory. */
+static int64_t hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask)
 {
 	int told = op->flags & OP_KEYS;
 	uint32_t n = told ? c->nkeys : count_keys(op, c->argc), i, at = (uint32_t)op->first;
@@ -50,7 +51,35 @@ static int hash_keys(struct ctx *cx, const struct op *op, const purser_call *c, 
 		cx->hash[i] = hash_key(cx->st, c->argv[at].p, c->argv[at].n);
 		*mask |= 1u << shard_of(cx->hash[i]);
 	}
-	return 0;
+	return n;
+}
+
+/* Who waits is served before anybody else comes, and for that every shard is locked: a command that may have
+ * something to serve locks them before it runs.  1: they are. */
+static int lock_more(struct ctx *cx, int64_t nkeys)
+{
+	int64_t i;
+
+	if (cx->held == SHARDS_ALL)
+		return 1;
+	for (i = 0; i < nkeys && !wait_wanted(cx->st, cx->hash[i]); i++)
+		;
+	if (i == nkeys)
+		return 0;
+	shards_unlock(cx, cx->held);
+	shards_lock(cx, SHARDS_ALL);
+	return 1;
+}
+
+/* The same where somebody waits for a key of the shard. */
+static void run_awaited(struct ctx *cx, purser_call *c, const struct op *op)
+{
+	if (op->flags & (OP_OOM | OP_WRITE))
+		lock_more(cx, 1);
+	op->fn(cx, c);
+	if (cx->ready)
+		wait_serve(cx);
+	shards_unlock(cx, cx->held);
 }
 
 /* Most commands have one key: its shard is locked here, without the detours of the general way. */
@@ -63,6 +92,10 @@ static inline void run_one_key(struct ctx *cx, purser_call *c, const struct op *
 	cx->hash[0] = hash;
 	lock(&s->lock);
 	cx->held = 1u << shard_of(hash);
+	if (UNLIKELY(s->waits != NULL)) {
+		run_awaited(cx, c, op);
+		return;
+	}
 	op->fn(cx, c);
 	cx->held = 0;
 	unlock(&s->lock);
@@ -73,6 +106,7 @@ static void run_op(struct ctx *cx, purser_call *c)
 {
 	const struct op *op = &ops[c->op];
 	uint32_t mask, held = cx->held; /* by a batch; SCAN locks more as it goes */
+	int64_t n;
 
 	if (UNLIKELY(op->arity > 0 ? c->argc != (uint32_t)op->arity : c->argc < (uint32_t)-op->arity)) {
 		reply_arity(cx, c);
@@ -87,12 +121,17 @@ static void run_op(struct ctx *cx, purser_call *c)
 		run_one_key(cx, c, op);
 		return;
 	}
-	if (UNLIKELY(hash_keys(cx, op, c, &mask))) {
+	n = hash_keys(cx, op, c, &mask);
+	if (UNLIKELY(n < 0)) {
 		reply_nomem(cx, c);
 		return;
 	}
 	shards_lock(cx, mask);
+	if (op->flags & (OP_OOM | OP_WRITE) && !held)
+		lock_more(cx, n);
 	op->fn(cx, c);
+	if (UNLIKELY(cx->ready != NULL) && !held)
+		wait_serve(cx);
 	shards_unlock(cx, cx->held & ~held);
 }
 
@@ -102,17 +141,34 @@ static void turn_begin(struct ctx *cx)
 	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
 }
 
-static int run(void *cs, purser_call *c)
+static inline void answer(struct ctx *cx, purser_call *c)
 {
-	struct ctx *cx = cs;
-
 	turn_begin(cx);
 	if (ops[c->op].flags & OP_OOM && UNLIKELY(over_limit(cx->st)) && make_room(cx))
 		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
 	else
 		run_op(cx, c);
+}
+
+static int run(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	answer(cx, c);
 	cx->h->end(c);
 	return PURSER_DONE;
+}
+
+/* One that may wait: then it is ended later, or offered again. */
+static int run_blocking(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	cx->outcome = PURSER_DONE;
+	answer(cx, c);
+	if (cx->outcome == PURSER_DONE)
+		cx->h->end(c);
+	return cx->outcome;
 }
 
 /* A MULTI block: nobody comes between, and either all parts run or none does. */
@@ -140,6 +196,8 @@ static int run_batch(struct ctx *cx, purser_call *c)
 		run_op(cx, c->parts[i]);
 		cx->h->end(c->parts[i]);
 	}
+	if (UNLIKELY(cx->ready != NULL))
+		wait_serve(cx);
 	shards_unlock(cx, SHARDS_ALL);
 	cx->h->end(c);
 	return PURSER_DONE;
@@ -152,7 +210,7 @@ static int submit(void *cs, purser_call *c)
 	if (c->op == PURSER_OP_BATCH)
 		return run_batch(cx, c);
 	if (c->op < OP_COUNT)
-		return run(cs, c);
+		return (ops[c->op].flags & OP_BLOCKS ? run_blocking : run)(cs, c);
 	cx->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED, NULL);
 	return PURSER_DONE;
 }
@@ -244,6 +302,7 @@ int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx)
 
 void store_close_ctx(struct ctx *cx)
 {
+	wait_close(cx);
 	if (cx->timer)
 		cx->h->untimer(cx->x, cx->timer);
 	lock(&cx->st->ledger_lock);
@@ -334,6 +393,8 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	st->h = h;
 	st->i = i;
 	st->fail_after = -1;
+	tape_host(&st->tape, h);
+	wait_limit(st, (uint32_t)h->value(i, "blocking_max"));
 	st->databases = (uint32_t)h->value(i, "databases");
 	atomic_init(&st->max_memory, h->value(i, "max_memory"));
 	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));
@@ -371,6 +432,7 @@ static int prepare(void *state, purser_error *e)
 		return error(e, "databases of a memory backend cannot change while it runs");
 	st->next_max = st->h->value(st->i, "max_memory");
 	st->next_eviction = (uint32_t)st->h->value(st->i, "eviction");
+	st->next_wait_max = (uint32_t)st->h->value(st->i, "blocking_max");
 	return notify_setting(st, e);
 }
 
@@ -382,6 +444,7 @@ static void adopt(void *state, int commit)
 		return;
 	atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
 	atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
+	wait_limit(st, st->next_wait_max);
 	if (st->next_notify != st->file_notify) /* else what CONFIG SET said holds */
 		notify_set(st, st->next_notify);
 	st->file_notify = st->next_notify;
@@ -397,10 +460,12 @@ static const purser_key keys[] = {
 	{ "notify_keyspace_events", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
 	    "letters as of Redis' setting: which events of keys are published, and where" },
 	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
+	{ "blocking_max", PURSER_KEY_INT, PURSER_KEY_RELOADABLE, 1, 1000000, "10000", NULL,
+	    "most clients that wait at once, in BLPOP and its like" },
 };
 
 static const purser_op plugin_ops[] = {
-#define OP(id, name, ...) { name, run },
+#define OP(id, name, fn, arity, flags, ...) { name, (flags) & OP_BLOCKS ? run_blocking : run },
 #include "ops.def"
 #undef OP
 };
@@ -412,7 +477,7 @@ static const purser_plugin memory = {
 	.version = "0.1.0",
 	.summary = "Redis' data types in the agent's own memory",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
-	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_BATCH |
+	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_BLOCKING | PURSER_CAP_BATCH |
 	    PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,
@@ -430,7 +495,9 @@ static const purser_plugin memory = {
 	.stop = stop,
 	.open = open_ctx,
 	.submit = submit,
+	.cancel = wait_cancel,
 	.subscribe = subscribe,
+	.drain = wait_drain,
 	.close = close_ctx,
 };
 

@@ -32,6 +32,9 @@
 struct item;
 struct reap;
 struct table;
+struct waiter;
+struct waitkey;
+struct waits;
 struct ctx;
 
 /* ---- accounts -------------------------------------------------------------------------------------
@@ -55,6 +58,7 @@ static inline void count_add(_Atomic int64_t *c, int64_t d)
 struct shard {
 	_Alignas(64) _Atomic uint32_t lock;
 	struct table **db;                 /* databases pointers; NULL: no key */
+	struct waits *waits;               /* keys that somebody waits for; NULL: none (wait.h) */
 };
 
 enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
@@ -85,6 +89,13 @@ struct store {
 	_Atomic int64_t released;          /* bytes of values freed by replies: see blob_release() */
 	_Atomic int64_t peak;
 	_Atomic int64_t born_ms;
+
+	purser_host tape;                  /* records replies: tape.h */
+	_Atomic uint32_t nwaiting, wait_max; /* clients that wait, and how many may */
+	_Atomic uint32_t wait_kind[4];     /* of these, for each kind of value */
+	_Atomic uint32_t wait_lock, nwanting;
+	struct ctx *wanting, *wanting_last; /* contexts whose next client finds no place */
+	uint32_t next_wait_max;
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
 };
 
@@ -105,6 +116,16 @@ struct ctx {
 	void *scratch;                     /* of one command; not part of the accounts */
 	size_t scratch_cap;
 	uint64_t hash0[32];
+	/* wait.c */
+	struct waitkey *ready, *ready_last; /* keys that this command has made, for which somebody waits */
+	struct waiter *waiters;            /* calls of this context that wait */
+	struct waiter **due;               /* those with a deadline: a heap */
+	uint32_t ndue, due_cap;
+	uint64_t due_timer, due_timer_ns;  /* 0: not armed */
+	int outcome;                       /* what submit() says of a command that may wait */
+	uint8_t wants_place, place_told;   /* under wait_lock */
+	struct ctx *next_wanting;
+	purser_job place_job;
 };
 
 #define CLOCK_SHIFT 28                 /* ns >> 28: steps of 268 ms, 52 days in 24 bits */

@@ -80,4 +80,10 @@ int zset_each(struct zset *z, zset_fn *fn, void *arg);
 struct item *zset_item(struct ctx *cx, purser_bytes key, struct zset *z);
 struct zset *zset_copy(struct ctx *cx, struct zset *z); /* NULL: no memory */
 size_t zset_memory(const struct zset *z);
+
+/* ---- of cmd_zset.c, for those that wait ----------------------------------------------------------------- */
+enum zset_popped { POP_FLAT, POP_PAIRS, POP_KEY_PAIRS, POP_KEY }; /* POP_KEY: key, member, score */
+/* So many members of one end of argv[arg] are taken out and are the reply. */
+void zset_pop(struct ctx *cx, purser_call *c, uint32_t arg, struct pos *p, int max, uint64_t count,
+    enum zset_popped form);
 #endif

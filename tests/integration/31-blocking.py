@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that wait: BLPOP and its like, XREAD and XREADGROUP with BLOCK, WAIT, on a real redis-server: who is served,
-in which order, and how it ends when the client, the server, the configuration or the agent goes."""
+"""Commands that wait: BLPOP and its like, XREAD and XREADGROUP with BLOCK, WAIT, on a real redis-server and
+on the memory plugin: who is served, in which order, and how it ends when the client, the server, the configuration or
+the agent goes.  The memory plugin says what the server says, scene by scene."""
 
 import os
 import signal
@@ -14,8 +15,7 @@ from harness import Redis, Purserd, check, equal, wait_until
 
 TWO = """
 [backend main]
-plugin = redis
-url = {url}
+plugin = {plugin}
 {more}
 [project one]
 backend = main
@@ -25,8 +25,13 @@ backend = main
 """
 
 
-def agent(redis, name, more="", text=TWO, **settings):
-    return Purserd({"health.interval": "1h", **settings}, config=text.format(url=redis.url, more=more), name=name)
+def text_of(redis, more=""):
+    """redis None: the memory plugin."""
+    return TWO.format(plugin=f"redis\nurl = {redis.url}" if redis else "memory", more=more)
+
+
+def agent(redis, name, more="", **settings):
+    return Purserd({"health.interval": "1h", **settings}, config=text_of(redis, more), name=name)
 
 
 def client(p, project="one", resp=2):
@@ -36,7 +41,7 @@ def client(p, project="one", resp=2):
 
 
 def blocked(direct):
-    """How many clients wait in the server."""
+    """How many clients wait: direct is a connection to the server, or to an agent with the memory plugin."""
     return int(direct.cmd("INFO", "clients").split(b"blocked_clients:")[1].split(b"\r")[0])
 
 
@@ -138,7 +143,22 @@ def order(p, direct):
         equal(c.cmd("BZPOPMIN", "none", "0.001"), None)
 
 
-def kinds(p, direct, resp):
+def groups(c, other, direct, resp):
+    other.cmd("DEL", "k")
+    other.cmd("XGROUP", "CREATE", "k", "g", "$", "MKSTREAM")
+    c.send("XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", "k", ">")
+    until_blocked(direct, 1)
+    other.cmd("XADD", "k", "7-1", "f", "v")
+    entry = [[b"7-1", [b"f", b"v"]]]
+    equal(c.read(), {b"k": entry} if resp == 3 else [[b"k", entry]])
+    c.send("XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", "k", ">")
+    until_blocked(direct, 1)
+    other.cmd("DEL", "k")
+    e = c.read()
+    check(isinstance(e, harness.RespError) and b"proj" not in e.text.encode(), e)
+
+
+def kinds(p, direct, resp, oracle, streams=True):
     """Each of them, served from elsewhere while it waits."""
     cases = [
         (("BRPOP", "none", "k", 0), ("RPUSH", "k", "a", "b"), [b"k", b"b"]),
@@ -152,38 +172,33 @@ def kinds(p, direct, resp):
          {b"k": [[b"1-1", [b"f", b"proj:one:v"]]]} if resp == 3 else [[b"k", [[b"1-1", [b"f", b"proj:one:v"]]]]]),
     ]
     with client(p, "one", resp) as c, client(p) as other:
-        for words_, push, want in cases:
+        for words_, push, want in cases if streams else cases[:-1]:
             other.cmd("DEL", "k", "to")
             c.send(*words_)
             until_blocked(direct, 1)
             other.cmd(*push)
             equal(c.read(), want, words_)
-        other.cmd("DEL", "k")
-        other.cmd("XGROUP", "CREATE", "k", "g", "$", "MKSTREAM")
-        c.send("XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", "k", ">")
-        until_blocked(direct, 1)
-        other.cmd("XADD", "k", "7-1", "f", "v")
-        entry = [[b"7-1", [b"f", b"v"]]]
-        equal(c.read(), {b"k": entry} if resp == 3 else [[b"k", entry]])
-        c.send("XREADGROUP", "GROUP", "g", "me", "BLOCK", 0, "STREAMS", "k", ">")
-        until_blocked(direct, 1)
-        other.cmd("DEL", "k")
-        e = c.read()
-        check(isinstance(e, harness.RespError) and b"proj" not in e.text.encode(), e)
+        if streams:
+            groups(c, other, direct, resp)
         # What is malformed is the server's to refuse, in its words, and waits for nothing.
         with harness.Client(p.sock) as same:
             same.cmd("AUTH", "one", "x")
-            for line in ("BLPOP k x", "BLPOP k -1", "BLPOP k 1e400", "BLPOP k nan", "BLMPOP 0 0 k LEFT", "BLMPOP x 1 k LEFT",
-                         "BZMPOP 0 1 k SIDE", "XREAD BLOCK x STREAMS k 0", "XREAD BLOCK -1 STREAMS k 0", "BLMOVE a b UP DOWN 0",
-                         "WAIT 1 x", "WAIT x 1", "XREAD BLOCK 0 STREAMS k", "BZPOPMAX k inf"):
-                equal(same.error(*line.split()), direct.error(*line.split()), line)
+            for line in ("BLPOP k x", "BLPOP k -1", "BLPOP k 1e400", "BLPOP k nan", "BLPOP k 1e16", "BLPOP k -inf", "BLMPOP 0 0 k LEFT",
+                         "BLMPOP x 1 k LEFT", "BLMPOP x 0 k UP", "BLMPOP 0 9 k LEFT", "BLMPOP 0 1 k LEFT COUNT 0", "BLMPOP 0 1 k LEFT COUNT",
+                         "BLMPOP 0 1 k LEFT COUNT 1 COUNT 1", "BLMPOP 0 1 k", "BZMPOP 0 1 k SIDE", "BZMPOP 0 1 k LEFT", "BZMPOP x 1 k MIN",
+                         "BLMOVE a b UP DOWN 0", "BLMOVE a b LEFT DOWN x", "BLMOVE a b LEFT LEFT x", "BRPOPLPUSH a b -1", "BLPOP k",
+                         "WAIT 1 x", "WAIT x 1", "WAIT x x", "WAIT 1 -1", "BZPOPMAX k inf"):
+                equal(same.error(*line.split()), oracle.error(*line.split()), line)
+            for line in ("XREAD BLOCK x STREAMS k 0", "XREAD BLOCK -1 STREAMS k 0", "XREAD BLOCK 0 STREAMS k") if streams else ():
+                equal(same.error(*line.split()), oracle.error(*line.split()), line)
 
 
 def exhausted(redis, direct, workers):
     """blocking_max, all workers together: one more waits for operation_timeout at most, and takes the connection that
     another worker has idle; who waits in the server has no deadline but its own."""
     more = "blocking_max = 2\noperation_timeout = 400ms\n"
-    with agent(redis, f"few{workers}", more, **{"agent.workers": workers}) as p, client(p) as a, client(p) as b, client(p) as c, client(p) as free:
+    with agent(redis, f"few{workers}" if redis else f"few-memory{workers}", more, **{"agent.workers": workers}) as p, client(p) as a, client(p) as b, client(p) as c, client(p) as free:
+        direct = direct or client(p)
         a.send("BLPOP", "a", 0)
         b.send("BLPOP", "b", 0)
         until_blocked(direct, 2)
@@ -233,15 +248,20 @@ def watchers(redis):
         b.cmd("RESET")
 
 
-def accounts(p, direct):
+def accounts(p, direct, links=True):
     """What is said of connections: names and units are OpenTelemetry's."""
     with client(p) as c:
+        equal(blocked(c), 0)
         c.send("BLPOP", "none", 0)
         until_blocked(direct, 1)
         text = p.http("GET", "/metrics").body.decode()
         check('purser_backend_blocked{purser_backend="main"} 1\n' in text, "purser.backend.blocked")
+        with client(p) as other:
+            equal(blocked(other), 1, "INFO")
     until_blocked(direct, 0)
     wait_until(lambda: b'purser_backend_blocked{purser_backend="main"} 0\n' in p.http("GET", "/metrics").body, "none to wait")
+    if not links:
+        return
 
     def value(name, **labels):
         want = {"db_client_connection_pool_name": "main", **labels}
@@ -257,7 +277,7 @@ def accounts(p, direct):
     equal([value("db_client_connection_" + n) for n in ("max", "idle_max", "idle_min", "pending_requests", "timeouts_total")], [1050, 1050, 10, 0, 0])
 
 
-def unblock(p, direct):
+def unblock(p, direct, oracle):
     with client(p) as c, client(p) as other, client(p, "two") as stranger:
         me = c.cmd("CLIENT", "ID")
         equal(other.cmd("CLIENT", "UNBLOCK", me), 0)
@@ -272,8 +292,8 @@ def unblock(p, direct):
         equal(c.cmd("PING"), "PONG")
         equal(other.cmd("RPUSH", "u", "kept"), 1)
         equal(c.cmd("LRANGE", "u", 0, -1), [b"kept"])
-        equal(other.error("CLIENT", "UNBLOCK", "x").text, direct.error("CLIENT", "UNBLOCK", "x").text)
-        equal(other.error("CLIENT", "UNBLOCK", 1, "x").text, direct.error("CLIENT", "UNBLOCK", 1, "x").text)
+        equal(other.error("CLIENT", "UNBLOCK", "x").text, oracle.error("CLIENT", "UNBLOCK", "x").text)
+        equal(other.error("CLIENT", "UNBLOCK", 1, "x").text, oracle.error("CLIENT", "UNBLOCK", 1, "x").text)
         # Told at the moment at which it is served: it ends one way or the other, and nothing is lost.
         for i in range(200):
             c.send("BLPOP", "race", 0)
@@ -311,17 +331,18 @@ def restart(redis, direct, p):
 
 def reload(redis, direct):
     """A new configuration: who waits goes on where nothing has changed for it, and is told where something has."""
-    with agent(redis, "reload") as p, client(p) as c, client(p, "two") as d, client(p) as behind:
+    with agent(redis, "reload" if redis else "reload-memory") as p, client(p) as c, client(p, "two") as d, client(p) as behind:
+        seen = direct or client(p)
         c.send("BLPOP", "q", 0)
         d.send("BLPOP", "q", 0)
         behind.raw(harness.encode("BLPOP", "r", 0) + harness.encode("RPUSH", "s", 1))
-        until_blocked(direct, 3)
-        text = TWO.format(url=redis.url, more="")
+        until_blocked(seen, 3)
+        text = text_of(redis)
         p.write_config(text.replace("[project two]", "[project three]"))
         p.reload()
         equal(d.read().word, "UNBLOCKED")
         p.wait_log("config.drained")
-        equal(blocked(direct), 2)
+        equal(blocked(seen), 2)
         p.write_config(text + "[log]\nlevel = debug\n")
         p.reload()
         wait_until(lambda: p.log().count("config.drained") == 2, "nothing to use the old generation")
@@ -331,23 +352,25 @@ def reload(redis, direct):
         equal([behind.read(), behind.read()], [[b"r", b"w"], 1])
         # The backend goes: nobody waits for it for ever.
         c.send("BLPOP", "q", 0)
-        until_blocked(direct, 1)
-        p.write_config(text.replace("plugin = redis", "plugin = redis\nclient_name = other"))
+        until_blocked(seen, 1)
+        p.write_config(text.replace("plugin = redis", "plugin = redis\nclient_name = other") if redis else text.replace("main", "other"))
         p.reload()
         equal(c.read().word, "UNBLOCKED")
         wait_until(lambda: p.log().count("config.drained") == 3, "nothing to use the old generation")
         c.raw(harness.encode("BLPOP", "q", 0) + harness.encode("BLPOP", "q", 0))
-        until_blocked(direct, 1)
+        seen = direct or client(p)
+        until_blocked(seen, 1)
         p.signal(signal.SIGTERM)  # the end: it is told, and no pop is lost
         equal(c.read().word, "UNBLOCKED")
         equal(c.read().word, "BACKENDDOWN")  # nor does the next one begin to wait
         check(c.eof())
         equal(p.wait(), 0)
-    until_blocked(direct, 0)
+    if direct:
+        until_blocked(direct, 0)
 
 
 def over_http(redis, direct):
-    with agent(redis, "http", "operation_timeout = 500ms\n") as p, client(p) as c:
+    with agent(redis, "http" if redis else "http-memory", "operation_timeout = 500ms\n") as p, client(p) as c:
         def ask(*words_):
             return p.http("POST", "/v1/command", list(words_), {"Purser-Project": "one"})
 
@@ -364,7 +387,7 @@ def over_http(redis, direct):
         s.sendall(b"POST /v1/command HTTP/1.1\r\nHost: purser\r\nPurser-Project: one\r\nContent-Type: application/json\r\n"
                   b"Content-Length: %d\r\n\r\n" % len(body) + body)
         s.close()
-        until_blocked(direct, 0)
+        until_blocked(direct or c, 0)
         equal(c.cmd("RPUSH", "h", "kept"), 1)
 
 
@@ -393,10 +416,16 @@ def wait_command():
         equal(c.read(), 1)
 
 
-def memory():
-    with Purserd(name="memory") as p, p.client() as c:
-        for line in ("BLPOP k 0", "XREAD BLOCK 0 STREAMS k 0", "WAIT 0 0", "BLMPOP 0 1 k LEFT"):
-            equal(c.error(*line.split()).word, "UNSUPPORTED", line)
+def no_replicas():
+    """WAIT on the memory plugin is as on a server without replicas."""
+    with agent(None, "alone") as p, client(p) as c, client(p) as other:
+        equal(c.pipeline([("WAIT", 0, 0), ("WAIT", -1, 0), ("WAIT", 1, 1), ("MULTI",), ("WAIT", 3, 0), ("EXEC",)]),
+              [0, 0, 0, "OK", "QUEUED", [0]])
+        me = c.cmd("CLIENT", "ID")
+        c.send("WAIT", 1, 0)
+        until_blocked(other, 1)
+        equal(other.cmd("CLIENT", "UNBLOCK", me), 1)
+        equal(c.read(), 0)
 
 
 def main():
@@ -407,18 +436,28 @@ def main():
             ghosts(p, direct)
             order(p, direct)
             for resp in (2, 3):
-                kinds(p, direct, resp)
-            unblock(p, direct)
+                kinds(p, direct, resp, direct)
+            unblock(p, direct, direct)
             accounts(p, direct)
             direct = restart(redis, direct, p)
+        with agent(None, "memory", "operation_timeout = 500ms\n", **{"agent.workers": "3"}) as p, client(p) as seen:
+            crowd(p, seen)
+            ghosts(p, seen)
+            order(p, seen)
+            for resp in (2, 3):
+                kinds(p, seen, resp, direct, False)
+            unblock(p, seen, direct)
+            accounts(p, seen, False)
         for workers in ("1", "3"):
             exhausted(redis, direct, workers)
+            exhausted(None, None, workers)
         watchers(redis)
-        reload(redis, direct)
-        over_http(redis, direct)
+        for r, d in ((redis, direct), (None, None)):
+            reload(r, d)
+            over_http(r, d)
         direct.close()
     wait_command()
-    memory()
+    no_replicas()
 
 
 harness.run(main)
