@@ -225,8 +225,8 @@ def exhausted(redis, direct, workers):
         # Shared ones are not behind those that wait for a link.
         a.send("BLPOP", "a", 0)
         c.send("BLPOP", "c", 0)
-        b.send("BLPOP", "b", 0)
         until_blocked(direct, 2)
+        b.send("BLPOP", "b", 0)
         equal(free.pipeline([("SET", "x", i) for i in range(50)]), ["OK"] * 50)
         equal(b.read().word, "POOLEXHAUSTED")
 
