@@ -55,6 +55,14 @@ static size_t shorten(struct iovec *iov, size_t count, size_t n)
 	return i;
 }
 
+/* Only who had no room once is told of room: else the kernel would wake us for each reply that is read. */
+static int await_room(struct conn *c)
+{
+	if (c->io.watched & PURSER_IO_OUT)
+		return 0;
+	return loop_watch(c->sv->w.loop, &c->io, c->io.fd, PURSER_IO_IN | PURSER_IO_OUT);
+}
+
 static void flush(struct conn *c)
 {
 	struct out *o = &c->cl.out;
@@ -73,7 +81,7 @@ static void flush(struct conn *c)
 		if (n < 0) {
 			if (errno == EINTR)
 				continue;
-			if (errno == EAGAIN || errno == EWOULDBLOCK)
+			if ((errno == EAGAIN || errno == EWOULDBLOCK) && await_room(c) == 0)
 				c->writable = false;
 			else
 				c->cl.cut = true;
@@ -474,7 +482,7 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 	c->cl.wake = conn_wake;
 	c->cl.since_ms = loop_wall_ms(s->w.loop);
 	read_peer(c, fd);
-	if (loop_watch(s->w.loop, &c->io, fd, PURSER_IO_IN | PURSER_IO_OUT)) {
+	if (loop_watch(s->w.loop, &c->io, fd, PURSER_IO_IN)) {
 		refuse_client(s, fd, "memory", "-OOM out of memory\r\n");
 		free(c);
 		return;
