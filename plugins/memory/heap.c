@@ -18,12 +18,51 @@ static int must_fail(struct store *st)
 	return st->fail_after-- == 0 ? (st->fail_after = 0, 1) : 0;
 }
 
+/* Sanitizers know malloc's blocks: who writes beyond one, or into one that is free, is told. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SLABS_USED 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SLABS_USED 0
+#endif
+#endif
+#ifndef SLABS_USED
+#define SLABS_USED 1
+#endif
+
 /* The whole chunk is asked for: what has room in it may grow in place. */
-static size_t usable(size_t n) { return chunk_size(n) - (n >= (128u << 10) ? 16 : 8); }
+static size_t usable(size_t n)
+{
+	return n <= SLAB_MAX ? chunk_size(n) : chunk_size(n) - (n >= (128u << 10) ? 16 : 8);
+}
+
+static inline int is_small(size_t n) { return SLABS_USED && LIKELY(n <= SLAB_MAX); }
+
+static inline void *get(struct ctx *cx, size_t n)
+{
+	unsigned class;
+
+	if (!is_small(n))
+		return malloc(usable(n));
+	class = slab_class_of(n);
+	return slab_get(&cx->st->heap, &cx->magazine[class], class);
+}
+
+static inline void put(struct ctx *cx, void *p, size_t n)
+{
+	unsigned class;
+
+	if (!is_small(n)) {
+		free(p);
+		return;
+	}
+	class = slab_class_of(n);
+	slab_put(&cx->st->heap, &cx->magazine[class], class, p);
+}
 
 void *mem_get(struct ctx *cx, size_t n)
 {
-	void *p = must_fail(cx->st) ? NULL : malloc(usable(n));
+	void *p = must_fail(cx->st) ? NULL : get(cx, n);
 
 	if (p)
 		mem_account(cx, (int64_t)chunk_size(n));
@@ -35,25 +74,48 @@ void mem_put(struct ctx *cx, void *p, size_t n)
 	if (!p)
 		return;
 	mem_account(cx, -(int64_t)chunk_size(n));
-	free(p);
+	put(cx, p, n);
+}
+
+void mem_put_shared(struct store *st, void *p, size_t n)
+{
+	atomic_fetch_add_explicit(&st->released, (int64_t)chunk_size(n), memory_order_relaxed);
+	if (is_small(n))
+		slab_put_shared(&st->heap, p, slab_class_of(n));
+	else
+		free(p);
 }
 
 void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n)
 {
-	void *q = must_fail(cx->st) ? NULL : realloc(p, usable(n));
+	void *q;
 
+	if (must_fail(cx->st))
+		return NULL;
+	if (!is_small(old) && !is_small(n)) {
+		q = realloc(p, usable(n));
+	} else if (chunk_size(old) == chunk_size(n)) {
+		q = p;
+	} else if ((q = get(cx, n)) != NULL) {
+		memcpy(q, p, old < n ? old : n);
+		put(cx, p, old);
+	}
 	if (q)
 		mem_account(cx, (int64_t)chunk_size(n) - (int64_t)chunk_size(old));
 	return q;
 }
 
-/* glibc gives the front of the gap back, but keeps a header and its own rounding. */
-static size_t aligned_size(size_t n) { return chunk_size(n + 16); }
+/* Blocks of a multiple of 64 bytes begin at one.  Of malloc's glibc gives the front of the gap back, but
+ * keeps a header and its own rounding. */
+static size_t aligned_size(size_t n) { return n <= SLAB_MAX ? chunk_size(n) : chunk_size(n + 16); }
 
 void *mem_get_aligned(struct ctx *cx, size_t n)
 {
-	void *p = must_fail(cx->st) ? NULL : aligned_alloc(64, n);
+	void *p;
 
+	if (must_fail(cx->st))
+		return NULL;
+	p = is_small(n) ? get(cx, n) : aligned_alloc(64, n);
 	if (p) {
 		memset(p, 0, n);
 		mem_account(cx, (int64_t)aligned_size(n));
@@ -66,7 +128,7 @@ void mem_put_aligned(struct ctx *cx, void *p, size_t n)
 	if (!p)
 		return;
 	mem_account(cx, -(int64_t)aligned_size(n));
-	free(p);
+	put(cx, p, n);
 }
 
 void *mem_map(struct ctx *cx, size_t n)
@@ -138,6 +200,14 @@ void *scratch(struct ctx *cx, size_t n)
 	cx->scratch = p;
 	cx->scratch_cap = n;
 	return p;
+}
+
+void heap_leave(struct ctx *cx)
+{
+	unsigned i;
+
+	for (i = 1; i < SLAB_CLASSES; i++)
+		slab_spill(&cx->st->heap, &cx->magazine[i], i, 0);
 }
 
 uint64_t now_ms(struct ctx *cx)

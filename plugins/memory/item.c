@@ -159,9 +159,6 @@ void blob_release(void *arg)
 {
 	struct blob *b = arg;
 
-	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
-		atomic_fetch_add_explicit(&b->st->released, (int64_t)chunk_size(blob_bytes(b->cap)),
-		    memory_order_relaxed);
-		free(b);
-	}
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+		mem_put_shared(b->st, b, blob_bytes(b->cap));
 }

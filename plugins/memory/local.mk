@@ -49,6 +49,8 @@ MEMORY_SOURCES = \
 	%D%/set.c \
 	%D%/set.h \
 	%D%/siphash.h \
+	%D%/slab.c \
+	%D%/slab.h \
 	%D%/str.h \
 	%D%/table.c \
 	%D%/table.h \

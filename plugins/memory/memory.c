@@ -305,6 +305,7 @@ void store_close_ctx(struct ctx *cx)
 	wait_close(cx);
 	if (cx->timer)
 		cx->h->untimer(cx->x, cx->timer);
+	heap_leave(cx);
 	lock(&cx->st->ledger_lock);
 	cx->st->ledger_taken[cx->ledger_slot] = 0;
 	unlock(&cx->st->ledger_lock);
@@ -366,6 +367,7 @@ static void stop(void *state)
 		free(st->shard[s].db);
 	for (i = 0; i < LEDGERS; i++)
 		free(st->ledger[i]);
+	slab_close(&st->heap);
 	free(st);
 }
 
@@ -395,6 +397,7 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	st->fail_after = -1;
 	tape_host(&st->tape, h);
 	wait_limit(st, (uint32_t)h->value(i, "blocking_max"));
+	slab_open(&st->heap);
 	st->databases = (uint32_t)h->value(i, "databases");
 	atomic_init(&st->max_memory, h->value(i, "max_memory"));
 	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));

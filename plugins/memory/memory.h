@@ -19,6 +19,7 @@
 #include <stdint.h>
 #include <purser/plugin.h>
 #include "siphash.h"
+#include "slab.h"
 
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -97,6 +98,7 @@ struct store {
 	struct ctx *wanting, *wanting_last; /* contexts whose next client finds no place */
 	uint32_t next_wait_max;
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
+	struct slab_heap heap;
 };
 
 struct ctx {
@@ -126,6 +128,7 @@ struct ctx {
 	uint8_t wants_place, place_told;   /* under wait_lock */
 	struct ctx *next_wanting;
 	purser_job place_job;
+	struct magazine magazine[SLAB_CLASSES]; /* free blocks at hand: slab.h */
 };
 
 #define CLOCK_SHIFT 28                 /* ns >> 28: steps of 268 ms, 52 days in 24 bits */
@@ -149,18 +152,23 @@ int64_t store_peak(struct store *st, int64_t used); /* the most that was ever se
 int64_t store_sum(const struct store *st, size_t field); /* offsetof(struct ledger, ...) */
 
 /* ---- memory with accounts (heap.c) ------------------------------------------------------------------ */
-/* What malloc takes for n bytes (glibc: 8 of header, multiples of 16, at least 32; pages above). */
+/* What n bytes take: a block of 8-byte steps (slab.h), or malloc's (glibc: 8 of header, multiples of 16;
+ * pages above). */
 static inline size_t chunk_size(size_t n)
 {
+	if (LIKELY(n <= SLAB_MAX))
+		return slab_class_of(n) * (size_t)8;
 	if (UNLIKELY(n >= (128u << 10)))
 		return (n + 16 + 4095) & ~(size_t)4095;
-	return n <= 24 ? 32 : (n + 8 + 15) & ~(size_t)15;
+	return (n + 8 + 15) & ~(size_t)15;
 }
 void *mem_get(struct ctx *cx, size_t n);
 void mem_put(struct ctx *cx, void *p, size_t n); /* n as in mem_get */
 void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n); /* NULL: p is as it was */
+void mem_put_shared(struct store *st, void *p, size_t n); /* from any thread; counted in st->released */
 void *mem_get_aligned(struct ctx *cx, size_t n); /* 64-byte aligned, zeroed; mem_put_aligned */
 void mem_put_aligned(struct ctx *cx, void *p, size_t n);
+void heap_leave(struct ctx *cx);                 /* its magazines become everybody's */
 void *mem_map(struct ctx *cx, size_t n);         /* zero pages, not accounted: the caller does */
 void mem_unmap(void *p, size_t n);
 static inline void mem_account(struct ctx *cx, int64_t d) { count_add(&cx->led->used, d); }

@@ -9,7 +9,7 @@
 #include "item.h"
 #include "table.h"
 
-#define LOAD_MAX(buckets) ((uint64_t)(buckets) * 11 / 2) /* split above 5.5 items a bucket */
+#define LOAD_MAX(buckets) ((uint64_t)(buckets) * 7) /* split above 7 items a bucket */
 #define LOAD_MIN(buckets) ((uint64_t)(buckets) * 3 / 2)  /* merge below 1.5 */
 #define G_SHIFT SHARD_BITS
 #define TAG_LOW 10                        /* first bit of g that the slot keeps */
@@ -19,7 +19,7 @@
 
 static inline uint64_t g_of(uint64_t hash) { return hash >> G_SHIFT; }
 static inline uint64_t tag_of(uint64_t g) { return (g >> TAG_LOW) << 48; }
-static inline struct bucket *link_of(uint64_t s) { return (struct bucket *)(uintptr_t)(s & SLOT_PTR); }
+static inline uint64_t *link_of(uint64_t s) { return (uint64_t *)(uintptr_t)(s & SLOT_PTR); }
 
 static inline uint32_t home_of(const struct table *t, uint64_t g)
 {
@@ -91,71 +91,93 @@ static void bucket_close(struct ctx *cx, struct table *t)
 }
 
 /* ---- chains: a bucket with what overflowed from it ---------------------------------------------------- */
-static unsigned overflow_needed(unsigned n) { return n <= SLOTS ? 0 : (n - SLOTS + SLOTS - 2) / (SLOTS - 1); }
+static unsigned overflow_needed(unsigned n) { return n <= SLOTS ? 0 : (n - SLOTS + SPILL - 2) / (SPILL - 1); }
 
-/* Takes all slots out of bucket b into s; its overflow buckets go to the list *pool, linked by s[0]. */
-static unsigned chain_take(struct bucket *b, uint64_t *s, struct bucket **pool)
+/* One part of a chain: the bucket, then blocks of SPILL slots. */
+struct part {
+	uint64_t *s;
+	unsigned n;                           /* slots, the link among them */
+};
+
+static inline struct part part_first(const struct bucket *b) { return (struct part){ (uint64_t *)(uintptr_t)b->s, SLOTS }; }
+static inline uint64_t part_link(const struct part *p)
 {
-	struct bucket *home = b;
+	uint64_t last = p->s[p->n - 1];
+
+	return last & SLOT_CHAIN ? last : 0;
+}
+/* Slots that can have an item. */
+static inline unsigned part_top(const struct part *p) { return p->n - (part_link(p) != 0); }
+static inline int part_next(struct part *p)
+{
+	uint64_t link = part_link(p);
+
+	if (!link)
+		return 0;
+	*p = (struct part){ link_of(link), SPILL };
+	return 1;
+}
+
+/* Takes all slots out of bucket b into s; its overflow blocks go to the list *pool, linked by their first. */
+static unsigned chain_take(struct bucket *b, uint64_t *s, uint64_t **pool)
+{
+	struct part p = part_first(b);
 	unsigned n = 0, i;
+	int more;
 
-	for (;;) {
-		uint64_t link = b->s[SLOTS - 1];
-		unsigned top = link & SLOT_CHAIN ? SLOTS - 1 : SLOTS;
+	do {
+		uint64_t *here = p.s;
+		unsigned top = part_top(&p);
 
-		for (i = 0; i < top && b->s[i]; i++)
-			s[n++] = b->s[i];
-		if (b != home) {
-			b->s[0] = (uint64_t)(uintptr_t)*pool;
-			*pool = b;
+		for (i = 0; i < top && here[i]; i++)
+			s[n++] = here[i];
+		more = part_next(&p);
+		if (here != b->s) {
+			here[0] = (uint64_t)(uintptr_t)*pool;
+			*pool = here;
 		}
-		if (!(link & SLOT_CHAIN))
-			break;
-		b = link_of(link);
-	}
-	memset(home, 0, sizeof(*home));
+	} while (more);
+	memset(b, 0, sizeof(*b));
 	return n;
 }
 
-/* Fills the empty bucket b; overflow buckets come from the pool, which has enough. */
-static void chain_fill(struct bucket *b, const uint64_t *s, unsigned n, struct bucket **pool)
+/* Fills the empty bucket b; overflow blocks come from the pool, which has enough. */
+static void chain_fill(struct bucket *b, const uint64_t *s, unsigned n, uint64_t **pool)
 {
-	unsigned i = 0;
+	struct part p = part_first(b);
 
-	while (n > SLOTS) {
-		struct bucket *next = *pool;
+	while (n > p.n) {
+		uint64_t *next = *pool;
 
-		*pool = link_of(next->s[0]);
-		memset(next, 0, sizeof(*next));
-		for (i = 0; i < SLOTS - 1; i++)
-			b->s[i] = *s++;
-		b->s[SLOTS - 1] = (uint64_t)(uintptr_t)next | SLOT_CHAIN;
-		n -= SLOTS - 1;
-		b = next;
+		*pool = link_of(next[0]);
+		memset(next, 0, SPILL_BYTES);
+		memcpy(p.s, s, (p.n - 1) * sizeof(*s));
+		s += p.n - 1;
+		n -= p.n - 1;
+		p.s[p.n - 1] = (uint64_t)(uintptr_t)next | SLOT_CHAIN;
+		p = (struct part){ next, SPILL };
 	}
-	for (i = 0; i < n; i++)
-		b->s[i] = s[i];
+	memcpy(p.s, s, n * sizeof(*s));
 }
 
 static unsigned chain_length(const struct bucket *b)
 {
+	struct part p = part_first(b);
 	unsigned n = 0, i;
 
-	while (b->s[SLOTS - 1] & SLOT_CHAIN) {
-		n += SLOTS - 1;
-		b = link_of(b->s[SLOTS - 1]);
-	}
-	for (i = 0; i < SLOTS && b->s[i]; i++)
-		n++;
+	do
+		for (i = 0; i < part_top(&p) && p.s[i]; i++)
+			n++;
+	while (part_next(&p));
 	return n;
 }
 
-static void pool_free(struct ctx *cx, struct bucket *pool)
+static void pool_free(struct ctx *cx, uint64_t *pool)
 {
 	while (pool) {
-		struct bucket *next = link_of(pool->s[0]);
+		uint64_t *next = link_of(pool[0]);
 
-		mem_put(cx, pool, sizeof(*pool));
+		mem_put(cx, pool, SPILL_BYTES);
 		pool = next;
 	}
 }
@@ -175,7 +197,8 @@ static int slot_g_bit(const struct ctx *cx, uint64_t s, unsigned bit)
 static void split(struct ctx *cx, struct table *t)
 {
 	uint64_t all[CHAIN_MAX], go[CHAIN_MAX];
-	struct bucket *from = table_bucket(t, t->buckets & t->mask), *pool = NULL;
+	struct bucket *from = table_bucket(t, t->buckets & t->mask);
+	uint64_t *pool = NULL;
 	unsigned bit = (unsigned)__builtin_ctz(t->mask + 1), n, i, kept = 0, gone = 0;
 
 	if (chain_length(from) > CHAIN_MAX || bucket_open(cx, t))
@@ -198,19 +221,20 @@ static void merge(struct ctx *cx, struct table *t)
 {
 	uint64_t all[CHAIN_MAX];
 	uint32_t last = t->buckets - 1, mask = last < t->mask + 1 ? t->mask >> 1 : t->mask;
-	struct bucket *from = table_bucket(t, last), *to = table_bucket(t, last & mask), *pool = NULL;
+	struct bucket *from = table_bucket(t, last), *to = table_bucket(t, last & mask);
+	uint64_t *pool = NULL;
 	unsigned a = chain_length(from), b = chain_length(to), have, n;
 
 	if (a + b > CHAIN_MAX)
 		return;
 	for (have = overflow_needed(a) + overflow_needed(b); have < overflow_needed(a + b); have++) {
-		struct bucket *extra = mem_get(cx, sizeof(*extra));
+		uint64_t *extra = mem_get(cx, SPILL_BYTES);
 
 		if (!extra) {
 			pool_free(cx, pool);
 			return;
 		}
-		extra->s[0] = (uint64_t)(uintptr_t)pool;
+		extra[0] = (uint64_t)(uintptr_t)pool;
 		pool = extra;
 	}
 	n = chain_take(to, all, &pool);
@@ -267,55 +291,67 @@ static inline uint32_t tag_hits(const struct bucket *b, uint64_t tag)
 #endif
 }
 
+static __attribute__((noinline)) uint64_t *find_further(uint64_t link, uint64_t tag, const void *key, size_t klen)
+{
+	unsigned i;
+
+	for (;;) {
+		uint64_t *s = link_of(link);
+
+		link = s[SPILL - 1] & SLOT_CHAIN ? s[SPILL - 1] : 0;
+		for (i = 0; i < SPILL - (link != 0); i++)
+			if ((s[i] & SLOT_TAG) == tag && s[i] && item_is(slot_item(s[i]), key, klen))
+				return &s[i];
+		if (!link)
+			return NULL;
+	}
+}
+
 uint64_t *table_find(const struct table *t, uint64_t hash, const void *key, size_t klen)
 {
-	uint64_t g = g_of(hash), tag = tag_of(g);
+	uint64_t g = g_of(hash), tag = tag_of(g), link;
 	struct bucket *b;
+	uint32_t hit;
 
 	if (UNLIKELY(!t->buckets))
 		return NULL;
 	b = table_bucket(t, home_of(t, g));
-	for (;;) {
-		uint64_t link = b->s[SLOTS - 1];
-		uint32_t hit = tag_hits(b, tag);
+	link = b->s[SLOTS - 1];
+	hit = tag_hits(b, tag);
+	if (link & SLOT_CHAIN)
+		hit &= 0x7fffffffu;
+	for (; hit; hit &= hit - 1) {
+		uint64_t *s = &b->s[__builtin_ctz(hit) / 4];
 
-		if (UNLIKELY(link & SLOT_CHAIN))
-			hit &= 0x7fffffffu;
-		for (; hit; hit &= hit - 1) {
-			uint64_t *s = &b->s[__builtin_ctz(hit) / 4];
-
-			if (*s && item_is(slot_item(*s), key, klen))
-				return s;
-		}
-		if (LIKELY(!(link & SLOT_CHAIN)))
-			return NULL;
-		b = link_of(link);
+		if (*s && item_is(slot_item(*s), key, klen))
+			return s;
 	}
+	return link & SLOT_CHAIN ? find_further(link, tag, key, klen) : NULL;
 }
 
 int table_add(struct ctx *cx, struct table *t, uint64_t hash, struct item *it)
 {
-	uint64_t g = g_of(hash), s = slot_make(tag_of(g), it);
-	struct bucket *b, *more;
+	uint64_t g = g_of(hash), s = slot_make(tag_of(g), it), *more;
+	struct part p;
 	unsigned i;
 
 	if (!t->buckets && bucket_open(cx, t))
 		return -1;
-	b = table_bucket(t, home_of(t, g));
-	while (b->s[SLOTS - 1] & SLOT_CHAIN)
-		b = link_of(b->s[SLOTS - 1]);
-	if (b->s[SLOTS - 1]) {
-		more = mem_get(cx, sizeof(*more));
+	p = part_first(table_bucket(t, home_of(t, g)));
+	while (part_next(&p))
+		;
+	if (p.s[p.n - 1]) {
+		more = mem_get(cx, SPILL_BYTES);
 		if (!more)
 			return -1;
-		memset(more, 0, sizeof(*more));
-		more->s[0] = b->s[SLOTS - 1];
-		more->s[1] = s;
-		b->s[SLOTS - 1] = (uint64_t)(uintptr_t)more | SLOT_CHAIN;
+		memset(more, 0, SPILL_BYTES);
+		more[0] = p.s[p.n - 1];
+		more[1] = s;
+		p.s[p.n - 1] = (uint64_t)(uintptr_t)more | SLOT_CHAIN;
 	} else {
-		for (i = 0; b->s[i]; i++)
+		for (i = 0; p.s[i]; i++)
 			;
-		b->s[i] = s;
+		p.s[i] = s;
 	}
 	n_add(&t->n, 1);
 	if (s & SLOT_TTL)
@@ -327,22 +363,24 @@ int table_add(struct ctx *cx, struct table *t, uint64_t hash, struct item *it)
 
 void table_remove(struct ctx *cx, struct table *t, uint64_t hash, uint64_t *slot)
 {
-	struct bucket *b = table_bucket(t, home_of(t, g_of(hash))), *before = NULL;
-	unsigned i = SLOTS - 1;
+	struct part p = part_first(table_bucket(t, home_of(t, g_of(hash)))), next = p;
+	uint64_t *before = NULL;              /* the link to the last part */
+	unsigned i;
 
 	if (*slot & SLOT_TTL)
 		n_add(&t->ttls, -1);
-	while (b->s[SLOTS - 1] & SLOT_CHAIN) {
-		before = b;
-		b = link_of(b->s[SLOTS - 1]);
+	while (part_next(&next)) {
+		before = &p.s[p.n - 1];
+		p = next;
 	}
-	while (!b->s[i])
+	i = p.n - 1;
+	while (!p.s[i])
 		i--;
-	*slot = b->s[i]; /* the last of the chain fills the hole */
-	b->s[i] = 0;
+	*slot = p.s[i]; /* the last of the chain fills the hole */
+	p.s[i] = 0;
 	if (before && i == 1) { /* one left over: it goes back */
-		before->s[SLOTS - 1] = b->s[0];
-		mem_put(cx, b, sizeof(*b));
+		*before = p.s[0];
+		mem_put(cx, p.s, SPILL_BYTES);
 	}
 	n_add(&t->n, -1);
 	if (table_n(t) == 0)
@@ -363,20 +401,18 @@ void table_swap(struct table *t, uint64_t *slot, struct item *it)
 /* ---- walking --------------------------------------------------------------------------------------------------- */
 int table_each_in(const struct table *t, uint32_t n, table_fn *fn, void *arg)
 {
-	const struct bucket *b = table_bucket(t, n);
+	struct part p = part_first(table_bucket(t, n));
+	unsigned i;
 	int rc;
 
-	for (;;) {
-		uint64_t link = b->s[SLOTS - 1];
-		unsigned top = link & SLOT_CHAIN ? SLOTS - 1 : SLOTS, i;
+	do {
+		unsigned top = part_top(&p);
 
-		for (i = 0; i < top && b->s[i]; i++)
-			if ((rc = fn(arg, b->s[i])) != 0)
+		for (i = 0; i < top && p.s[i]; i++)
+			if ((rc = fn(arg, p.s[i])) != 0)
 				return rc;
-		if (!(link & SLOT_CHAIN))
-			return 0;
-		b = link_of(link);
-	}
+	} while (part_next(&p));
+	return 0;
 }
 
 int table_each(const struct table *t, table_fn *fn, void *arg)
@@ -413,15 +449,15 @@ uint32_t table_scan(const struct table *t, uint32_t cursor, table_fn *fn, void *
 uint64_t *table_random(struct ctx *cx, const struct table *t)
 {
 	for (;;) {
-		struct bucket *b = table_bucket(t, rng_below(cx, t->buckets));
-		unsigned at = rng_below(cx, 4 * SLOTS); /* chains are shorter: reject the rest */
+		struct part p = part_first(table_bucket(t, rng_below(cx, t->buckets)));
+		unsigned at = rng_below(cx, 5 * SLOTS); /* chains are shorter: reject the rest */
 
-		while (at >= SLOTS - 1 && b->s[SLOTS - 1] & SLOT_CHAIN) {
-			at -= SLOTS - 1;
-			b = link_of(b->s[SLOTS - 1]);
+		while (at >= p.n - 1 && part_link(&p)) {
+			at -= p.n - 1;
+			part_next(&p);
 		}
-		if (at < SLOTS && b->s[at])
-			return &b->s[at];
+		if (at < p.n && p.s[at])
+			return &p.s[at];
 	}
 }
 
@@ -435,21 +471,21 @@ int table_reap(struct ctx *cx, struct table *t, int64_t *budget,
     void (*drop)(struct ctx *cx, struct item *it))
 {
 	while (t->buckets && *budget > 0) {
-		struct bucket *home = table_bucket(t, t->buckets - 1), *b = home;
+		struct bucket *home = table_bucket(t, t->buckets - 1);
+		struct part p = part_first(home);
 		int64_t n = 0;
+		int more;
 
-		for (;;) {
-			uint64_t link = b->s[SLOTS - 1];
-			unsigned top = link & SLOT_CHAIN ? SLOTS - 1 : SLOTS, i;
+		do {
+			uint64_t *here = p.s;
+			unsigned top = part_top(&p), i;
 
-			for (i = 0; i < top && b->s[i]; i++, n++)
-				drop(cx, slot_item(b->s[i]));
-			if (b != home)
-				mem_put(cx, b, sizeof(*b));
-			if (!(link & SLOT_CHAIN))
-				break;
-			b = link_of(link);
-		}
+			for (i = 0; i < top && here[i]; i++, n++)
+				drop(cx, slot_item(here[i]));
+			more = part_next(&p);
+			if (here != home->s)
+				mem_put(cx, here, SPILL_BYTES);
+		} while (more);
 		n_add(&t->n, -n);
 		*budget -= n + 1;
 		bucket_close(cx, t);

@@ -3,7 +3,8 @@
  * table: items by key.  Linear hashing: the table grows and shrinks by one bucket at a time, so there
  * is no pause and no second table.  A bucket is one cache line of eight slots; a slot is the item's
  * address with 16 bits of its hash above and marks below.  A ninth item turns the last slot into a
- * link to an overflow bucket.  Slots are filled from the front: the first empty one ends a chain.
+ * link to an overflow block of four, whose last can be a link again.  Slots are filled from the front:
+ * the first empty one ends a chain.
  *
  * Bits of a key's hash: 0-3 choose the shard; above them ("g"), the low bits choose the bucket and
  * bits 10-25 are kept in the slot, so that splitting a table of more than 1,024 buckets need not
@@ -20,9 +21,11 @@
 #include "reap.h"
 
 #define SLOTS 8
+#define SPILL 4                           /* slots of an overflow block */
+#define SPILL_BYTES (SPILL * sizeof(uint64_t))
 #define SEGMENTS 28
 #define SEG0_BITS 2                       /* the first segment has 4 buckets, the next 4, 8, 16 ... */
-#define SLOT_CHAIN UINT64_C(1)            /* in the last slot: links an overflow bucket */
+#define SLOT_CHAIN UINT64_C(1)            /* in the last slot: links an overflow block */
 #define SLOT_TTL UINT64_C(2)              /* the item has an expiry */
 #define SLOT_PTR UINT64_C(0x0000fffffffffff8)
 #define SLOT_TAG UINT64_C(0xffff000000000000)

@@ -209,12 +209,12 @@ static void bytes_per_item(void **state)
 	(void)state;
 	for (i = 0; i < n; i++) /* key 16, value 64 */
 		mh_run(x, "SET key:%012d 0123456789012345678901234567890123456789012345678901234567890123", i);
-	assert_in_range(used(f) / n, 16 + 64 + 8, 16 + 64 + 36);
+	assert_in_range(used(f) / n, 16 + 64 + 8, 16 + 64 + 20);
 	mh_run(x, "FLUSHALL");
 	settle(f, 100);
 	for (i = 0; i < n; i++)
 		mh_run(x, "SET key:%012d 0123456789012345678901234567890123456789012345678901234567890123 EX 1000", i);
-	assert_in_range(used(f) / n, 16 + 64 + 16, 16 + 64 + 46);
+	assert_in_range(used(f) / n, 16 + 64 + 16, 16 + 64 + 28);
 	stop(f);
 }
 
@@ -230,7 +230,7 @@ static void refuses_above_max_memory(void **state)
 	(void)state;
 	for (i = 0; i < 10000 && mh_run(x, "SET key:%d 0123456789012345678901234567890123456789", i)[0] == '+'; i++)
 		;
-	assert_in_range(i, 1500, 2600);
+	assert_in_range(i, 2600, 3200);
 	assert_in_range(used(f), 200000, 202000); /* an item more, and what the table grew by for it */
 	assert_string_equal(x->reply, OOM);
 	assert_string_equal(mh_run(x, "GET key:%d", i), "$-1\r\n");
@@ -251,7 +251,7 @@ static void refuses_above_max_memory(void **state)
 
 static void evicts_the_unused(void **state)
 {
-	struct fixture *f = start(1000000, 1);
+	struct fixture *f = start(850000, 1);
 	struct mh_ctx *x = &f->x;
 	int i, round, kept = 0, old = 0;
 
@@ -266,7 +266,7 @@ static void evicts_the_unused(void **state)
 		for (i = 0; i < 500; i++)
 			assert_string_equal(mh_run(x, "SET new:%d:%d "
 			    "0123456789012345678901234567890123456789", round, i), "+OK\r\n");
-		assert_true(used(f) <= 1000000 + 1000);
+		assert_true(used(f) <= 850000 + 1000 + 4096); /* the table's growth at once */
 	}
 	for (i = 0; i < 500; i++)
 		kept += mh_run(x, "EXISTS old:%d", i)[1] == '1';
