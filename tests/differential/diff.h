@@ -83,6 +83,8 @@ struct side {
 int side_connect(struct side *s);
 void side_close(struct side *s);
 void side_add(struct side *s, const struct cmd *c);
+/* Sends and receives what the events of poll() allow, and cuts replies, at most want.  NULL, or what is wrong. */
+const char *side_move(struct side *s, short events, uint32_t want);
 /* Sends what was added to both sides and waits for so many replies of each.  0, or -1: a connection broke
  * or said something that is not RESP (*text says what). */
 int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const char **text);

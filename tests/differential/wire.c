@@ -92,15 +92,17 @@ static int cut(struct side *s, uint32_t want)
 			return -1;
 		if (!purser_scan_done(&scan))
 			return 0;
-		s->replies = grow(s->replies, &cap, s->nreplies + 1, sizeof(*s->replies));
-		s->creplies = (uint32_t)cap;
-		s->replies[s->nreplies++] = (struct reply){ s->at, (size_t)n };
+		if (s->in[s->at] != '>') { /* a push is no reply */
+			s->replies = grow(s->replies, &cap, s->nreplies + 1, sizeof(*s->replies));
+			s->creplies = (uint32_t)cap;
+			s->replies[s->nreplies++] = (struct reply){ s->at, (size_t)n };
+		}
 		s->at += (size_t)n;
 	}
 	return 0;
 }
 
-static const char *move_bytes(struct side *s, short events, uint32_t want)
+const char *side_move(struct side *s, short events, uint32_t want)
 {
 	ssize_t n;
 
@@ -144,7 +146,7 @@ int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const cha
 			const char *bad = rc == 0 && p[i].fd >= 0 ? "does not answer" : NULL;
 
 			if (rc > 0 && p[i].revents)
-				bad = move_bytes(side[i], p[i].revents, want[i]);
+				bad = side_move(side[i], p[i].revents, want[i]);
 			if (bad) {
 				snprintf(what, sizeof(what), "%s %s", side[i]->name, bad);
 				*text = what;

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A crowd of clients, all commands mixed, on the memory plugin: every request is answered, nothing is left behind when all
+keys are gone.  What the sanitizers say is looked for by the harness.  Long: make check-soak SECONDS=600"""
+
+import os
+import random
+import subprocess
+
+import harness
+from harness import Purserd, check, wait_until
+
+POLICIES = ["noeviction", "allkeys-lru"]
+
+
+def used(c):
+    info = c.cmd("INFO", "memory").decode()
+    return int(info.split("used_memory:")[1].split("\r\n")[0])
+
+
+def crowd(policy, seed, seconds):
+    with Purserd({"agent.workers": 3, "backend main.plugin": "memory", "backend main.eviction": policy,
+                  "backend main.max_memory": "32MiB"}, name=policy) as p, p.client() as c:
+        c.cmd("SET", "k", 1)
+        c.cmd("DEL", "k")
+        before = used(c)
+        program = os.path.join(harness.builddir, "tests/differential/crowd")
+        r = subprocess.run([program, p.sock, str(seed), str(seconds), "64"], capture_output=True, text=True, check=False)
+        print(policy, r.stdout, flush=True)
+        check(r.returncode == 0, r.stdout, r.stderr)
+        c.cmd("FLUSHALL")
+
+        def empty():
+            return c.cmd("DBSIZE") == 0 and used(c) <= before + 65536
+        wait_until(empty, f"the memory of what is gone to come back: it was {before}")
+
+
+def main():
+    seed = harness.seed()
+    seconds = float(os.environ.get("PURSER_SECONDS") or (600 if harness.LONG else 4))
+    rng = random.Random(seed)
+    policies = POLICIES if seconds > 30 else [rng.choice(POLICIES)]
+    for policy in policies:
+        crowd(policy, rng.randrange(1 << 32), seconds / len(policies))
+
+
+if __name__ == "__main__":
+    harness.run(main)
