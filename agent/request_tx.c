@@ -663,6 +663,12 @@ static int make_calls(struct request *r, struct tx *tx, struct purser_ctx *x)
 	return 0;
 }
 
+/* A watch on a connection is one of that connection's database and protocol. */
+static bool bound(const struct purser_instance *i)
+{
+	return i->p->args == PURSER_ARGS_WIRE;
+}
+
 /* EXEC of a client that watches: the reason why nothing can run, as a whole reply; NULL: it can. */
 static const char *cannot_run(const struct request *r, const struct tx *tx)
 {
@@ -674,8 +680,8 @@ static const char *cannot_run(const struct request *r, const struct tx *tx)
 		return "-EXECABORT Transaction discarded because of previous errors.\r\n";
 	if (tx->watch_lost)
 		return r->cl->resp == 3 ? "_\r\n" : "*-1\r\n";
-	if (tx->watch_on != r->cl->w->ctx[r->project->instance]->inst || tx->watch_db != db ||
-	    tx->watch_resp != r->cl->resp)
+	if (tx->watch_on != r->cl->w->ctx[r->project->instance]->inst || (bound(tx->watch_on) &&
+	    (tx->watch_db != db || tx->watch_resp != r->cl->resp)))
 		return moved;
 	return NULL;
 }
@@ -790,7 +796,8 @@ static enum stage_result do_watch(struct request *r)
 		return say(r, "ERR WATCH inside MULTI is not allowed");
 	if (!(x->p->caps & PURSER_CAP_WATCH) || x->inst->blocking)
 		return req_refuse(r, ERR_UNSUPPORTED, NULL);
-	if (tx && tx->watching && (tx->watch_on != x->inst || tx->watch_db != c->db || tx->watch_resp != c->resp))
+	if (tx && tx->watching && (tx->watch_on != x->inst || (bound(x->inst) &&
+	    (tx->watch_db != c->db || tx->watch_resp != c->resp))))
 		return req_refuse(r, ERR_UNSUPPORTED, "keys are watched in another database or over another protocol "
 		    "already: UNWATCH first");
 	tx = tx_of(c);
@@ -851,11 +858,16 @@ struct purser_ctx *tx_route(struct request *r, struct purser_ctx *x)
 	if (tx->watching) {
 		c->route = PURSER_ROUTE_PINNED;
 		c->flags |= PURSER_CALL_UNPIN;
-		c->db = tx->watch_db;
-		c->resp = tx->watch_resp;
+		if (bound(tx->watch_on)) {
+			c->db = tx->watch_db;
+			c->resp = tx->watch_resp;
+		}
 	}
-	if (tx->last_text)
-		return watch_ctx(r->cl, tx);
+	if (tx->last_text) {
+		x = watch_ctx(r->cl, tx);
+		c->op = x->inst->op_of[CMD_UNWATCH];
+		return x;
+	}
 	c->op = PURSER_OP_BATCH;
 	c->db = tx->db;
 	c->parts = tx->calls;

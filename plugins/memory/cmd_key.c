@@ -7,6 +7,8 @@
 #include "list.h"
 #include "number.h"
 #include "table.h"
+#include "track.h"
+#include "watch.h"
 #include "zset.h"
 #include "wait.h"
 
@@ -218,6 +220,7 @@ void op_move(struct ctx *cx, purser_call *c)
 		return;
 	}
 	key_take(cx, &from);
+	key_is_new(cx, c->argv[1].p); /* what went has the same name */
 	key_came(cx, db, c->argv[1]);
 	arg_event(cx, c, 1, EVENT_GENERIC, "move_from");
 	key_event(cx, db, c->argv[1], EVENT_GENERIC, "move_to");
@@ -265,6 +268,7 @@ static void db_flush(struct ctx *cx, uint32_t db)
 {
 	uint32_t s;
 
+	watch_flush(cx, db);
 	for (s = 0; s < SHARDS; s++) {
 		struct table **t = &cx->st->shard[s].db[db];
 
@@ -284,6 +288,7 @@ static void flush_generic(struct ctx *cx, purser_call *c, uint32_t first, uint32
 	}
 	for (; first <= last; first++)
 		db_flush(cx, first);
+	track_all(cx);
 	reply_ok(cx, c);
 }
 
@@ -307,6 +312,7 @@ void op_swapdb(struct ctx *cx, purser_call *c)
 		reply_error(cx, c, "ERR DB index is out of range");
 		return;
 	}
+	watch_swap(cx, (uint32_t)db[0], (uint32_t)db[1]);
 	for (s = 0; s < SHARDS; s++) {
 		struct table **d = cx->st->shard[s].db, *t = d[db[0]];
 

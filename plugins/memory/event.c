@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "event.h"
+#include "track.h"
+#include "watch.h"
 
 /* ---- keyspace notifications ------------------------------------------------------------------------------ */
 static const struct { char letter; uint32_t mask; } letters[] = { /* in the order of CONFIG GET */
@@ -48,7 +50,7 @@ void notify_text(uint32_t mask, char out[NOTIFY_TEXT])
 
 uint32_t notify_get(const struct store *st) { return atomic_load_explicit(&st->notify, memory_order_relaxed); }
 
-static void heard(struct store *st, uint32_t bits, int on)
+void heard_set(struct store *st, uint32_t bits, int on)
 {
 	if (on)
 		atomic_fetch_or_explicit(&st->heard, bits, memory_order_relaxed);
@@ -61,9 +63,9 @@ void notify_set(struct store *st, uint32_t mask)
 	int to = !!(mask & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT));
 
 	atomic_store_explicit(&st->notify, mask, memory_order_relaxed);
-	heard(st, HEARD_NOTIFY, to && mask & ~(uint32_t)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT));
-	heard(st, HEARD_NEW, to && mask & EVENT_NEW);
-	heard(st, HEARD_MISS, to && mask & EVENT_MISS);
+	heard_set(st, HEARD_NOTIFY, to && mask & ~(uint32_t)(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT));
+	heard_set(st, HEARD_NEW, to && mask & EVENT_NEW);
+	heard_set(st, HEARD_MISS, to && mask & EVENT_MISS);
 }
 
 /* "__keyspace@0__:" tail */
@@ -102,9 +104,12 @@ static void notify(struct ctx *cx, uint32_t db, purser_bytes key, enum event_cla
 /* ---- events ---------------------------------------------------------------------------------------------- */
 void event_touch(struct ctx *cx, uint32_t db, purser_bytes key)
 {
-	(void)cx;
-	(void)db;
-	(void)key;
+	uint32_t who = events_heard(cx);
+
+	if (who & HEARD_WATCH)
+		watch_touch(cx, db, key);
+	if (who & HEARD_TRACK)
+		track_touch(cx, key);
 }
 
 void event_new(struct ctx *cx, uint32_t db, purser_bytes key)

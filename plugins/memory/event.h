@@ -34,13 +34,16 @@ enum {                                 /* where notifications go: the other bits
 enum {                                 /* store.heard: who listens */
 	HEARD_NOTIFY = 1,
 	HEARD_NEW = 2,                 /* notifications of EVENT_NEW are among them */
-	HEARD_MISS = 4                 /* ... of EVENT_MISS */
+	HEARD_MISS = 4,                /* ... of EVENT_MISS */
+	HEARD_WATCH = 8,               /* somebody watches keys: watch.h */
+	HEARD_TRACK = 16               /* the host wants to hear of changes: track.h */
 };
 
 static inline uint32_t events_heard(const struct ctx *cx)
 {
 	return atomic_load_explicit(&cx->st->heard, memory_order_relaxed);
 }
+void heard_set(struct store *st, uint32_t bits, int on);
 void event_tell(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name);
 void event_touch(struct ctx *cx, uint32_t db, purser_bytes key);
 

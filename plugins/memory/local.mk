@@ -56,9 +56,13 @@ MEMORY_SOURCES = \
 	%D%/table.h \
 	%D%/tape.c \
 	%D%/tape.h \
+	%D%/track.c \
+	%D%/track.h \
 	%D%/upkeep.c \
 	%D%/wait.c \
 	%D%/wait.h \
+	%D%/watch.c \
+	%D%/watch.h \
 	%D%/zset.c \
 	%D%/zset.h
 

@@ -9,7 +9,9 @@
 #include <sys/random.h>
 #include "cmd.h"
 #include "table.h"
+#include "track.h"
 #include "wait.h"
+#include "watch.h"
 
 #define OOM_TEXT "OOM command not allowed when used memory > 'maxmemory'."
 
@@ -180,6 +182,7 @@ static int run_batch(struct ctx *cx, purser_call *c)
 	turn_begin(cx);
 	for (i = 0; i < c->nparts; i++) {
 		if (c->parts[i]->op >= OP_COUNT) {
+			watch_forget(cx, c);
 			cx->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED,
 			    "a command of the batch is not one of the memory backend");
 			return PURSER_DONE;
@@ -187,11 +190,18 @@ static int run_batch(struct ctx *cx, purser_call *c)
 		needs |= ops[c->parts[i]->op].flags & OP_OOM;
 	}
 	if (needs && over_limit(cx->st) && make_room(cx)) {
+		watch_forget(cx, c);
 		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
 		cx->h->end(c);
 		return PURSER_DONE;
 	}
 	shards_lock(cx, SHARDS_ALL);
+	if (watch_exec(cx, c)) {
+		shards_unlock(cx, SHARDS_ALL);
+		cx->h->null(c);
+		cx->h->end(c);
+		return PURSER_DONE;
+	}
 	for (i = 0; i < c->nparts; i++) {
 		run_op(cx, c->parts[i]);
 		cx->h->end(c->parts[i]);
@@ -334,8 +344,17 @@ static int open_ctx(void *state, purser_ctx *x, void **cs, purser_error *e)
 	return 0;
 }
 
+static void session_end(void *cs, purser_session *s, void *slot)
+{
+	(void)s;
+	if (slot)
+		watch_end(cs, slot);
+}
+
 static void close_ctx(void *cs)
 {
+	watch_end_all(cs);
+	track_close(cs);
 	store_close_ctx(cs);
 	free(cs);
 }
@@ -368,6 +387,7 @@ static void stop(void *state)
 	for (i = 0; i < LEDGERS; i++)
 		free(st->ledger[i]);
 	slab_close(&st->heap);
+	tracking_free(st->tracking);
 	free(st);
 }
 
@@ -399,16 +419,21 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	wait_limit(st, (uint32_t)h->value(i, "blocking_max"));
 	slab_open(&st->heap);
 	st->databases = (uint32_t)h->value(i, "databases");
+	st->tracking = tracking_new();
+	if (!st->tracking) {
+		stop(st);
+		return error(e, "out of memory");
+	}
 	atomic_init(&st->max_memory, h->value(i, "max_memory"));
 	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));
 	if (notify_setting(st, e)) {
-		free(st);
+		stop(st);
 		return -1;
 	}
 	st->file_notify = st->next_notify;
 	notify_set(st, st->next_notify);
 	if (getrandom(&st->sip, sizeof(st->sip), 0) != sizeof(st->sip)) {
-		free(st);
+		stop(st);
 		return error(e, "no random numbers for the hash key");
 	}
 	for (s = 0; s < SHARDS; s++) {
@@ -481,7 +506,8 @@ static const purser_plugin memory = {
 	.summary = "Redis' data types in the agent's own memory",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
 	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_BLOCKING | PURSER_CAP_BATCH |
-	    PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
+	    PURSER_CAP_WATCH | PURSER_CAP_TRACKING | PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO |
+	    PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,
 	.args = PURSER_ARGS_ARGV,
@@ -499,7 +525,9 @@ static const purser_plugin memory = {
 	.open = open_ctx,
 	.submit = submit,
 	.cancel = wait_cancel,
+	.session_end = session_end,
 	.subscribe = subscribe,
+	.track = track,
 	.drain = wait_drain,
 	.close = close_ctx,
 };

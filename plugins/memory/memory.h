@@ -36,6 +36,9 @@ struct table;
 struct waiter;
 struct waitkey;
 struct waits;
+struct tracking;
+struct watch_table;
+struct watcher;
 struct ctx;
 
 /* ---- accounts -------------------------------------------------------------------------------------
@@ -60,6 +63,7 @@ struct shard {
 	_Alignas(64) _Atomic uint32_t lock;
 	struct table **db;                 /* databases pointers; NULL: no key */
 	struct waits *waits;               /* keys that somebody waits for; NULL: none (wait.h) */
+	struct watch_table *watched;       /* watch.h; NULL: none of its keys is */
 };
 
 enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
@@ -77,6 +81,10 @@ struct store {
 	uint32_t next_eviction, next_notify;
 	uint32_t file_notify;              /* of the last reload */
 	struct shard shard[SHARDS];
+
+	_Atomic uint32_t watch_lock;
+	int64_t watches;                   /* under it; see watch.h */
+	struct tracking *tracking;         /* track.h */
 
 	_Atomic uint32_t nledgers;
 	struct ledger *ledger[LEDGERS];    /* [0]: the control thread and late releases */
@@ -111,6 +119,7 @@ struct ctx {
 	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
 	uint32_t clock;                    /* access clock: see CLOCK_SHIFT */
 	uint32_t held;                     /* bit per shard */
+	struct watcher *watchers;          /* sessions that WATCH */
 	const void *added;                 /* a key that was not there: key_is_new() */
 	uint32_t ledger_slot;
 	uint64_t *hash;                    /* of the command's keys, in order */

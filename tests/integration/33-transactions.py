@@ -466,14 +466,41 @@ def reloaded():
         equal(c.error("EXEC"), ABORT)
 
 
+class Wide:
+    """A store without a server of its own: who speaks to it directly is a client of a project that sees all keys."""
+
+    def __init__(self, p):
+        self.p = p
+
+    def client(self):
+        return enter(self.p, "wide")
+
+
+def databases(p):
+    """No connection ties a watch to the database and protocol that it was made in."""
+    c, w = enter(p, "one"), enter(p, "one")
+    for changes in (0, 1, None):
+        c.pipeline([["WATCH", "d"], ["SELECT", 1], ["WATCH", "d"], ["HELLO", 3]])
+        if changes is not None:
+            w.pipeline([["SELECT", changes], ["INCR", "d"]])
+        got = c.pipeline([["MULTI"], ["GET", "d"], ["EXEC"], ["HELLO", 2], ["SELECT", 0]])
+        equal(got[2], None if changes is not None else [b"1"], changes)
+    c.close()
+    w.close()
+
+
 def on_memory(rng):
-    with Purserd(config="[agent]\nmode = development\n[backend main]\nplugin = memory\n[project one]\n[project two]\n") as p, \
-            Redis(name="m1") as a, Redis(name="m2") as b:
+    config = "[agent]\nmode = development\nworkers = 3\n[backend main]\nplugin = memory\n" \
+        "[project one]\ndatabases = 3\n[project two]\n[project wide]\nisolation = off\ndatabases = 3\n"
+    with Purserd(config=config) as p, Redis(name="m1") as a, Redis(name="m2") as b:
         for resp in (2, 3):
-            differential(p, (("one", a), ("two", b)), rng, False, False, resp)
-        c = enter(p, "one")
-        equal(c.error("WATCH", "k").word, "UNSUPPORTED")
-        equal(c.pipeline([["MULTI"], ["RPUSH", "l", 1], ["EXEC"]])[-1].__class__ in (list, RespError), True)
+            differential(p, (("one", a), ("two", b)), rng, False, True, resp)
+        for part in (conflicts, loops, atomic, published):
+            part(p, Wide(p))
+            with enter(p, "wide") as c:
+                c.cmd("FLUSHALL")
+            print(part.__name__, "on memory", flush=True)
+        databases(p)
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Keyspace notifications of the memory backend: the same random commands to it and to a redis-server, and
-their events one by one in order.  Whose keys they are nobody else hears of."""
+"""Changed keys of the memory backend: the same random commands to it and to a redis-server, and the events that
+they publish one by one in order, and the watches that they break."""
 
 import random
 
@@ -126,11 +126,105 @@ def same_as_redis(redis, p, seed):
     check(len(told) > 40 or harness.LONG, "the commands do not reach enough events:", told)
 
 
+# ---- WATCH -----------------------------------------------------------------------------------------------
+def broken(watcher, writer, keys, cmds):
+    """Is the watch of these keys broken by what another client does?"""
+    watcher.cmd("WATCH", *keys)
+    replies = writer.pipeline(cmds)
+    return watcher.pipeline([["MULTI"], ["EXEC"]])[1] is None, replies
+
+
+def same_watches(redis, p, seed):
+    """A watch breaks on both or on neither."""
+    words, count = Words(random.Random(seed + 1)), [0, 0]
+    with Client(redis.sock) as live, Client(redis.sock) as a, p.client() as ours, p.client() as b:
+        live.cmd("FLUSHALL")
+        ours.cmd("FLUSHALL")
+        for n in range(1500 if not harness.LONG else 20000):
+            keys = [words.key("KEY") for _ in range(words.rng.randint(1, 4))]
+            cmds = [c for c in words.batch()[:4] if c[0] not in ("MULTI", "EXEC")]
+            want, said = broken(a, live, keys, cmds)
+            got, answers = broken(b, ours, keys, cmds)
+            check(got == want, f"{n}: watched {keys}, broken on redis: {want}, purser: {got}",
+                  *[f"\n{c} redis: {x!r} purser: {y!r}" for c, x, y in zip(cmds, said, answers)])
+            count[want] += 1
+            if words.rng.random() < 0.05:  # the other database
+                for c in (a, b):
+                    c.cmd("SELECT", n % 2)
+    print("watches that held and that broke:", count)
+
+
+def dead(c, *cmds):
+    """These, and the lives of a millisecond that they gave are over; the keys may still be there."""
+    c.pipeline([*cmds, ["SET", "later", 1, "PX", 2]])
+    wait_until(lambda: c.cmd("GET", "later") is None, "a millisecond to be over")
+
+
+def expiry_rules(w, c):
+    """Names of the cases in which the watch broke."""
+    found = set()
+
+    def case(name, before, then):
+        c.cmd("FLUSHALL")
+        before()
+        w.cmd("WATCH", "k", "j")
+        then()
+        if w.pipeline([["MULTI"], ["EXEC"]])[1] is None:
+            found.add(name)
+
+    def die():
+        dead(c, ["SET", "k", 1, "PX", 1])
+
+    def alive():
+        c.cmd("SET", "k", 1, "EX", 1000)
+
+    def by_itself():
+        life = 20
+        while True:
+            c.cmd("SET", "k", 1, "PX", life)
+            w.cmd("WATCH", "k")
+            if c.cmd("EXISTS", "k"):  # it was alive when it was watched
+                break
+            w.cmd("UNWATCH")
+            life *= 2
+
+    def nothing():
+        pass
+
+    case("dead before, left", die, nothing)
+    case("dead before, removed by a read", die, lambda: c.cmd("GET", "k"))
+    case("dead before, removed by DEL", die, lambda: c.cmd("DEL", "k"))
+    case("dead before, written", die, lambda: c.cmd("SET", "k", 2))
+    case("dead before, flushed", die, lambda: c.cmd("FLUSHALL"))
+    case("dead before, flushed, written", die, lambda: c.pipeline([["FLUSHALL"], ["SET", "k", 1]]))
+    case("given a short life", alive, lambda: dead(c, ["PEXPIRE", "k", 1]))
+    case("died", nothing, lambda: by_itself() or wait_until(lambda: c.cmd("EXISTS", "k") == 0, "the key's end"))
+    case("made to die at once", alive, lambda: c.cmd("EXPIRE", "k", -1))
+    case("flushed", alive, lambda: c.cmd("FLUSHALL"))
+    case("flushed, not there", nothing, lambda: c.cmd("FLUSHALL"))
+    case("flushed in the other database", alive, lambda: c.pipeline([["SELECT", 1], ["FLUSHDB"], ["SELECT", 0]]))
+    case("written in the other database", alive, lambda: c.pipeline([["SELECT", 1], ["SET", "k", 1], ["SELECT", 0]]))
+    case("came and went", nothing, lambda: c.pipeline([["SET", "j", 1], ["DEL", "j"]]))
+    case("read", alive, lambda: c.pipeline([["GET", "k"], ["TTL", "k"], ["TOUCH", "k"], ["OBJECT", "ENCODING", "k"]]))
+    return found
+
+
+def same_rules(redis, p):
+    got = []
+    for server in (redis, p):
+        with server.client() as w, server.client() as c:
+            got.append(expiry_rules(w, c))
+    equal(got[1], got[0], "watches that broke")
+    check(len(got[0]) >= 6, got[0])
+
+
 def main():
     seed = harness.seed()
     config = f"[backend main]\nplugin = memory\nnotify_keyspace_events = {ALL}\n[project default]\nisolation = off\ndatabases = 2\n"
     with Redis(["--databases", "2"]) as redis, Purserd(config=config) as p:
         same_as_redis(redis, p, seed)
+        same_watches(redis, p, seed)
+        same_rules(redis, p)
 
 
 harness.run(main)

@@ -4,6 +4,7 @@
  */
 #include <config.h>
 #include <ctype.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,12 +165,56 @@ static uint64_t h_publish(purser_instance *pi, uint32_t kind, purser_bytes chann
 	return 0;
 }
 
+static void **h_slot(purser_session *s, purser_ctx *px)
+{
+	(void)s;
+	return &of(px)->slot; /* a context has one session */
+}
+
+static pthread_mutex_t posting = PTHREAD_MUTEX_INITIALIZER;
+
+static void h_post(purser_ctx *px, purser_job *job)
+{
+	purser_job **at = &of(px)->jobs;
+
+	pthread_mutex_lock(&posting);
+	while (*at)
+		at = &(*at)->next;
+	job->next = NULL;
+	*at = job;
+	pthread_mutex_unlock(&posting);
+}
+
+unsigned mh_jobs(struct mh_ctx *x)
+{
+	purser_job *job, *next;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&posting);
+	job = x->jobs;
+	x->jobs = NULL;
+	pthread_mutex_unlock(&posting);
+	for (; job; job = next, n++) {
+		next = job->next; /* it may be posted again while it runs */
+		job->fn(job->arg);
+	}
+	return n;
+}
+
+static void h_invalidated(purser_ctx *px, const purser_bytes *keys, size_t n)
+{
+	struct mh *m = of(px)->m;
+
+	if (m->invalidated)
+		m->invalidated(m->published_arg, keys, n);
+}
+
 static const purser_host host = {
 	.struct_size = sizeof(host), .api = PURSER_API,
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
 	.number = h_number, .null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
-	.text = h_text, .publish = h_publish,
+	.text = h_text, .publish = h_publish, .slot = h_slot, .post = h_post, .invalidated = h_invalidated,
 };
 
 /* ---- instances and contexts ------------------------------------------------------------------------------- */
@@ -207,6 +252,7 @@ void mh_open(struct mh_ctx *x, struct mh *m)
 void mh_close(struct mh_ctx *x)
 {
 	mh_release(x);
+	mh_jobs(x);
 	x->m->p->close(x->cs);
 	free(x->reply);
 }
@@ -359,7 +405,8 @@ const char *mh_batch(struct mh_ctx *x, const char *lines)
 {
 	purser_bytes argv[16][32];
 	purser_call part[16], *parts[16], batch = { .struct_size = sizeof(batch),
-	    .op = PURSER_OP_BATCH, .ctx = (purser_ctx *)(void *)x };
+	    .op = PURSER_OP_BATCH, .route = PURSER_ROUTE_PINNED, .flags = PURSER_CALL_UNPIN,
+	    .ctx = (purser_ctx *)(void *)x };
 	char text[4096], *save = NULL, *l;
 
 	snprintf(text, sizeof(text), "%s", lines);

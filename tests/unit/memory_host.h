@@ -19,6 +19,7 @@ struct mh {
 	const purser_plugin *p;
 	/* Under the locks of a command, on any thread; NULL: nobody listens. */
 	void (*published)(void *arg, purser_bytes channel, purser_bytes message);
+	void (*invalidated)(void *arg, const purser_bytes *keys, size_t n); /* at home */
 	void *published_arg;
 };
 
@@ -37,6 +38,8 @@ struct mh_ctx {
 	uint64_t timer_ids;
 	struct { purser_fn fn; void *arg; } held[64]; /* releases of raw_ref */
 	unsigned nheld;
+	void *slot;                        /* of its only session */
+	purser_job *jobs;                  /* posted */
 };
 
 void mh_start(struct mh *m, struct mh_settings set);
@@ -48,7 +51,9 @@ void mh_close(struct mh_ctx *x);
 const char *mh_argv(struct mh_ctx *x, uint32_t argc, const purser_bytes *argv);
 /* The words of a printf-formatted line, separated by blanks: mh_run(x, "SET k%d v", i). */
 const char *mh_run(struct mh_ctx *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* A batch: commands separated by newlines. */
+/* Runs what was posted; how many jobs. */
+unsigned mh_jobs(struct mh_ctx *x);
+/* A batch: commands separated by newlines.  It ends the session's watch. */
 const char *mh_batch(struct mh_ctx *x, const char *lines);
 void mh_release(struct mh_ctx *x);         /* what replies still hold */
 

@@ -120,6 +120,7 @@ static void teardown(struct fixture *f)
 	int i;
 
 	f->st->fail_after = -1;
+	mh_run(&f->x, "UNWATCH");
 	mh_run(&f->x, "FLUSHALL");
 	for (i = 0; i < 20; i++)
 		mh_pass(&f->x, 100);
@@ -214,6 +215,7 @@ static const char *const simple[] = {
 	"GEOSEARCH places FROMLONLAT 4 4 BYRADIUS 900 km ASC WITHDIST", "GEOSEARCHSTORE new places FROMMEMBER p3 BYBOX 800 900 km",
 	"GEOSEARCHSTORE places places FROMMEMBER p3 BYRADIUS 300 km COUNT 3", "GEOSEARCHSTORE small none FROMMEMBER x BYRADIUS 1 m",
 	"GEORADIUS places 3 3 500 km STORE zmany", "GEORADIUSBYMEMBER places p1 900 km COUNT 5 ANY STOREDIST places",
+	"WATCH small", "WATCH small big none table small a b c d e f g h i j k l m n o p q r s t u v w x y z",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 };
 
