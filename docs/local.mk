@@ -19,3 +19,4 @@ EXTRA_DIST += %D%/decisions/as-it-came.md %D%/decisions/sleeping.md
 EXTRA_DIST += %D%/decisions/pubsub-one-link.md %D%/decisions/tracking-by-broadcast.md
 EXTRA_DIST += %D%/decisions/one-failure-a-link.md
 EXTRA_DIST += %D%/decisions/links-of-their-own.md %D%/decisions/one-deadline.md
+EXTRA_DIST += %D%/decisions/snapshot.md

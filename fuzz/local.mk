@@ -34,3 +34,8 @@ EXTRA_DIST += %D%/corpus/ini
 FUZZ_TARGETS += %D%/fuzz_resp
 fuzz_fuzz_resp_LDADD = $(FUZZ_LIBS)
 EXTRA_DIST += %D%/corpus/resp
+
+FUZZ_TARGETS += %D%/fuzz_rdb
+fuzz_fuzz_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory -I$(top_srcdir)/tests/unit
+fuzz_fuzz_rdb_LDADD = tests/unit/libmemory.a $(FUZZ_LIBS) -lm
+EXTRA_DIST += %D%/corpus/rdb

@@ -5,6 +5,7 @@ MEMORY_SOURCES = \
 	%D%/cmd.h \
 	%D%/cmd_bit.c \
 	%D%/cmd_block.c \
+	%D%/cmd_dump.c \
 	%D%/cmd_expire.c \
 	%D%/cmd_geo.c \
 	%D%/cmd_hash.c \
@@ -23,6 +24,8 @@ MEMORY_SOURCES = \
 	%D%/cmd_zrange.c \
 	%D%/cmd_zset.c \
 	%D%/cmd_zstore.c \
+	%D%/crc64.c \
+	%D%/crc64.h \
 	%D%/event.c \
 	%D%/event.h \
 	%D%/gather.c \
@@ -40,11 +43,18 @@ MEMORY_SOURCES = \
 	%D%/keyspace.h \
 	%D%/list.c \
 	%D%/list.h \
+	%D%/lzf.c \
+	%D%/lzf.h \
 	%D%/memory.c \
 	%D%/memory.h \
 	%D%/number.c \
 	%D%/number.h \
 	%D%/ops.def \
+	%D%/packed.c \
+	%D%/packed.h \
+	%D%/rdb.h \
+	%D%/rdb_read.c \
+	%D%/rdb_write.c \
 	%D%/reap.h \
 	%D%/set.c \
 	%D%/set.h \

@@ -4,6 +4,7 @@
  *
  *   gen.c      makes commands, and knows which of them two correct servers may answer differently
  *   geo.c      ... of places
+ *   dump.c     ... of payloads
  *   words.c    random numbers, memory, words
  *   wire.c     two connections driven together, replies cut out of the stream
  *   compare.c  the rules: bytes, any order, times within a tolerance, whole iterations, membership
@@ -29,7 +30,8 @@ enum rule {
 	HSCAN_ALL,
 	SSCAN_ALL,
 	RANDOM_KEY,        /* a key that exists, or none */
-	RANDOM_FIELDS      /* elements of the hash or set, so many, different where they must be */
+	RANDOM_FIELDS,     /* elements of the hash or set, so many, different where they must be */
+	CROSSED            /* what one has dumped the other restores */
 };
 
 struct cmd {
@@ -62,8 +64,9 @@ uint32_t rng_below(struct gen *g, uint32_t n);
 unsigned gen_commands(struct gen *g, struct cmd out[2]);
 struct word gen_format(struct gen *g, const char *fmt, long long v); /* one number in it */
 void gen_add(struct gen *g, struct cmd *c, struct word w);
-/* Arguments of one kind: kinds of geo.c; 0: it is none of them. */
+/* Arguments of one kind: kinds of geo.c, of dump.c; 0: it is none of them. */
 int gen_geo(struct gen *g, struct cmd *c, const char *name);
+int gen_dump(struct gen *g, struct cmd *c, const char *name);
 struct word word_text(const char *s);
 int word_is(struct word w, const char *upper); /* any case */
 int word_int(struct word w, int64_t *out);     /* as Redis reads integers; 0, or -1 */

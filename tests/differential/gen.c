@@ -704,7 +704,7 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_many(g, c, make_bulk_field, make_field_value);
 	else if (!strcmp(name, "fval"))
 		gen_add(g, c, make_field_value(g));
-	else if (!add_bits(g, c, name) && !gen_geo(g, c, name))
+	else if (!add_bits(g, c, name) && !gen_geo(g, c, name) && !gen_dump(g, c, name))
 		abort();
 }
 

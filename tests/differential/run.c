@@ -314,6 +314,35 @@ static int run_random_fields(struct session *s, const struct cmd *c)
 	return 0;
 }
 
+/* ---- payloads ----------------------------------------------------------------------------------------------- */
+/* Each gets what the other has dumped, under the same key: what follows sees whether it is the same. */
+static int run_crossed(struct session *s, const struct cmd *c)
+{
+	struct side *side[2] = { &s->a, &s->b };
+	struct word dumped[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct word r = { reply_bytes(side[i], 0), (uint32_t)side[i]->replies[0].n };
+		uint8_t *copy;
+
+		if (reply_bulk(r, &dumped[i]))
+			return compare(s, c, 0, EXACT); /* nothing there, or an error */
+		copy = arena_get(&s->mem, dumped[i].n + 1);
+		memcpy(copy, dumped[i].p, dumped[i].n);
+		dumped[i].p = copy;
+	}
+	for (i = 0; i < 2; i++) {
+		struct cmd q = WORDS(s, "RESTORE", "", "0", "", "REPLACE");
+
+		q.argv[1] = c->argv[1];
+		q.argv[3] = dumped[!i];
+		if (ask_one(s, side[i], &q) || memcmp(reply_bytes(side[i], 0), "+OK\r\n", 5))
+			return differ(s, &q, 0, "a payload of the other server is refused");
+	}
+	return 0;
+}
+
 /* ---- episodes ------------------------------------------------------------------------------------------------- */
 static int run_single(struct session *s, const struct cmd *c)
 {
@@ -328,6 +357,8 @@ static int run_single(struct session *s, const struct cmd *c)
 		return run_scan(s, c, 2, 2);
 	case RANDOM_KEY:
 		return run_random_key(s, c);
+	case CROSSED:
+		return run_crossed(s, c);
 	default:
 		return run_random_fields(s, c);
 	}

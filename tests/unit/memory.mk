@@ -6,6 +6,7 @@ check_LIBRARIES += %D%/libmemory.a
 
 UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %D%/test_memory_failure %D%/test_memory_threads %D%/test_memory_geo \
 	%D%/test_memory_events
+UNIT_TESTS += %D%/test_memory_rdb
 
 %C%_test_memory_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_table_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
@@ -21,3 +22,5 @@ UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %
 %C%_test_memory_geo_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
 %C%_test_memory_slab_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_slab_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_rdb_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm

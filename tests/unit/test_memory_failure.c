@@ -217,6 +217,7 @@ static const char *const simple[] = {
 	"GEORADIUS places 3 3 500 km STORE zmany", "GEORADIUSBYMEMBER places p1 900 km COUNT 5 ANY STOREDIST places",
 	"WATCH small", "WATCH small big none table small a b c d e f g h i j k l m n o p q r s t u v w x y z",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
+	"DUMP int", "DUMP big", "DUMP long", "DUMP table", "DUMP zmany",
 };
 
 static void every_site(void **state)
@@ -251,6 +252,59 @@ static void conversion(void **state)
 	for (site = 0; site < SITES_MAX && !one_site(line, site); site++)
 		;
 	assert_true(site < SITES_MAX);
+}
+
+/* RESTORE of what each of these keys is dumped as, onto a key that is there and one that is not. */
+static int restore_site(const char *key, const char *to, int64_t site)
+{
+	purser_bytes argv[5] = { { (const uint8_t *)"RESTORE", 7 }, { (const uint8_t *)to, strlen(to) },
+		{ (const uint8_t *)"100000", 6 }, { NULL, 0 }, { (const uint8_t *)"REPLACE", 7 } };
+	char *before, *after, *payload;
+	struct fixture f;
+	int oom, through;
+
+	memset(&f, 0, sizeof(f));
+	setup(&f);
+	mh_run(&f.x, "DUMP %s", key);
+	argv[3].n = strtoul(f.x.reply + 1, NULL, 10);
+	payload = malloc(argv[3].n);
+	memcpy(payload, strchr(f.x.reply, '\n') + 1, argv[3].n);
+	argv[3].p = (const uint8_t *)payload;
+	mh_release(&f.x);
+	before = dump(&f);
+	((struct ctx *)f.x.cs)->scratch_cap = 0;
+	f.st->fail_after = site;
+	oom = strncmp(mh_argv(&f.x, 5, argv), "-OOM", 4) == 0;
+	through = !oom && f.st->fail_after > 0;
+	if (!oom && f.x.reply[0] != '+')
+		fail_msg("RESTORE of %s, allocation %lld: %s", key, (long long)site, f.x.reply);
+	after = dump(&f);
+	if (oom && strcmp(before, after))
+		fail_msg("RESTORE of %s, allocation %lld: it said OOM and has changed something", key, (long long)site);
+	f.st->fail_after = -1;
+	assert_string_equal(mh_argv(&f.x, 5, argv), "+OK\r\n");
+	free(before);
+	free(after);
+	free(payload);
+	teardown(&f);
+	return through;
+}
+
+static void restored(void **state)
+{
+	static const char *const keys[] = { "int", "raw", "big", "pack", "full", "ints", "few", "many", "queue", "zset", "zmany" };
+	size_t i;
+	int64_t site;
+	int over;
+
+	(void)state;
+	for (i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		for (over = 0; over < 2; over++) {
+			for (site = 0; site < SITES_MAX && !restore_site(keys[i], over ? "small" : "new", site); site++)
+				;
+			assert_in_range(site, 1, SITES_MAX - 1);
+		}
+	}
 }
 
 /* Memory is short for a long time: tables grow longer chains instead of buckets and lose nothing. */
@@ -291,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_site),
 		cmocka_unit_test(conversion),
+		cmocka_unit_test(restored),
 		cmocka_unit_test(short_for_long),
 	};
 
