@@ -200,6 +200,7 @@ static int restore_put(struct ctx *cx, struct pos *p, struct item *it, const str
 	if (p->it) {
 		key_replace(cx, p, it);
 		key_is_new(cx, p->key); /* in Redis the old one goes before it comes */
+		key_ready(cx, p);
 		return 1;
 	}
 	if (key_add(cx, p, it) == 0)
