@@ -124,7 +124,7 @@ static enum rdb_result unpack(struct rdb_in *in, purser_bytes *s)
 	TRY(rdb_take(in, (size_t)packed, &p));
 	if (lzf_read(p, (size_t)packed, in->unpacked, (size_t)size))
 		return bad(in, "a compressed string that is damaged");
-	*s = (purser_bytes){ in->unpacked, (size_t)size };
+	*s = (purser_bytes){ size ? in->unpacked : p, (size_t)size };
 	return RDB_OK;
 }
 
