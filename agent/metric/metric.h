@@ -253,6 +253,15 @@ void metric_collector_remove(struct metric_reg *r, metric_collect_fn fn, void *a
 struct buf;
 void metric_dump(struct buf *out);
 
+/* The requests of one project's clients, by command, error and what else their key has; any thread. */
+struct metric_requests {
+	struct metric_key key;
+	uint64_t count, ns, in, out;
+};
+void metric_each_request(struct metric_reg *r, uint16_t project,
+    void (*fn)(void *arg, const struct metric_requests *q), void *arg);
+uint64_t metric_plain(const struct metric_reg *r, enum metric_id id); /* of feed PLAIN: the sum */
+
 uint64_t metric_series(const struct metric_reg *r);   /* kept now */
 uint64_t metric_overflow(const struct metric_reg *r); /* refused so far */
 #endif

@@ -269,16 +269,50 @@ static void read_ops(struct reader *rd)
 			by_row[rd->id](rd, &rd->groups[i]);
 }
 
+void metric_each_request(struct metric_reg *r, uint16_t project,
+    void (*fn)(void *arg, const struct metric_requests *q), void *arg)
+{
+	uint32_t n = atomic_load_explicit(&r->nops, memory_order_acquire);
+	uint8_t map[HIST_BINS];
+
+	map_bins(map);
+	for (uint32_t i = 0; i < n; i++) {
+		struct metric_requests q = { .key = metric_key_unpack(r->ops[i]->key) };
+		const struct metric_op *o = atomic_load_explicit(&r->ops[i]->nodes, memory_order_acquire);
+		struct group g = { 0 };
+
+		if (r->ops[i]->overflow || q.key.project != project ||
+		    (q.key.kind != METRIC_OP && q.key.kind != METRIC_LOCAL))
+			continue;
+		for (; o; o = o->next) {
+			add_hist(&g, &o->hist, map);
+			q.in += atomic_load_explicit(&o->in, memory_order_relaxed);
+			q.out += atomic_load_explicit(&o->out, memory_order_relaxed);
+		}
+		settle(&g);
+		q.count = g.count;
+		q.ns = g.sum;
+		fn(arg, &q);
+	}
+}
+
 /* ---- the others ------------------------------------------------------------------------------------- */
+
+uint64_t metric_plain(const struct metric_reg *r, enum metric_id id)
+{
+	const struct metric_priv *s = atomic_load_explicit(&r->shards, memory_order_acquire);
+	uint64_t sum = 0;
+
+	for (; s; s = s->next)
+		sum += atomic_load_explicit(&s->shard.plain[id], memory_order_relaxed);
+	return sum;
+}
 
 static void read_plain(struct reader *rd)
 {
 	static const char *const none[METRIC_ATTRS];
-	struct metric_point p = { .i = 0 };
-	const struct metric_priv *s = atomic_load_explicit(&rd->r->shards, memory_order_acquire);
+	struct metric_point p = { .i = (int64_t)metric_plain(rd->r, (enum metric_id)rd->id) };
 
-	for (; s; s = s->next)
-		p.i += (int64_t)atomic_load_explicit(&s->shard.plain[rd->id], memory_order_relaxed);
 	emit(rd, none, false, &p);
 }
 

@@ -15,10 +15,16 @@ void local_failure(struct request *r, enum err_code code, const char *text);
 void local_ok(struct request *r);
 void local_text(struct request *r, struct buf *b); /* answers what is in b, and frees it */
 
+/* Has the store, which is in this process, this command for itself? */
+bool local_store_runs(const struct request *r, enum cmd_id cmd);
+unsigned local_sharing(const struct request *r); /* projects on its backend, its own too */
+void local_ask_store(struct request *r, const purser_bytes *argv, uint32_t argc, child_fn fn); /* fn gets r */
+
 void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
 void local_command(req_handler *table);    /* COMMAND ..., and HELP of containers */
 void local_unblock(req_handler *table);    /* CLIENT UNBLOCK */
-void local_server(req_handler *table);     /* INFO CONFIG TIME */
+void local_server(req_handler *table);     /* CONFIG TIME */
+void local_info(req_handler *table);       /* INFO */
 void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a client asks a server about itself: INFO, CONFIG GET, TIME.  All of it is made from
- * the agent's own tables; nothing of the store's or of other projects shows through.
+ * What a client asks a server about itself: CONFIG, TIME.  (INFO: local_info.c)  Names and values that a store of
+ * this process has for its settings are its own; nothing of other projects shows through.
  */
 #include <config.h>
 #include <ctype.h>
@@ -10,140 +10,178 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include "base/buf.h"
+#include "resp/pick.h"
 #include "server/local.h"
+
+static struct purser_instance *instance_of(const struct request *r)
+{
+	return r->cl->gen->instances[r->project->instance];
+}
+
+bool local_store_runs(const struct request *r, enum cmd_id cmd)
+{
+	const struct purser_instance *in = instance_of(r);
+
+	return !(in->p->caps & PURSER_CAP_ANY_COMMAND) && in->op_of[cmd] != OP_NONE &&
+	    r->cl->w->ctx[r->project->instance];
+}
+
+void local_ask_store(struct request *r, const purser_bytes *argv, uint32_t argc, child_fn fn)
+{
+	struct ask a = { .w = r->cl->w, .gen = r->cl->gen, .project = r->project,
+		.instance = r->project->instance, .db = r->cl->db,
+		.deadline_ns = r->start_ns + instance_of(r)->operation_timeout_ns };
+
+	child_ask(&a, argv, argc, fn, r);
+}
 
 /* ---- CONFIG GET: what client libraries and tools ask for ---- */
 
-static void do_config_get(struct request *r)
+struct shown { purser_bytes name, value; purser_bytes as; bool hit; };
+#define SHOWN_MAX 64u
+
+static purser_bytes text_of(const char *s) { return (purser_bytes){ (const uint8_t *)s, strlen(s) }; }
+
+static void add_shown(struct shown *v, unsigned *n, purser_bytes name, purser_bytes value)
+{
+	for (unsigned i = 0; i < *n; i++)
+		if (v[i].name.n == name.n && memcmp(v[i].name.p, name.p, name.n) == 0)
+			return; /* the host's word comes first */
+	if (*n < SHOWN_MAX)
+		v[(*n)++] = (struct shown){ .name = name, .value = value };
+}
+
+/* A name is answered as it was written, names that a pattern found as they are. */
+static void match(const struct request *r, struct shown *v, unsigned n)
+{
+	for (uint32_t a = 2; a < r->argc; a++) {
+		char pat[64], name[64];
+		size_t len = word(r, a).n < sizeof pat - 1 ? word(r, a).n : sizeof pat - 1;
+		bool glob = false;
+
+		for (size_t k = 0; k < len; k++) {
+			pat[k] = (char)tolower(word(r, a).p[k]);
+			glob |= strchr("*?[\\", pat[k]) != NULL;
+		}
+		pat[len] = '\0';
+		for (unsigned i = 0; i < n; i++) {
+			snprintf(name, sizeof name, "%.*s", (int)v[i].name.n, (const char *)v[i].name.p);
+			if (v[i].hit || fnmatch(pat, name, 0))
+				continue;
+			v[i].hit = true;
+			v[i].as = glob ? v[i].name : word(r, a);
+		}
+	}
+}
+
+/* resp: a map of names and values of the store's own, or NULL. */
+static void show_config(struct request *r, const struct child_reply *rep)
 {
 	const struct project *p = r->project;
-	struct purser_instance *in = r->cl->gen->instances[p->instance];
-	char databases[16], memory[24];
-	struct { const char *name, *value; } keys[] = {
-		{ "save", "" }, { "appendonly", "no" }, { "databases", databases },
-		{ "maxmemory", memory }, { "maxmemory-policy", in->settings.text(in->settings.arg, "eviction") },
-		{ "proto-max-bulk-len", "536870912" }, { "timeout", "0" },
-	};
-	bool hit[sizeof keys / sizeof *keys] = { false };
-	unsigned n = 0;
+	struct purser_instance *in = instance_of(r);
+	const char *policy = in->settings.text(in->settings.arg, "eviction");
+	char databases[16], memory[24], clients[16];
+	struct shown v[SHOWN_MAX];
+	unsigned n = 0, hits = 0;
+	int64_t pairs = 0;
 
 	snprintf(databases, sizeof databases, "%u", p->databases);
-	snprintf(memory, sizeof memory, "%lld",
-	    (long long)in->settings.value(in->settings.arg, "max_memory"));
-	if (!*keys[4].value)
-		keys[4].value = "noeviction";
-	for (uint32_t a = 2; a < r->argc; a++)
-		for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++) {
-			char pat[64];
-			size_t len = word(r, a).n < sizeof pat - 1 ? word(r, a).n : sizeof pat - 1;
+	snprintf(memory, sizeof memory, "%lld", (long long)in->settings.value(in->settings.arg, "max_memory"));
+	snprintf(clients, sizeof clients, "%u", ((struct serving *)r->cl->w)->limits.max_clients);
+	add_shown(v, &n, text_of("databases"), text_of(databases));
+	add_shown(v, &n, text_of("maxclients"), text_of(clients));
+	if (rep && !rep->err) {
+		const uint8_t *at = rep->resp, *end = rep->resp + rep->n;
+		purser_bytes name, value;
 
-			for (size_t k = 0; k < len; k++)
-				pat[k] = (char)tolower(word(r, a).p[k]);
-			pat[len] = '\0';
-			hit[i] |= fnmatch(pat, keys[i].name, 0) == 0;
+		if (resp_pick_header(&at, end, '%', &pairs)) {
+			local_failure(r, ERR_BACKENDPROTOCOL, NULL);
+			return;
 		}
-	for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++)
-		n += hit[i];
-	reply_map(&r->b, n);
-	for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++)
-		if (hit[i]) {
-			reply_text(&r->b, keys[i].name);
-			reply_text(&r->b, keys[i].value);
+		for (; pairs > 0 && !resp_pick_bulk(&at, end, &name) && !resp_pick_bulk(&at, end, &value); pairs--)
+			add_shown(v, &n, name, value);
+	}
+	add_shown(v, &n, text_of("save"), text_of(""));
+	add_shown(v, &n, text_of("appendonly"), text_of("no"));
+	add_shown(v, &n, text_of("maxmemory"), text_of(memory));
+	add_shown(v, &n, text_of("maxmemory-policy"), text_of(*policy ? policy : "noeviction"));
+	add_shown(v, &n, text_of("proto-max-bulk-len"), text_of("536870912"));
+	add_shown(v, &n, text_of("timeout"), text_of("0"));
+	match(r, v, n);
+	for (unsigned i = 0; i < n; i++)
+		hits += v[i].hit;
+	reply_map(&r->b, hits);
+	for (unsigned i = 0; i < n; i++)
+		if (v[i].hit) {
+			reply_bulk(&r->b, v[i].as.p, v[i].as.n);
+			reply_bulk(&r->b, v[i].value.p, v[i].value.n);
 		}
 	req_finish(r);
 }
 
-/* ---- INFO ---- */
-
-static void info_server(struct buf *b, struct request *r)
+static void told(void *arg, const struct child_reply *rep)
 {
-	struct worker *w = r->cl->w;
+	struct request *r = arg;
 
-	buf_printf(b, "# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\npurser_version:%s\r\n"
-	    "os:Linux\r\narch_bits:%u\r\nprocess_id:%d\r\ntcp_port:0\r\nserver_time_usec:%llu000\r\n"
-	    "io_threads_active:0\r\n", PACKAGE_VERSION, (unsigned)(8 * sizeof(void *)), (int)getpid(),
-	    (unsigned long long)loop_wall_ms(w->loop));
-}
-
-static void info_clients(struct buf *b, struct request *r)
-{
-	struct serving *s = (struct serving *)r->cl->w;
-	struct pool_numbers n;
-
-	instance_pool(r->cl->gen->instances[r->project->instance], &n);
-	buf_printf(b, "# Clients\r\nconnected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%llu\r\n",
-	    atomic_load_explicit(&s->srv->nclients, memory_order_relaxed), s->limits.max_clients,
-	    (unsigned long long)n.waiting);
-}
-
-static void info_memory(struct buf *b, struct request *r)
-{
-	struct purser_instance *in = r->cl->gen->instances[r->project->instance];
-	purser_stats st;
-	const char *policy = in->settings.text(in->settings.arg, "eviction");
-
-	memset(&st, 0xff, sizeof st);
-	st.struct_size = sizeof st;
-	buf_puts(b, "# Memory\r\n");
-	if ((in->p->caps & PURSER_CAP_MEMORY_INFO) && in->p->stats(in->state, &st) == 0 &&
-	    st.used_bytes != UINT64_MAX)
-		buf_printf(b, "used_memory:%llu\r\n", (unsigned long long)st.used_bytes);
-	buf_printf(b, "maxmemory:%lld\r\nmaxmemory_policy:%s\r\n",
-	    (long long)in->settings.value(in->settings.arg, "max_memory"), *policy ? policy : "noeviction");
-}
-
-static void info_persistence(struct buf *b, struct request *r)
-{
-	(void)r;
-	buf_puts(b, "# Persistence\r\nloading:0\r\nasync_loading:0\r\n");
-}
-
-static void info_replication(struct buf *b, struct request *r)
-{
-	(void)r;
-	buf_puts(b, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
-}
-
-static void info_purser(struct buf *b, struct request *r)
-{
-	buf_printf(b, "# Purser\r\nproject:%s\r\nbackend:%s\r\ngeneration:%llu\r\n", r->project->name,
-	    r->cl->gen->instances[r->project->instance]->name, (unsigned long long)r->cl->gen->number);
-}
-
-static const struct {
-	const char *name;
-	void (*write)(struct buf *, struct request *);
-} sections[] = {
-	{ "server", info_server }, { "clients", info_clients }, { "memory", info_memory },
-	{ "persistence", info_persistence }, { "replication", info_replication },
-	{ "purser", info_purser },
-};
-
-static bool wants(struct request *r, const char *section)
-{
-	if (r->argc == 1)
-		return true;
-	for (uint32_t i = 1; i < r->argc; i++)
-		if (word_is(word(r, i), section) || word_is(word(r, i), "all") ||
-		    word_is(word(r, i), "default") || word_is(word(r, i), "everything"))
-			return true;
-	return false;
-}
-
-static void do_info(struct request *r)
-{
-	struct buf b = { .max = 65536 };
-
-	for (unsigned i = 0; i < sizeof sections / sizeof *sections; i++) {
-		if (!wants(r, sections[i].name))
-			continue;
-		if (buf_len(&b))
-			buf_puts(&b, "\r\n");
-		sections[i].write(&b, r);
+	if (rep->err) {
+		reply_error(&r->b, rep->error, strlen(rep->error));
+		r->b.store_error = err_of_text(rep->error, strlen(rep->error)) == ERR_REDIS;
+		req_finish(r);
+	} else {
+		show_config(r, rep);
 	}
-	local_text(r, &b);
+}
+
+static void do_config_get(struct request *r)
+{
+	const purser_bytes all[] = { text_of("CONFIG"), text_of("GET"), text_of("*") };
+
+	if (local_store_runs(r, CMD_CONFIG_GET) && !r->apart) /* EXEC takes what is known here */
+		local_ask_store(r, all, 3, told);
+	else
+		show_config(r, NULL);
+}
+
+/* ---- CONFIG SET, RESETSTAT ---- */
+
+static void said(void *arg, const struct child_reply *rep)
+{
+	struct request *r = arg;
+
+	if (rep->err) {
+		reply_error(&r->b, rep->error, strlen(rep->error));
+		r->b.store_error = err_of_text(rep->error, strlen(rep->error)) == ERR_REDIS;
+	} else {
+		reply_raw(&r->b, rep->resp, rep->n);
+	}
+	req_finish(r);
+}
+
+unsigned local_sharing(const struct request *r)
+{
+	const struct project_set *s = &r->cl->gen->projects;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < s->n; i++)
+		n += s->v[i].instance == r->project->instance;
+	return n;
+}
+
+/* A store in this process that belongs to one project alone, in development: it is this project's to set. */
+static void do_config_set(struct request *r)
+{
+	if (!local_store_runs(r, CMD_CONFIG_SET))
+		local_failure(r, ERR_NOPERM, "this is for the server's operator, not for one of its projects: send it to "
+		    "Redis itself");
+	else if (r->cl->gen->production)
+		local_failure(r, ERR_NOPERM, "in production settings of a backend are the operator's: its section of the "
+		    "configuration has them");
+	else if (local_sharing(r) > 1)
+		local_failure(r, ERR_NOPERM, "other projects share the backend: its section of the configuration has its "
+		    "settings");
+	else
+		local_ask_store(r, r->argv, r->argc, said);
 }
 
 static void do_time(struct request *r)
@@ -163,6 +201,7 @@ static void do_time(struct request *r)
 void local_server(req_handler *t)
 {
 	t[CMD_CONFIG_GET] = do_config_get;
-	t[CMD_INFO] = do_info;
+	t[CMD_CONFIG_SET] = do_config_set;
+	t[CMD_CONFIG_RESETSTAT] = do_config_set;
 	t[CMD_TIME] = do_time;
 }

@@ -112,6 +112,9 @@ void zset_store(struct ctx *cx, purser_call *c, struct zset *z, const char *even
 /* Members are gone, which is told as `event`, and perhaps the key with the last of them (cmd_zset.c). */
 void zset_lost(struct ctx *cx, uint32_t db, const struct pos *p, purser_bytes key, const char *event);
 
+#define POLICY_TEXT 32
+const char *policy_name(struct store *st, char out[POLICY_TEXT]); /* maxmemory-policy, as it is now */
+
 extern const char err_wrongtype[], err_syntax[], err_overflow[], err_too_long[], err_not_int[],
     err_same[], err_no_key[], err_nan[];
 

@@ -71,6 +71,7 @@ static int64_t resident(void)
 
 static long long sum(const struct ctx *cx, size_t field) { return (long long)store_sum(cx->st, field); }
 #define SUM(field) sum(cx, offsetof(struct ledger, field))
+#define STAT(name) ((long long)stats_get(cx->st, STAT_##name))
 
 static void info_server(struct ctx *cx, struct text *t)
 {
@@ -86,8 +87,7 @@ static void info_memory(struct ctx *cx, struct text *t)
 {
 	int64_t used = store_used(cx->st), rss = resident(), peak = store_peak(cx->st, used);
 	int64_t max = atomic_load_explicit(&cx->st->max_memory, memory_order_relaxed);
-	static const char *const policy[] = { "noeviction", "allkeys-lru" };
-	char a[32], b[32], d[32], e[32];
+	char a[32], b[32], d[32], e[32], policy[POLICY_TEXT];
 
 	say(t, "# Memory\r\nused_memory:%lld\r\nused_memory_human:%s\r\nused_memory_rss:%lld\r\n"
 	    "used_memory_rss_human:%s\r\nused_memory_peak:%lld\r\nused_memory_peak_human:%s\r\n",
@@ -97,7 +97,7 @@ static void info_memory(struct ctx *cx, struct text *t)
 	    "maxmemory_policy:%s\r\nmem_fragmentation_ratio:%.2f\r\nmem_not_counted_for_evict:0\r\n"
 	    "mem_allocator:libc\r\nlazyfree_pending_objects:%lld\r\n",
 	    (long long)used, (long long)max, human(e, max),
-	    policy[atomic_load_explicit(&cx->st->eviction, memory_order_relaxed) == EVICT_ALLKEYS_LRU],
+	    policy_name(cx->st, policy),
 	    used > 0 ? (double)rss / (double)used : 0.0, SUM(freeing));
 }
 
@@ -105,7 +105,7 @@ static void info_stats(struct ctx *cx, struct text *t)
 {
 	say(t, "# Stats\r\ntotal_commands_processed:%lld\r\nexpired_keys:%lld\r\nevicted_keys:%lld\r\n"
 	    "keyspace_hits:%lld\r\nkeyspace_misses:%lld\r\n",
-	    SUM(commands), SUM(expired), SUM(evicted), SUM(hits), SUM(misses));
+	    STAT(COMMANDS), STAT(EXPIRED), STAT(EVICTED), STAT(HITS), STAT(MISSES));
 }
 
 static void info_replication(struct ctx *cx, struct text *t)

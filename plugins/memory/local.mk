@@ -5,6 +5,7 @@ MEMORY_SOURCES = \
 	%D%/cmd.h \
 	%D%/cmd_bit.c \
 	%D%/cmd_block.c \
+	%D%/cmd_config.c \
 	%D%/cmd_dump.c \
 	%D%/cmd_expire.c \
 	%D%/cmd_geo.c \

@@ -252,6 +252,26 @@ int64_t store_peak(struct store *st, int64_t used)
 	return used > peak ? used : peak;
 }
 
+static const size_t stat_field[STATS] = {
+	[STAT_COMMANDS] = offsetof(struct ledger, commands), [STAT_EXPIRED] = offsetof(struct ledger, expired),
+	[STAT_EVICTED] = offsetof(struct ledger, evicted), [STAT_HITS] = offsetof(struct ledger, hits),
+	[STAT_MISSES] = offsetof(struct ledger, misses),
+};
+
+int64_t stats_get(const struct store *st, enum stat s)
+{
+	return store_sum(st, stat_field[s]) - atomic_load_explicit(&st->since[s], memory_order_relaxed);
+}
+
+void stats_reset(struct store *st)
+{
+	int s;
+
+	for (s = 0; s < STATS; s++)
+		atomic_store_explicit(&st->since[s], store_sum(st, stat_field[s]), memory_order_relaxed);
+	atomic_store_explicit(&st->peak, store_used(st), memory_order_relaxed);
+}
+
 static int stats(void *state, purser_stats *out)
 {
 	struct store *st = state;
@@ -424,8 +444,10 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 		stop(st);
 		return error(e, "out of memory");
 	}
-	atomic_init(&st->max_memory, h->value(i, "max_memory"));
-	atomic_init(&st->eviction, (uint32_t)h->value(i, "eviction"));
+	st->file_max = h->value(i, "max_memory");
+	st->file_eviction = (uint32_t)h->value(i, "eviction");
+	atomic_init(&st->max_memory, st->file_max);
+	atomic_init(&st->eviction, st->file_eviction);
 	if (notify_setting(st, e)) {
 		stop(st);
 		return -1;
@@ -470,11 +492,15 @@ static void adopt(void *state, int commit)
 
 	if (!commit)
 		return;
-	atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
-	atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
 	wait_limit(st, st->next_wait_max);
-	if (st->next_notify != st->file_notify) /* else what CONFIG SET said holds */
+	if (st->next_max != st->file_max) /* else what CONFIG SET said holds, here and below */
+		atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
+	if (st->next_eviction != st->file_eviction)
+		atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
+	if (st->next_notify != st->file_notify)
 		notify_set(st, st->next_notify);
+	st->file_max = st->next_max;
+	st->file_eviction = st->next_eviction;
 	st->file_notify = st->next_notify;
 }
 
@@ -483,7 +509,7 @@ static const purser_key keys[] = {
 	{ "max_memory", PURSER_KEY_SIZE, PURSER_KEY_RELOADABLE, 0, INT64_MAX, "100MiB", NULL,
 	    "bytes of keys, values and tables; 0 = no limit" },
 	{ "eviction", PURSER_KEY_ENUM, PURSER_KEY_RELOADABLE, 0, 0, "noeviction",
-	    "noeviction|allkeys-lru",
+	    EVICT_CHOICES,
 	    "at max_memory: refuse writes that need memory, or drop the keys unused for longest" },
 	{ "notify_keyspace_events", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
 	    "letters as of Redis' setting: which events of keys are published, and where" },

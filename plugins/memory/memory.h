@@ -66,8 +66,11 @@ struct shard {
 	struct watch_table *watched;       /* watch.h; NULL: none of its keys is */
 };
 
+#define EVICT_CHOICES "noeviction|allkeys-lru"
 enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
 
+/* Counters that INFO shows; CONFIG RESETSTAT lets them begin anew. */
+enum stat { STAT_COMMANDS, STAT_EXPIRED, STAT_EVICTED, STAT_HITS, STAT_MISSES, STATS };
 struct store {
 	const purser_host *h;
 	purser_instance *i;
@@ -79,7 +82,9 @@ struct store {
 	_Atomic uint32_t notify;           /* notify_keyspace_events: event.h */
 	int64_t next_max;                  /* prepare() .. adopt() */
 	uint32_t next_eviction, next_notify;
-	uint32_t file_notify;              /* of the last reload */
+	int64_t file_max;                  /* of the last reload, all three: what CONFIG SET said holds until */
+	uint32_t file_eviction, file_notify; /* ... the file says something else */
+	_Atomic int64_t since[STATS];      /* what was counted before CONFIG RESETSTAT, as INFO shows it */
 	struct shard shard[SHARDS];
 
 	_Atomic uint32_t watch_lock;
@@ -158,6 +163,8 @@ int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx);
 void store_close_ctx(struct ctx *cx);
 int64_t store_used(const struct store *st);
 int64_t store_peak(struct store *st, int64_t used); /* the most that was ever seen, used among it */
+int64_t stats_get(const struct store *st, enum stat s);
+void stats_reset(struct store *st);
 int64_t store_sum(const struct store *st, size_t field); /* offsetof(struct ledger, ...) */
 
 /* ---- memory with accounts (heap.c) ------------------------------------------------------------------ */

@@ -83,7 +83,7 @@ def tables(p):
         equal(c.cmd("CONFIG", "GET", "nosuch"), [])
         check(abs(int(c.cmd("TIME")[0]) - __import__("time").time()) < 5)
         equal(c.error("FOO", "a").text, "ERR unknown command 'FOO', with args beginning with: 'a' ")
-        equal(c.error("CONFIG", "SET", "a", "b").word, "NOPERM")
+        equal(c.error("CONFIG", "REWRITE").word, "NOPERM")
 
 
 def protocol(p):

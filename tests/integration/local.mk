@@ -15,6 +15,7 @@ SCRIPT_TESTS += %D%/26-failure.py
 SCRIPT_TESTS += %D%/27-reload.py
 SCRIPT_TESTS += %D%/28-replies.py
 SCRIPT_TESTS += %D%/31-blocking.py
+SCRIPT_TESTS += %D%/32-config-info.py
 SCRIPT_TESTS += %D%/21-limits.py %D%/29-many.py
 EXTRA_DIST += tests/tagged.py
 SCRIPT_TESTS += %D%/23-command-table.py %D%/26-types.py

@@ -218,6 +218,7 @@ static const char *const simple[] = {
 	"WATCH small", "WATCH small big none table small a b c d e f g h i j k l m n o p q r s t u v w x y z",
 	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 	"DUMP int", "DUMP big", "DUMP long", "DUMP table", "DUMP zmany",
+	"CONFIG GET *", "CONFIG SET maxmemory-policy allkeys-lru notify-keyspace-events KA", "CONFIG RESETSTAT",
 };
 
 static void every_site(void **state)
