@@ -14,7 +14,7 @@ doc-config: agent/purserd plugins/redis.la plugins/memory.la
 	abs_top_srcdir='$(abs_top_srcdir)' PURSERD='$(abs_top_builddir)/agent/purserd' \
 	PURSER_PLUGIN_PATH='$(abs_top_builddir)/plugins/.libs' $(PYTHON3) $(srcdir)/docs/config.py
 EXTRA_DIST += %D%/decisions/json-in.md %D%/decisions/memory-table.md %D%/decisions/time-of-operations.md
-EXTRA_DIST += %D%/decisions/ends-inside.md
+EXTRA_DIST += %D%/decisions/ends-inside.md %D%/decisions/lua.md
 EXTRA_DIST += %D%/decisions/as-it-came.md %D%/decisions/sleeping.md
 EXTRA_DIST += %D%/decisions/pubsub-one-link.md %D%/decisions/tracking-by-broadcast.md
 EXTRA_DIST += %D%/decisions/one-failure-a-link.md

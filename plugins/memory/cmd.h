@@ -35,6 +35,8 @@ enum op_id {
 	OP_COUNT
 };
 extern const struct op ops[OP_COUNT];
+/* Runs one operation; the locks in held stay.  The reply is given, the call not ended. */
+void op_run(struct ctx *cx, purser_call *c);
 #define OP(id, name, fn, ...) op_fn fn;
 #include "ops.def"
 #undef OP

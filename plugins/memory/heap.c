@@ -11,7 +11,7 @@
 #include "memory.h"
 
 /* Tests let an allocation fail: the one after fail_after more have succeeded. */
-static int must_fail(struct store *st)
+int mem_must_fail(struct store *st)
 {
 	if (LIKELY(st->fail_after < 0))
 		return 0;
@@ -62,7 +62,7 @@ static inline void put(struct ctx *cx, void *p, size_t n)
 
 void *mem_get(struct ctx *cx, size_t n)
 {
-	void *p = must_fail(cx->st) ? NULL : get(cx, n);
+	void *p = mem_must_fail(cx->st) ? NULL : get(cx, n);
 
 	if (p)
 		mem_account(cx, (int64_t)chunk_size(n));
@@ -90,7 +90,7 @@ void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n)
 {
 	void *q;
 
-	if (must_fail(cx->st))
+	if (mem_must_fail(cx->st))
 		return NULL;
 	if (!is_small(old) && !is_small(n)) {
 		q = realloc(p, usable(n));
@@ -113,7 +113,7 @@ void *mem_get_aligned(struct ctx *cx, size_t n)
 {
 	void *p;
 
-	if (must_fail(cx->st))
+	if (mem_must_fail(cx->st))
 		return NULL;
 	p = is_small(n) ? get(cx, n) : aligned_alloc(64, n);
 	if (p) {
@@ -135,7 +135,7 @@ void *mem_map(struct ctx *cx, size_t n)
 {
 	void *p;
 
-	if (must_fail(cx->st))
+	if (mem_must_fail(cx->st))
 		return NULL;
 	p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
@@ -195,7 +195,7 @@ void *scratch(struct ctx *cx, size_t n)
 
 	if (n <= cx->scratch_cap)
 		return cx->scratch;
-	if (must_fail(cx->st) || !(p = realloc(cx->scratch, n)))
+	if (mem_must_fail(cx->st) || !(p = realloc(cx->scratch, n)))
 		return NULL;
 	cx->scratch = p;
 	cx->scratch_cap = n;

@@ -19,6 +19,7 @@ MEMORY_SOURCES = \
 	%D%/cmd_pubsub.c \
 	%D%/cmd_random.c \
 	%D%/cmd_scan.c \
+	%D%/cmd_script.c \
 	%D%/cmd_set.c \
 	%D%/cmd_sort.c \
 	%D%/cmd_string.c \
@@ -46,6 +47,12 @@ MEMORY_SOURCES = \
 	%D%/list.h \
 	%D%/lzf.c \
 	%D%/lzf.h \
+	%D%/lua_call.c \
+	%D%/lua_cmsgpack.c \
+	%D%/lua_env.c \
+	%D%/lua_redis.c \
+	%D%/lua_struct.c \
+	%D%/lua_value.c \
 	%D%/memory.c \
 	%D%/memory.h \
 	%D%/number.c \
@@ -57,8 +64,13 @@ MEMORY_SOURCES = \
 	%D%/rdb_read.c \
 	%D%/rdb_write.c \
 	%D%/reap.h \
+	%D%/script.c \
+	%D%/script.h \
+	%D%/script_words.def \
 	%D%/set.c \
 	%D%/set.h \
+	%D%/sha1.c \
+	%D%/sha1.h \
 	%D%/siphash.h \
 	%D%/slab.c \
 	%D%/slab.h \
@@ -80,4 +92,4 @@ MEMORY_SOURCES = \
 plugin_LTLIBRARIES += plugins/memory.la
 plugins_memory_la_SOURCES = $(MEMORY_SOURCES)
 plugins_memory_la_LDFLAGS = $(PLUGIN_LINK)
-plugins_memory_la_LIBADD = -lm
+plugins_memory_la_LIBADD = $(LUA_LIBS) -lm

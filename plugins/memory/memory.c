@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "cmd.h"
+#include "script.h"
 #include "table.h"
 #include "track.h"
 #include "wait.h"
@@ -103,8 +104,7 @@ static inline void run_one_key(struct ctx *cx, purser_call *c, const struct op *
 	unlock(&s->lock);
 }
 
-/* Runs one operation; the locks in held stay.  The reply is given, the call not ended. */
-static void run_op(struct ctx *cx, purser_call *c)
+void op_run(struct ctx *cx, purser_call *c)
 {
 	const struct op *op = &ops[c->op];
 	uint32_t mask, held = cx->held; /* by a batch; SCAN locks more as it goes */
@@ -143,13 +143,25 @@ static void turn_begin(struct ctx *cx)
 	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
 }
 
+/* Above max_memory, and nothing to evict. */
+static void run_full(struct ctx *cx, purser_call *c)
+{
+	if (ops[c->op].flags & OP_OOM) {
+		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
+		return;
+	}
+	cx->script_oom = 1;
+	op_run(cx, c);
+	cx->script_oom = 0;
+}
+
 static inline void answer(struct ctx *cx, purser_call *c)
 {
 	turn_begin(cx);
-	if (ops[c->op].flags & OP_OOM && UNLIKELY(over_limit(cx->st)) && make_room(cx))
-		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
+	if (ops[c->op].flags & (OP_OOM | OP_SCRIPT) && UNLIKELY(over_limit(cx->st)) && make_room(cx))
+		run_full(cx, c);
 	else
-		run_op(cx, c);
+		op_run(cx, c);
 }
 
 static int run(void *cs, purser_call *c)
@@ -187,9 +199,11 @@ static int run_batch(struct ctx *cx, purser_call *c)
 			    "a command of the batch is not one of the memory backend");
 			return PURSER_DONE;
 		}
-		needs |= ops[c->parts[i]->op].flags & OP_OOM;
+		needs |= ops[c->parts[i]->op].flags & (OP_OOM | OP_SCRIPT);
 	}
-	if (needs && over_limit(cx->st) && make_room(cx)) {
+	cx->script_oom = needs && over_limit(cx->st) && make_room(cx);
+	if (cx->script_oom && needs & OP_OOM) {
+		cx->script_oom = 0;
 		watch_forget(cx, c);
 		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
 		cx->h->end(c);
@@ -198,17 +212,19 @@ static int run_batch(struct ctx *cx, purser_call *c)
 	shards_lock(cx, SHARDS_ALL);
 	if (watch_exec(cx, c)) {
 		shards_unlock(cx, SHARDS_ALL);
+		cx->script_oom = 0;
 		cx->h->null(c);
 		cx->h->end(c);
 		return PURSER_DONE;
 	}
 	for (i = 0; i < c->nparts; i++) {
-		run_op(cx, c->parts[i]);
+		op_run(cx, c->parts[i]);
 		cx->h->end(c->parts[i]);
 	}
 	if (UNLIKELY(cx->ready != NULL))
 		wait_serve(cx);
 	shards_unlock(cx, SHARDS_ALL);
+	cx->script_oom = 0;
 	cx->h->end(c);
 	return PURSER_DONE;
 }
@@ -402,6 +418,7 @@ static void stop(void *state)
 		reap_all(&cx);
 		store_close_ctx(&cx);
 	}
+	engine_free(st);
 	for (s = 0; s < SHARDS; s++)
 		free(st->shard[s].db);
 	for (i = 0; i < LEDGERS; i++)
@@ -439,6 +456,7 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	wait_limit(st, (uint32_t)h->value(i, "blocking_max"));
 	slab_open(&st->heap);
 	st->databases = (uint32_t)h->value(i, "databases");
+	st->script_memory = h->value(i, "script_memory");
 	st->tracking = tracking_new();
 	if (!st->tracking) {
 		stop(st);
@@ -516,6 +534,8 @@ static const purser_key keys[] = {
 	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
 	{ "blocking_max", PURSER_KEY_INT, PURSER_KEY_RELOADABLE, 1, 1000000, "10000", NULL,
 	    "most clients that wait at once, in BLPOP and its like" },
+	{ "script_memory", PURSER_KEY_SIZE, 0, 1 << 20, INT64_MAX, "64MiB", NULL,
+	    "bytes that Lua may take for all scripts together, beside max_memory" },
 };
 
 static const purser_op plugin_ops[] = {
@@ -532,8 +552,8 @@ static const purser_plugin memory = {
 	.summary = "Redis' data types in the agent's own memory",
 	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
 	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_BLOCKING | PURSER_CAP_BATCH |
-	    PURSER_CAP_WATCH | PURSER_CAP_TRACKING | PURSER_CAP_PUBSUB | PURSER_CAP_MEMORY_INFO |
-	    PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
+	    PURSER_CAP_WATCH | PURSER_CAP_TRACKING | PURSER_CAP_PUBSUB | PURSER_CAP_SCRIPT |
+	    PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
 	    PURSER_CAP_ENDS_INSIDE,
 	.model = PURSER_INLINE,
 	.args = PURSER_ARGS_ARGV,

@@ -31,6 +31,7 @@
 #define STRING_MAX (UINT64_C(512) << 20) /* proto-max-bulk-len of Redis */
 
 struct item;
+struct engine;
 struct reap;
 struct table;
 struct waiter;
@@ -110,6 +111,8 @@ struct store {
 	_Atomic uint32_t wait_lock, nwanting;
 	struct ctx *wanting, *wanting_last; /* contexts whose next client finds no place */
 	uint32_t next_wait_max;
+	struct engine *engine;             /* of scripts: script.h; all shards locked */
+	int64_t script_memory;
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
 	struct slab_heap heap;
 };
@@ -127,6 +130,7 @@ struct ctx {
 	struct watcher *watchers;          /* sessions that WATCH */
 	const void *added;                 /* a key that was not there: key_is_new() */
 	uint32_t ledger_slot;
+	uint32_t script_oom;               /* a script runs above max_memory */
 	uint64_t *hash;                    /* of the command's keys, in order */
 	uint32_t hash_cap;
 	void *scratch;                     /* of one command; not part of the accounts */
@@ -178,6 +182,7 @@ static inline size_t chunk_size(size_t n)
 		return (n + 16 + 4095) & ~(size_t)4095;
 	return (n + 8 + 15) & ~(size_t)15;
 }
+int mem_must_fail(struct store *st);   /* tests */
 void *mem_get(struct ctx *cx, size_t n);
 void mem_put(struct ctx *cx, void *p, size_t n); /* n as in mem_get */
 void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n); /* NULL: p is as it was */

@@ -245,10 +245,6 @@ def main():
     for part in (bounded, late):
         part()
         print(part.__name__, flush=True)
-    with Purserd(name="memory") as p, p.client() as c:
-        equal(c.error("EVAL", "return 1", 0).word, "UNSUPPORTED")
-        equal(c.error("SCRIPT", "EXISTS", sha("x")).word, "UNSUPPORTED")
-        check("project.scripts" not in p.log(), "no script runs here: nothing to warn of")
 
 
 harness.run(main)

@@ -4,23 +4,25 @@ check_LIBRARIES += %D%/libmemory.a
 %C%_libmemory_a_SOURCES = $(MEMORY_SOURCES) %D%/memory_host.c %D%/memory_host.h
 %C%_libmemory_a_CFLAGS = $(AM_CFLAGS)
 
+MEMORY_TEST_LIBS = %D%/libmemory.a $(CMOCKA_LIBS) $(LUA_LIBS) -lm
+
 UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %D%/test_memory_failure %D%/test_memory_threads %D%/test_memory_geo \
 	%D%/test_memory_events
 UNIT_TESTS += %D%/test_memory_rdb
 
 %C%_test_memory_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_table_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_table_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_store_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_store_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_store_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_failure_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_failure_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_failure_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_threads_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_threads_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_events_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_events_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_events_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_geo_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_geo_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_geo_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_slab_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_slab_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_slab_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_rdb_LDADD = %D%/libmemory.a $(CMOCKA_LIBS) -lm
+%C%_test_memory_rdb_LDADD = $(MEMORY_TEST_LIBS)

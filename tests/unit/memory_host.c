@@ -144,6 +144,8 @@ static int64_t h_value(purser_instance *pi, const char *key)
 
 	if (!strcmp(key, "max_memory"))
 		return m->set.max_memory;
+	if (!strcmp(key, "script_memory"))
+		return m->set.script_memory ? m->set.script_memory : 64 << 20;
 	return strcmp(key, "eviction") ? m->set.databases : m->set.eviction;
 }
 
@@ -209,12 +211,19 @@ static void h_invalidated(purser_ctx *px, const purser_bytes *keys, size_t n)
 		m->invalidated(m->published_arg, keys, n);
 }
 
+static void h_log(purser_instance *pi, int level, const char *fmt, ...)
+{
+	(void)pi;
+	(void)level;
+	(void)fmt;
+}
+
 static const purser_host host = {
 	.struct_size = sizeof(host), .api = PURSER_API,
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
 	.number = h_number, .null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
-	.text = h_text, .publish = h_publish, .slot = h_slot, .post = h_post, .invalidated = h_invalidated,
+	.text = h_text, .publish = h_publish, .slot = h_slot, .post = h_post, .invalidated = h_invalidated, .log = h_log,
 };
 
 /* ---- instances and contexts ------------------------------------------------------------------------------- */

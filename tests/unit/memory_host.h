@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <purser/plugin.h>
 
-struct mh_settings { int64_t max_memory, eviction, databases; };
+struct mh_settings { int64_t max_memory, eviction, databases, script_memory; };
 
 /* One instance.  The clocks are the test's: set them between commands. */
 struct mh {
