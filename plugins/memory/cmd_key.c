@@ -6,6 +6,7 @@
 #include "hash.h"
 #include "list.h"
 #include "number.h"
+#include "stream.h"
 #include "table.h"
 #include "track.h"
 #include "watch.h"
@@ -126,6 +127,7 @@ static int word_copy(struct ctx *cx, struct item *it)
 {
 	struct table *t;
 	struct list *l;
+	struct stream *s;
 	struct zset *z;
 
 	switch (item_enc(it)) {
@@ -149,6 +151,10 @@ static int word_copy(struct ctx *cx, struct item *it)
 		z = zset_copy(cx, item_zset(it));
 		item_set_word(it, (uint64_t)(uintptr_t)z);
 		return z ? 0 : -1;
+	case ENC_STREAM:
+		s = stream_copy(cx, item_stream(it));
+		item_set_word(it, (uint64_t)(uintptr_t)s);
+		return s ? 0 : -1;
 	default:
 		return 0;
 	}

@@ -5,6 +5,7 @@
 #include "cmd.h"
 #include "hash.h"
 #include "list.h"
+#include "stream.h"
 #include "table.h"
 #include "zset.h"
 
@@ -113,5 +114,7 @@ void op_memory_usage(struct ctx *cx, purser_call *c)
 		n += list_memory(item_list(p.it));
 	else if (item_enc(p.it) == ENC_ZSET)
 		n += zset_memory(item_zset(p.it));
+	else if (item_enc(p.it) == ENC_STREAM)
+		n += stream_memory(item_stream(p.it));
 	reply_int(cx, c, (int64_t)n);
 }

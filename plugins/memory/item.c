@@ -7,6 +7,7 @@
 #include "keyspace.h"
 #include "list.h"
 #include "number.h"
+#include "stream.h"
 #include "table.h"
 #include "zset.h"
 
@@ -25,6 +26,7 @@ static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_LIST] = { "list", "quicklist" },
 	[ENC_ZSET_PACK] = { "zset", "listpack" },
 	[ENC_ZSET] = { "zset", "skiplist" },
+	[ENC_STREAM] = { "stream", "stream" },
 };
 
 const char *item_type_name(const struct item *it) { return names[item_enc(it)].type; }
@@ -93,6 +95,8 @@ void item_drop_word(struct ctx *cx, unsigned enc, uint64_t word)
 		list_dispose(cx, (struct list *)(uintptr_t)word);
 	else if (enc == ENC_ZSET)
 		zset_dispose(cx, (struct zset *)(uintptr_t)word);
+	else if (enc == ENC_STREAM)
+		stream_dispose(cx, (struct stream *)(uintptr_t)word);
 }
 
 void item_free(struct ctx *cx, struct item *it)

@@ -6,7 +6,7 @@
  *   head 8 | expiry 8, if it has one | word 8, if its encoding has one | length of a long key 4 |
  *   key | value bytes, if they are inline
  *
- * The word is an integer (ENC_INT), or the address of a struct blob, table, list or zset.
+ * The word is an integer (ENC_INT), or the address of a struct blob, table, list, zset or stream.
  */
 #ifndef MEMORY_ITEM_H
 #define MEMORY_ITEM_H
@@ -29,9 +29,10 @@ enum enc {
 	ENC_LIST = 11,   /* list, word: struct list */
 	ENC_ZSET_PACK = 12, /* small sorted set, inline: see zset.h */
 	ENC_ZSET = 13,   /* sorted set, word: struct zset */
-	ENC_COUNT = 14
+	ENC_STREAM = 14, /* stream, word: struct stream */
+	ENC_COUNT = 15
 };
-enum type { TYPE_STRING, TYPE_HASH, TYPE_SET, TYPE_LIST, TYPE_ZSET };
+enum type { TYPE_STRING, TYPE_HASH, TYPE_SET, TYPE_LIST, TYPE_ZSET, TYPE_STREAM };
 
 #define ITEM_ENC 0x0fu
 #define ITEM_TTL 0x10u
@@ -62,7 +63,7 @@ static inline int item_has_ttl(const struct item *it) { return !!(it->head & ITE
 static inline int enc_has_word(unsigned enc)
 {
 	return (1u << enc) & (1u << ENC_BIG | 1u << ENC_INT | 1u << ENC_INT_OWN | 1u << ENC_TABLE |
-	    1u << ENC_HASH | 1u << ENC_SET | 1u << ENC_LIST | 1u << ENC_ZSET);
+	    1u << ENC_HASH | 1u << ENC_SET | 1u << ENC_LIST | 1u << ENC_ZSET | 1u << ENC_STREAM);
 }
 static inline int enc_is_table(unsigned enc)
 {
@@ -76,7 +77,7 @@ static inline enum type item_type(const struct item *it)
 		return TYPE_STRING;
 	if (enc < ENC_LIST)
 		return enc < ENC_SET_INT ? TYPE_HASH : TYPE_SET;
-	return enc == ENC_LIST ? TYPE_LIST : TYPE_ZSET;
+	return enc == ENC_LIST ? TYPE_LIST : enc == ENC_STREAM ? TYPE_STREAM : TYPE_ZSET;
 }
 static inline size_t item_word_at(const struct item *it) { return item_has_ttl(it) ? 8 : 0; }
 static inline uint64_t item_word(const struct item *it)

@@ -22,6 +22,12 @@ MEMORY_SOURCES = \
 	%D%/cmd_script.c \
 	%D%/cmd_set.c \
 	%D%/cmd_sort.c \
+	%D%/cmd_stream.c \
+	%D%/cmd_stream.h \
+	%D%/cmd_stream_claim.c \
+	%D%/cmd_stream_group.c \
+	%D%/cmd_stream_info.c \
+	%D%/cmd_stream_read.c \
 	%D%/cmd_string.c \
 	%D%/cmd_zrange.c \
 	%D%/cmd_zset.c \
@@ -39,12 +45,16 @@ MEMORY_SOURCES = \
 	%D%/heap.c \
 	%D%/hll.c \
 	%D%/hll.h \
+	%D%/idtree.c \
+	%D%/idtree.h \
 	%D%/item.c \
 	%D%/item.h \
 	%D%/keyspace.c \
 	%D%/keyspace.h \
 	%D%/list.c \
 	%D%/list.h \
+	%D%/listpack.c \
+	%D%/listpack.h \
 	%D%/lzf.c \
 	%D%/lzf.h \
 	%D%/lua_call.c \
@@ -75,6 +85,9 @@ MEMORY_SOURCES = \
 	%D%/slab.c \
 	%D%/slab.h \
 	%D%/str.h \
+	%D%/stream.c \
+	%D%/stream.h \
+	%D%/stream_group.c \
 	%D%/table.c \
 	%D%/table.h \
 	%D%/tape.c \

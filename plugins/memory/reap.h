@@ -9,7 +9,7 @@
 
 #define REAP_AT_ONCE 64               /* elements that are freed on the spot */
 
-enum reap_kind { REAP_TABLE, REAP_LIST };
+enum reap_kind { REAP_TABLE, REAP_LIST, REAP_STREAM, REAP_GROUP };
 
 struct reap {
 	struct reap *next;

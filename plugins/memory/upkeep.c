@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "keyspace.h"
 #include "list.h"
+#include "stream.h"
 #include "table.h"
 
 #define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
@@ -65,6 +66,10 @@ static int reap_one(struct ctx *cx, struct reap *r, int64_t *budget)
 
 	if (r->kind == REAP_LIST)
 		return list_reap(cx, (struct list *)(void *)r, budget);
+	if (r->kind == REAP_STREAM)
+		return stream_reap(cx, (struct stream *)(void *)r, budget);
+	if (r->kind == REAP_GROUP)
+		return group_reap(cx, (struct sgroup *)(void *)r, budget);
 	if (!table_reap(cx, t, budget, reap_drop))
 		return 0;
 	table_free_empty(cx, t);
