@@ -53,6 +53,9 @@ void key_ready(struct ctx *cx, const struct pos *p)
 	case TYPE_ZSET:
 		wait_signal(cx, p, WAIT_ZSET);
 		break;
+	case TYPE_STREAM:
+		wait_signal(cx, p, WAIT_STREAM);
+		break;
 	default:
 		break;
 	}
