@@ -37,5 +37,5 @@ EXTRA_DIST += %D%/corpus/resp
 
 FUZZ_TARGETS += %D%/fuzz_rdb
 fuzz_fuzz_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory -I$(top_srcdir)/tests/unit
-fuzz_fuzz_rdb_LDADD = tests/unit/libmemory.a $(FUZZ_LIBS) -lm
+fuzz_fuzz_rdb_LDADD = tests/unit/libmemory.a $(FUZZ_LIBS) $(LUA_LIBS) -lm
 EXTRA_DIST += %D%/corpus/rdb
