@@ -163,8 +163,7 @@ def order_of_channels(p):
 
 PROJECTS = """
 [backend main]
-plugin = redis
-url = %s
+plugin = %s
 [project red]
 [project blue]
 databases = 2
@@ -188,8 +187,9 @@ def nothing(*clients):
 
 
 def isolation(redis, p):
-    with Client(redis.sock) as live:
-        live.cmd("CONFIG", "SET", "notify-keyspace-events", "KEA")
+    if redis:
+        with Client(redis.sock) as live:
+            live.cmd("CONFIG", "SET", "notify-keyspace-events", "KEA")
     red, blue, free = client_of(p, "red"), client_of(p, "blue"), client_of(p, "open")
     writers = {name: client_of(p, name) for name in ("red", "blue", "open")}
     for c in (red, blue):
@@ -419,9 +419,11 @@ def main():
             lost_link(redis, p)
         with Purserd(dict(settings(redis), **{"agent.subscriber_limit": "1MiB"}), name="slow") as p:
             slow_subscriber(redis, p)
-        with Purserd({"agent.workers": WORKERS}, config=PROJECTS % redis.url, name="projects") as p:
+        with Purserd({"agent.workers": WORKERS}, config=PROJECTS % f"redis\nurl = {redis.url}", name="projects") as p:
             isolation(redis, p)
             project_stays(p)
+        with Purserd({"agent.workers": WORKERS}, config=PROJECTS % "memory\nnotify_keyspace_events = KEA", name="on memory") as p:
+            isolation(None, p)
         without_redis(redis)
         kept(redis)
         reloaded(redis)

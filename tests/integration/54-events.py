@@ -221,13 +221,66 @@ def same_rules(redis, p):
     check(len(got[0]) >= 6, got[0])
 
 
+# ---- the rest --------------------------------------------------------------------------------------------
+def expired(redis, p):
+    """Keys that nobody asks for any more, and keys that somebody finds dead: told once."""
+    got = []
+    for server in (redis, p):
+        ear = Listener(server.sock, "__key*@0__:*expired*")
+        with server.client() as c:
+            c.cmd("FLUSHALL")
+            c.pipeline([["SET", f"e{i}", 1, "PX", 1 + i % 30] for i in range(60)])
+            wait_until(lambda c=c: c.pipeline([["GET", f"e{i}"] for i in range(30)]) == [None] * 30, "half of them to be dead")
+            wait_until(lambda c=c: c.cmd("DBSIZE") == 0, "the others to go by themselves")
+            got.append(sorted(ear.until_now(c)))
+        ear.c.close()
+    equal(got[1], got[0], "what has expired")
+    equal(len(got[0]), 60)
+
+
+CONFIG = "[backend main]\nplugin = memory\nnotify_keyspace_events = %s\n[project default]\nisolation = off\ndatabases = 2\n"
+
+
+def reloaded(p):
+    """The setting, and CONFIG SET until the setting is another one."""
+    ear = Listener(p.sock)
+    with p.client() as c:
+        def tells():
+            c.pipeline([["SET", "k", 1], ["GET", "none"]])
+            return [channel for channel, _ in ear.until_now(c)]
+
+        def reload(letters, ok=True):
+            p.write_config(CONFIG % letters)
+
+            def done():  # the one before may not be over
+                said = p.ctl("reload")
+                return said.returncode == 0 if ok else "its letters are of" in said.stdout + said.stderr
+            wait_until(done, f"{letters!r} to be taken" if ok else f"{letters!r} to be refused")
+
+        reload("E$")
+        equal(tells(), ["__keyevent@0__:set"])
+        reload("KEx$Q", False)
+        equal(tells(), ["__keyevent@0__:set"])
+        c.cmd("CONFIG", "SET", "notify-keyspace-events", "Km")
+        equal(tells(), ["__keyspace@0__:none"])
+        reload("E$")
+        equal(tells(), ["__keyspace@0__:none"], "the file says what it said")
+        reload("")
+        equal(tells(), [])
+        reload("K$")
+        equal(tells(), ["__keyspace@0__:k"])
+    ear.c.close()
+    p.allow("config.reload.failed")
+
+
 def main():
     seed = harness.seed()
-    config = f"[backend main]\nplugin = memory\nnotify_keyspace_events = {ALL}\n[project default]\nisolation = off\ndatabases = 2\n"
-    with Redis(["--databases", "2"]) as redis, Purserd(config=config) as p:
+    with Redis(["--databases", "2"]) as redis, Purserd(config=CONFIG % ALL) as p:
         same_as_redis(redis, p, seed)
         same_watches(redis, p, seed)
         same_rules(redis, p)
+        expired(redis, p)
+        reloaded(p)
 
 
 harness.run(main)
