@@ -221,6 +221,51 @@ def same_rules(redis, p):
     check(len(got[0]) >= 6, got[0])
 
 
+# ---- clients that wait -------------------------------------------------------------------------------------
+WAITS = [  # who waits, what serves them
+    (["BLPOP l 0"], "LPUSH l a"), (["BRPOP other l 0"], "RPUSH l a b"), (["BLMOVE l to LEFT RIGHT 0"], "RPUSH l a"),
+    (["BRPOPLPUSH l to 0"], "RPUSH l a b"), (["BLMOVE l l LEFT RIGHT 0"], "RPUSH l a"), (["BLMPOP 0 2 x l LEFT COUNT 2"], "RPUSH l a b c"),
+    (["BZPOPMIN z 0"], "ZADD z 1 a"), (["BZPOPMAX z 0"], "ZADD z 1 a 2 b"), (["BZMPOP 0 1 z MIN COUNT 5"], "ZADD z 1 a 2 b"),
+    (["BLPOP l 0"], "MULTI|RPUSH l a|RPUSH l b|EXEC"), (["BLPOP l 0"], "RPUSH o a b|RENAME o l"), (["BLPOP l 0"], "RPUSH o a b|COPY o l"),
+    (["BLPOP l 0"], "RPUSH o b a|SORT o ALPHA STORE l"), (["BZPOPMIN z 0"], "ZADD o 1 a|ZUNIONSTORE z 1 o"),
+    (["BLPOP l 0", "BRPOP l 0"], "RPUSH l a b c"), (["BLMOVE l m LEFT LEFT 0", "BLMOVE m n LEFT LEFT 0"], "RPUSH l a"),
+    (["BLPOP l 0", "BLMOVE m l LEFT LEFT 0"], "MULTI|RPUSH m a|SET s 1|EXEC"), (["BLPOP l 0"], "MULTI|RPUSH l a|DEL l|SET l x|DEL l|RPUSH l b|EXEC"),
+]
+
+
+def blocked(c):
+    return int(c.cmd("INFO", "clients").split(b"blocked_clients:")[1].split()[0])
+
+
+def serve(server, ear, waits, then):
+    waiters = [server.client() for _ in waits]
+    with server.client() as c, server.client() as w:
+        c.cmd("FLUSHALL")
+        for n, (waiter, line) in enumerate(zip(waiters, waits)):
+            waiter.send(*line.split())
+            wait_until(lambda n=n: blocked(c) == n + 1, "the client to wait")
+        ear.until_now(c)
+        w.cmd("WATCH", "l")
+        c.pipeline([line.split() for line in then.split("|")])
+        replies = [waiter.read() for waiter in waiters]
+        broke = w.pipeline([["MULTI"], ["EXEC"]])[1] is None
+        seen = ear.until_now(c)
+    for waiter in waiters:
+        waiter.close()
+    return seen, replies, broke
+
+
+def same_waits(redis, p):
+    ears = Listener(redis.sock), Listener(p.sock)
+    for waits, then in WAITS:
+        want = serve(redis, ears[0], waits, then)
+        got = serve(p, ears[1], waits, then)
+        equal(got[0], want[0], f"{waits}, {then}: events")
+        equal(got[1:], want[1:], f"{waits}, {then}: replies, did the watch break")
+    for ear in ears:
+        ear.c.close()
+
+
 # ---- the rest --------------------------------------------------------------------------------------------
 def expired(redis, p):
     """Keys that nobody asks for any more, and keys that somebody finds dead: told once."""
@@ -279,6 +324,7 @@ def main():
         same_as_redis(redis, p, seed)
         same_watches(redis, p, seed)
         same_rules(redis, p)
+        same_waits(redis, p)
         expired(redis, p)
         reloaded(p)
 
