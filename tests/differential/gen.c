@@ -597,6 +597,7 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	static const char *const minmax[] = { "MIN", "MAX", "min", "Max", "MIN", "MAX", "MID" };
 	static const char *const sides[] = { "BEFORE", "AFTER", "after", "BEFORE", "AFTER", "BESIDE" };
 	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
+	static const char *const waits[] = { "0.001", "0.001", "0.002", "0.0005", "0.001", "abc", "-1", "1e400", "nan", "" };
 	static const struct { const char *name; int ms, absolute; } times[] = {
 		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
 	};
@@ -621,10 +622,16 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_counted(g, c, make_set_key);
 	else if (!strcmp(name, "lkey"))
 		gen_add(g, c, make_list_key(g));
+	else if (!strcmp(name, "lkeys"))
+		add_many(g, c, make_list_key, NULL);
+	else if (!strcmp(name, "wait"))
+		gen_add(g, c, PICK(g, waits));
 	else if (!strcmp(name, "nlkeys"))
 		add_counted(g, c, make_list_key);
 	else if (!strcmp(name, "zkey"))
 		gen_add(g, c, make_zset_key(g));
+	else if (!strcmp(name, "zkeys"))
+		add_many(g, c, make_zset_key, NULL);
 	else if (!strcmp(name, "ykey"))
 		gen_add(g, c, make_y_key(g));
 	else if (!strcmp(name, "ystr"))
