@@ -69,6 +69,7 @@ int gen_geo(struct gen *g, struct cmd *c, const char *name);
 int gen_dump(struct gen *g, struct cmd *c, const char *name);
 struct word word_text(const char *s);
 int word_is(struct word w, const char *upper); /* any case */
+int waits_long(const struct cmd *c);
 int word_int(struct word w, int64_t *out);     /* as Redis reads integers; 0, or -1 */
 
 /* ---- wire.c ------------------------------------------------------------------------------------------ */

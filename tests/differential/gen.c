@@ -895,6 +895,8 @@ static int tame(struct gen *g, struct cmd *c)
 	for (i = 3; i < c->argc && is_expire(name); i++)
 		if (c->argv[i].n > 400)
 			return 0; /* the error text repeats it, and the agent's are of bounded length */
+	if (waits_long(c))
+		return 0;
 	if (c->argc >= 2 && word_is(name, "SCAN"))
 		return tame_cursor(c->argv[1]);
 	if (c->argc < 3)

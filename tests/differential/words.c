@@ -72,3 +72,27 @@ int word_int(struct word w, int64_t *out)
 	*out = strtoll(text, &end, 10);
 	return *end || end != text + w.n ? -1 : 0;
 }
+
+/* May it wait for longer than a moment?  Only a time that is refused or short may be sent. */
+int waits_long(const struct cmd *c)
+{
+	static const char *const at_end[] = { "BLPOP", "BRPOP", "BLMOVE", "BRPOPLPUSH", "BZPOPMIN", "BZPOPMAX", "WAIT" };
+	uint32_t arg = 0, i;
+	char text[64], *end;
+	double v, moment;
+
+	for (i = 0; i < sizeof(at_end) / sizeof(*at_end); i++)
+		if (word_is(c->argv[0], at_end[i]))
+			arg = c->argc - 1;
+	if (word_is(c->argv[0], "BLMPOP") || word_is(c->argv[0], "BZMPOP"))
+		arg = 1;
+	if (!arg || arg >= c->argc || c->argv[arg].n >= sizeof(text))
+		return 0;
+	memcpy(text, c->argv[arg].p, c->argv[arg].n);
+	text[c->argv[arg].n] = '\0';
+	v = strtod(text, &end);
+	if (end == text || end != text + c->argv[arg].n)
+		return 0; /* it is no number */
+	moment = word_is(c->argv[0], "WAIT") ? 20 : 0.02;
+	return v > -0.001 && v < 1e16 && (v > moment || v <= 0);
+}
