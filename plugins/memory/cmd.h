@@ -54,6 +54,10 @@ static inline void arg_event(struct ctx *cx, purser_call *c, uint32_t arg, enum 
 {
 	key_event(cx, c->db, c->argv[arg], class, name);
 }
+static inline void arg_told(struct ctx *cx, purser_call *c, uint32_t arg, enum event_class class, const char *name)
+{
+	key_told(cx, c->db, c->argv[arg], class, name);
+}
 static inline void arg_gone(struct ctx *cx, purser_call *c, uint32_t arg)
 {
 	arg_event(cx, c, arg, EVENT_GENERIC, "del");

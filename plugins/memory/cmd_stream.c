@@ -572,6 +572,6 @@ void op_xsetid(struct ctx *cx, purser_call *c)
 		s->entries_added = (uint64_t)added;
 	if (!sid_is_zero(deleted))
 		s->max_deleted = deleted;
-	arg_event(cx, c, 1, EVENT_STREAM, "xsetid");
+	arg_told(cx, c, 1, EVENT_STREAM, "xsetid");
 	reply_ok(cx, c);
 }

@@ -191,7 +191,7 @@ void op_xclaim(struct ctx *cx, purser_call *c)
 		m.id[m.n++] = ids[i];
 	}
 	if (m.made)
-		arg_event(cx, c, 1, EVENT_STREAM, "xgroup-createconsumer");
+		arg_told(cx, c, 1, EVENT_STREAM, "xgroup-createconsumer");
 	reply_claimed(cx, c, &m);
 }
 
@@ -284,7 +284,7 @@ void op_xautoclaim(struct ctx *cx, purser_call *c)
 	for (i = 1; i <= dead; i++)
 		group_ack(cx, m.g, m.id[room - i]);
 	if (m.made)
-		arg_event(cx, c, 1, EVENT_STREAM, "xgroup-createconsumer");
+		arg_told(cx, c, 1, EVENT_STREAM, "xgroup-createconsumer");
 	reply_array(cx, c, 3);
 	reply_sid(cx, c, from);
 	reply_claimed(cx, c, &m);

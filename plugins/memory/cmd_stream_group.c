@@ -120,7 +120,9 @@ void op_xgroup_create(struct ctx *cx, purser_call *c)
 		reply_nomem(cx, c);
 		return;
 	}
-	arg_event(cx, c, 2, EVENT_STREAM, "xgroup-create");
+	if (made)
+		key_touched(cx, c->db, c->argv[2]);
+	arg_told(cx, c, 2, EVENT_STREAM, "xgroup-create");
 	reply_ok(cx, c);
 }
 
@@ -148,7 +150,7 @@ void op_xgroup_setid(struct ctx *cx, purser_call *c)
 	}
 	g->last = id;
 	g->entries_read = read;
-	arg_event(cx, c, 2, EVENT_STREAM, "xgroup-setid");
+	arg_told(cx, c, 2, EVENT_STREAM, "xgroup-setid");
 	reply_ok(cx, c);
 }
 
@@ -162,7 +164,7 @@ void op_xgroup_destroy(struct ctx *cx, purser_call *c)
 	g = stream_group(item_stream(p.it), c->argv[3]);
 	if (g) {
 		group_destroy(cx, item_stream(p.it), g);
-		arg_event(cx, c, 2, EVENT_STREAM, "xgroup-destroy");
+		arg_told(cx, c, 2, EVENT_STREAM, "xgroup-destroy");
 		wait_signal(cx, &p, WAIT_STREAM);
 	}
 	reply_int(cx, c, g != NULL);
@@ -184,7 +186,7 @@ void op_xgroup_createconsumer(struct ctx *cx, purser_call *c)
 		reply_nomem(cx, c);
 		return;
 	}
-	arg_event(cx, c, 2, EVENT_STREAM, "xgroup-createconsumer");
+	arg_told(cx, c, 2, EVENT_STREAM, "xgroup-createconsumer");
 	reply_int(cx, c, 1);
 }
 
@@ -202,7 +204,7 @@ void op_xgroup_delconsumer(struct ctx *cx, purser_call *c)
 	if (k) {
 		n = (int64_t)k->pel.n;
 		consumer_delete(cx, g, k);
-		arg_event(cx, c, 2, EVENT_STREAM, "xgroup-delconsumer");
+		arg_told(cx, c, 2, EVENT_STREAM, "xgroup-delconsumer");
 	}
 	reply_int(cx, c, n);
 }

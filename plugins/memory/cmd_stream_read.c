@@ -324,6 +324,8 @@ int sread_reply(struct ctx *cx, purser_call *c, struct sread *r)
 	uint32_t i, n = 0;
 
 	for (i = 0; i < r->n; i++) {
+		if (!r->part[i].s) /* Redis looks twice */
+			key_missed(cx, c->db, c->argv[r->key + i]);
 		if (part_prepare(cx, c, r, &r->part[i])) {
 			do
 				hand_back(cx, r, &r->part[i]);
@@ -341,7 +343,7 @@ int sread_reply(struct ctx *cx, purser_call *c, struct sread *r)
 		cx->h->map(c, n);
 	for (i = 0; i < r->n; i++) {
 		if (r->part[i].made)
-			arg_event(cx, c, r->key + i, EVENT_STREAM, "xgroup-createconsumer");
+			arg_told(cx, c, r->key + i, EVENT_STREAM, "xgroup-createconsumer");
 		if (r->part[i].answers)
 			reply_part(cx, c, r, i);
 	}

@@ -120,11 +120,15 @@ void event_new(struct ctx *cx, uint32_t db, purser_bytes key)
 	notify(cx, db, key, EVENT_NEW, "new");
 }
 
-void event_tell(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name)
+void event_told(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name)
 {
 	if (cx->added)
 		event_new(cx, db, key);
-	if (class != EVENT_MISS)
-		event_touch(cx, db, key);
 	notify(cx, db, key, class, name);
+}
+
+void event_tell(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name)
+{
+	event_touch(cx, db, key);
+	event_told(cx, db, key, class, name);
 }

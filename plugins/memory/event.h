@@ -45,6 +45,7 @@ static inline uint32_t events_heard(const struct ctx *cx)
 }
 void heard_set(struct store *st, uint32_t bits, int on);
 void event_tell(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name);
+void event_told(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class, const char *name);
 void event_touch(struct ctx *cx, uint32_t db, purser_bytes key);
 
 /* One call an event, as Redis' notifyKeyspaceEvent(); name is a constant. */
@@ -62,6 +63,22 @@ static inline void key_touched(struct ctx *cx, uint32_t db, purser_bytes key)
 	count_add(&cx->led->changes, 1);
 	if (UNLIKELY(events_heard(cx)))
 		event_touch(cx, db, key);
+}
+
+/* An event that is no change to WATCH and to caches: in Redis, what happens to the groups of a stream. */
+static inline void key_told(struct ctx *cx, uint32_t db, purser_bytes key, enum event_class class,
+    const char *name)
+{
+	count_add(&cx->led->changes, 1);
+	if (UNLIKELY(events_heard(cx) & HEARD_NOTIFY))
+		event_told(cx, db, key, class, name);
+}
+
+/* A read has not found the key. */
+static inline void key_missed(struct ctx *cx, uint32_t db, purser_bytes key)
+{
+	if (UNLIKELY(events_heard(cx) & HEARD_MISS))
+		event_told(cx, db, key, EVENT_MISS, "keymiss");
 }
 
 /* The key (these very bytes: the argument) was not there until now: "new" goes before its next event.

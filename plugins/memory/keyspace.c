@@ -22,8 +22,8 @@ struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes k
 	if (!p->it) {
 		if (how & FIND_READ) {
 			count_add(&cx->led->misses, 1);
-			if (UNLIKELY(events_heard(cx) & HEARD_MISS) && !(how & FIND_QUIET))
-				event_tell(cx, db, key, EVENT_MISS, "keymiss");
+			if (!(how & FIND_QUIET))
+				key_missed(cx, db, key);
 		}
 		return NULL;
 	}

@@ -60,19 +60,29 @@ GEOADD Z N N F|GEOADD Z NX 1 2 F 3 4 F|GEOADD Z XX CH 5 6 F|GEOSEARCHSTORE Z Z F
 GEOSEARCHSTORE KEY Z FROMLONLAT 1 2 BYBOX 10 10 m|GEORADIUS Z 1 2 500 km STORE KEY|GEORADIUS none 1 2 500 km STOREDIST KEY
 GEORADIUSBYMEMBER Z F 900 km STORE Z|GEOSEARCH Z FROMMEMBER F BYRADIUS 1 km|GEODIST Z F F|GEOPOS none F
 SORT T ALPHA STORE L|SORT L ALPHA|SORT none STORE KEY|SORT L BY w:* GET v:* ALPHA STORE KEY|SORT Z ALPHA STORE L
+XADD X * f v|XADD X 5-* f v|XADD X NOMKSTREAM 6-* f v|XADD X MAXLEN 2 * f v|XADD X MAXLEN 0 * f v|XTRIM X MAXLEN 1|XTRIM X MAXLEN 9
+XDEL X 5-0 5-1|XSETID X 99999999999999-1|XSETID X 1-1|XGROUP CREATE X g $ MKSTREAM|XGROUP CREATE X g 0|XGROUP SETID X g 0|XGROUP DESTROY X g
+XGROUP CREATECONSUMER X g c|XGROUP DELCONSUMER X g c|XREADGROUP GROUP g c COUNT 2 STREAMS X >|XREADGROUP GROUP g F STREAMS X X > >
+XREADGROUP GROUP g c NOACK STREAMS X >|XREADGROUP GROUP g c STREAMS X 0|XACK X g 5-0 5-1|XCLAIM X g F 0 5-0|XCLAIM X g F 0 5-0 JUSTID
+XCLAIM X g F 0 5-9 FORCE|XAUTOCLAIM X g F 0 0|XAUTOCLAIM X g F 99999 0|XRANGE X - +|XREAD STREAMS X 0|XINFO STREAM X
+RESTORE KEY 0 DUMPED|RESTORE KEY 0 DUMPED REPLACE|RESTORE KEY 5000000 DUMPED REPLACE|RESTORE KEY 5 DUMPED REPLACE ABSTTL|RESTORE KEY 0 x
 FLUSHDB
 """.replace("\n", "|").strip("|").split("|")
 RARE = "FLUSHDB"
 
 
 class Words:
-    def __init__(self, rng):
+    def __init__(self, rng, redis):
         self.rng = rng
-        self.holders = {k: [f"{k.lower()}{i}" for i in range(4)] for k in "SHLTZP"}
+        with Client(redis.sock) as c:
+            c.cmd("RPUSH", "to dump", "a", "b")
+            self.dumped = c.cmd("DUMP", "to dump")
+            c.cmd("DEL", "to dump")
+        self.holders = {k: [f"{k.lower()}{i}" for i in range(4)] for k in "SHLTZPX"}
 
     def key(self, kind):
         if kind == "KEY" or self.rng.random() < 0.06:
-            kind = self.rng.choice("SHLTZP")
+            kind = self.rng.choice("SHLTZPX")
         return self.rng.choice(self.holders[kind])
 
     def word(self, w):
@@ -80,7 +90,8 @@ class Words:
         if w in self.holders or w == "KEY":
             return self.key(w)
         return {"V": lambda: rng.choice(["1", "12", "x", "text" * 30, "9" * 18]), "F": lambda: rng.choice("abcde"),
-                "N": lambda: rng.randint(-3, 9), "DBN": lambda: rng.randint(0, 1), "EMPTY": lambda: ""}.get(w, lambda: w)()
+                "N": lambda: rng.randint(-3, 9), "DBN": lambda: rng.randint(0, 1), "EMPTY": lambda: "",
+                "DUMPED": lambda: self.dumped}.get(w, lambda: w)()
 
     def command(self):
         line = self.rng.choice(COMMANDS)
@@ -109,7 +120,7 @@ def events_of(listener, writer, cmds):
 
 def same_as_redis(redis, p, seed):
     """Each batch gives the same events on both."""
-    words, told = Words(random.Random(seed)), set()
+    words, told = Words(random.Random(seed), redis), set()
     with Client(redis.sock) as live, p.client() as ours:
         live.cmd("CONFIG", "SET", "notify-keyspace-events", ALL)
         ears = Listener(redis.sock), Listener(p.sock)
@@ -139,11 +150,11 @@ def broken(watcher, writer, keys, cmds):
 
 def same_watches(redis, p, seed):
     """A watch breaks on both or on neither."""
-    words, count = Words(random.Random(seed + 1)), [0, 0]
+    words, count = Words(random.Random(seed + 1), redis), [0, 0]
     with Client(redis.sock) as live, Client(redis.sock) as a, p.client() as ours, p.client() as b:
         live.cmd("FLUSHALL")
         ours.cmd("FLUSHALL")
-        for n in range(1500 if not harness.LONG else 20000):
+        for n in range(500 if not harness.LONG else 20000):
             keys = [words.key("KEY") for _ in range(words.rng.randint(1, 4))]
             cmds = [c for c in words.batch()[:4] if c[0] not in ("MULTI", "EXEC")]
             want, said = broken(a, live, keys, cmds)
@@ -155,6 +166,30 @@ def same_watches(redis, p, seed):
                 for c in (a, b):
                     c.cmd("SELECT", n % 2)
     print("watches that held and that broke:", count)
+
+
+STATES = ["", "SET x 5", "HSET x a 1 n 5", "SADD x a b", "RPUSH x a b c", "ZADD x 1 a 2 b", "PFADD x 1", "XADD x 5-0 f v|XGROUP CREATE x g $",
+          "XADD x 5-0 f v|XADD x 6-0 f v|XGROUP CREATE x g 0|XREADGROUP GROUP g c COUNT 1 STREAMS x >", "RPUSH x a|SET y 1 EX 100"]
+
+
+def each_command(redis, p, seed):
+    """Every command on a key of every type: its events, and whether it breaks a watch."""
+    words = Words(random.Random(seed), redis)
+    words.holders = {kind: ["x", "x", "y"] for kind in words.holders}
+    ears, ends = (Listener(redis.sock), Listener(p.sock)), []
+    with Client(redis.sock) as live, Client(redis.sock) as a, p.client() as ours, p.client() as b:
+        for state in STATES:
+            for line in COMMANDS:
+                cmd, before = [words.word(w) for w in line.split()], [s.split() for s in state.split("|") if s]
+                ends = []
+                for c, w, ear in ((live, a, ears[0]), (ours, b, ears[1])):
+                    c.pipeline([["SELECT", 0], ["FLUSHALL"], *before])
+                    ear.until_now(c)
+                    broke, reply = broken(w, c, ["x"], [cmd])
+                    ends.append((sorted(ear.until_now(c)), broke, reply))
+                check(ends[0][:2] == ends[1][:2], f"{state}: {cmd}\n redis:  {ends[0]}\n purser: {ends[1]}")
+    for ear in ears:
+        ear.c.close()
 
 
 def dead(c, *cmds):
@@ -322,6 +357,7 @@ def main():
     seed = harness.seed()
     with Redis(["--databases", "2"]) as redis, Purserd(config=CONFIG % ALL) as p:
         same_as_redis(redis, p, seed)
+        each_command(redis, p, seed)
         same_watches(redis, p, seed)
         same_rules(redis, p)
         same_waits(redis, p)
