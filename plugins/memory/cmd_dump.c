@@ -186,9 +186,6 @@ static int restore_item(struct ctx *cx, purser_call *c, const struct restore *r,
 /* The item becomes the key.  1: there is one, 0: there is none, -1: no memory, nothing changed. */
 static int restore_put(struct ctx *cx, struct pos *p, struct item *it, const struct restore *r)
 {
-	uint64_t idle = r->idle > INT32_MAX ? CLOCK_MASK :
-	    (((uint64_t)r->idle * 1000000000u - 1) >> CLOCK_SHIFT) + 1;
-
 	if (item_has_ttl(it) && item_expiry(it) <= (int64_t)now_ms(cx)) {
 		item_free(cx, it);
 		if (p->it)
@@ -196,7 +193,7 @@ static int restore_put(struct ctx *cx, struct pos *p, struct item *it, const str
 		return 0;
 	}
 	if (r->idle > 0)
-		item_touch(it, (cx->clock - (uint32_t)(idle < CLOCK_MASK ? idle : CLOCK_MASK)) & CLOCK_MASK);
+		rdb_idle(cx, it, (uint64_t)r->idle);
 	if (p->it) {
 		key_replace(cx, p, it);
 		key_is_new(cx, p->key); /* in Redis the old one goes before it comes */

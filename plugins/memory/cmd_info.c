@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "cmd.h"
+#include "snapshot.h"
 #include "table.h"
 
 struct text { char *p; size_t n, cap; int failed; };
@@ -108,6 +109,18 @@ static void info_stats(struct ctx *cx, struct text *t)
 	    STAT(COMMANDS), STAT(EXPIRED), STAT(EVICTED), STAT(HITS), STAT(MISSES));
 }
 
+/* Fields of what this store has: a snapshot at the start and at the end. */
+static void info_persistence(struct ctx *cx, struct text *t)
+{
+	const struct snapshot *snap = cx->st->snapshot;
+
+	say(t, "# Persistence\r\nloading:0\r\nasync_loading:0\r\nrdb_changes_since_last_save:%lld\r\n"
+	    "rdb_bgsave_in_progress:0\r\nrdb_last_save_time:%lld\r\nrdb_last_bgsave_status:ok\r\nrdb_saves:0\r\n",
+	    SUM(changes), (long long)snap->since);
+	say(t, "rdb_last_load_keys_expired:%lld\r\nrdb_last_load_keys_loaded:%lld\r\naof_enabled:0\r\n",
+	    (long long)snap->expired, (long long)snap->loaded);
+}
+
 static void info_replication(struct ctx *cx, struct text *t)
 {
 	(void)cx;
@@ -160,8 +173,8 @@ static const struct {
 	const char *name;
 	void (*write)(struct ctx *cx, struct text *t);
 } sections[] = {
-	{ "server", info_server }, { "memory", info_memory }, { "stats", info_stats },
-	{ "replication", info_replication }, { "keyspace", info_keyspace },
+	{ "server", info_server }, { "memory", info_memory }, { "persistence", info_persistence },
+	{ "stats", info_stats }, { "replication", info_replication }, { "keyspace", info_keyspace },
 };
 
 static int wanted(const purser_call *c, const char *name)

@@ -84,6 +84,9 @@ MEMORY_SOURCES = \
 	%D%/siphash.h \
 	%D%/slab.c \
 	%D%/slab.h \
+	%D%/snapshot.c \
+	%D%/snapshot.h \
+	%D%/snapshot_file.c \
 	%D%/str.h \
 	%D%/stream.c \
 	%D%/stream.h \

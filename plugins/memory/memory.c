@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include "cmd.h"
 #include "script.h"
+#include "snapshot.h"
 #include "table.h"
 #include "track.h"
 #include "wait.h"
@@ -274,7 +275,7 @@ static const size_t stat_field[STATS] = {
 	[STAT_MISSES] = offsetof(struct ledger, misses),
 };
 
-int64_t stats_get(const struct store *st, enum stat s)
+int64_t stats_get(const struct store *st, enum stat_id s)
 {
 	return store_sum(st, stat_field[s]) - atomic_load_explicit(&st->since[s], memory_order_relaxed);
 }
@@ -343,7 +344,11 @@ int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx)
 
 		atomic_compare_exchange_strong(&st->born_ms, &none, (int64_t)st->h->wall_ms(x));
 	}
-	return ledger_take(st, cx);
+	if (ledger_take(st, cx))
+		return -1;
+	if (store_sum(st, offsetof(struct ledger, ttls)) > 0)
+		upkeep_arm(cx); /* of a snapshot, or of workers that have gone */
+	return 0;
 }
 
 void store_close_ctx(struct ctx *cx)
@@ -411,6 +416,9 @@ static void stop(void *state)
 	struct ctx cx;
 	uint32_t s, d, i;
 
+	if (atomic_load_explicit(&st->born_ms, memory_order_relaxed)) /* somebody could have changed something */
+		snapshot_save(st);
+	snapshot_end(st);
 	if (st->ledger[0] && store_open_ctx(st, NULL, &cx) == 0) {
 		for (s = 0; s < SHARDS; s++)
 			for (d = 0; st->shard[s].db && d < st->databases; d++)
@@ -488,6 +496,10 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 		return error(e, "out of memory");
 	}
 	store_close_ctx(&first);
+	if (snapshot_start(st, e)) {
+		stop(st);
+		return -1;
+	}
 	*state = st;
 	return 0;
 }
@@ -501,13 +513,16 @@ static int prepare(void *state, purser_error *e)
 	st->next_max = st->h->value(st->i, "max_memory");
 	st->next_eviction = (uint32_t)st->h->value(st->i, "eviction");
 	st->next_wait_max = (uint32_t)st->h->value(st->i, "blocking_max");
-	return notify_setting(st, e);
+	if (notify_setting(st, e))
+		return -1;
+	return snapshot_prepare(st, e);
 }
 
 static void adopt(void *state, int commit)
 {
 	struct store *st = state;
 
+	snapshot_adopt(st, commit);
 	if (!commit)
 		return;
 	wait_limit(st, st->next_wait_max);
@@ -531,6 +546,9 @@ static const purser_key keys[] = {
 	    "at max_memory: refuse writes that need memory, or drop the keys unused for longest" },
 	{ "notify_keyspace_events", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
 	    "letters as of Redis' setting: which events of keys are published, and where" },
+	{ "snapshot", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
+	    "file in the format of Redis 7.0 that keeps the data over a restart: read at the start, written when the agent "
+	    "stops" },
 	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
 	{ "blocking_max", PURSER_KEY_INT, PURSER_KEY_RELOADABLE, 1, 1000000, "10000", NULL,
 	    "most clients that wait at once, in BLPOP and its like" },

@@ -71,7 +71,7 @@ struct shard {
 enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
 
 /* Counters that INFO shows; CONFIG RESETSTAT lets them begin anew. */
-enum stat { STAT_COMMANDS, STAT_EXPIRED, STAT_EVICTED, STAT_HITS, STAT_MISSES, STATS };
+enum stat_id { STAT_COMMANDS, STAT_EXPIRED, STAT_EVICTED, STAT_HITS, STAT_MISSES, STATS };
 struct store {
 	const purser_host *h;
 	purser_instance *i;
@@ -113,6 +113,7 @@ struct store {
 	uint32_t next_wait_max;
 	struct engine *engine;             /* of scripts: script.h; all shards locked */
 	int64_t script_memory;
+	struct snapshot *snapshot;         /* snapshot.h */
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
 	struct slab_heap heap;
 };
@@ -167,7 +168,7 @@ int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx);
 void store_close_ctx(struct ctx *cx);
 int64_t store_used(const struct store *st);
 int64_t store_peak(struct store *st, int64_t used); /* the most that was ever seen, used among it */
-int64_t stats_get(const struct store *st, enum stat s);
+int64_t stats_get(const struct store *st, enum stat_id s);
 void stats_reset(struct store *st);
 int64_t store_sum(const struct store *st, size_t field); /* offsetof(struct ledger, ...) */
 

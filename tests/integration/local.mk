@@ -29,4 +29,5 @@ SCRIPT_TESTS += %D%/53-fair.py %D%/53-crowd.py
 SCRIPT_TESTS += %D%/56-resilience.py
 SCRIPT_TESTS += %D%/55-nonsense.py
 SCRIPT_TESTS += %D%/35-retry-order.py
-SCRIPT_TESTS += %D%/57-dump.py
+SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py
+EXTRA_DIST += tests/values.py
