@@ -51,7 +51,7 @@ static enum err_code word_of(enum resp_result rc)
 
 size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 {
-	size_t at = 0;
+	size_t at = 0, seen = 0; /* up to where conn_look_ahead() has been */
 
 	while (at < n && conn_may_read(c)) {
 		struct resp_parser *ps = c->parser ? c->parser : &c->sv->parser;
@@ -103,6 +103,8 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 		r->b.wire_argc = ps->argc;
 		r->wire_in = ps->pos;
 		at += ps->pos;
+		if (at < n && at >= seen)
+			seen = at + conn_look_ahead(c, p + at, n - at);
 		if (++c->share == TURN_REQUESTS)
 			conn_wake(&c->cl); /* the others' turn; it goes on in the next */
 		req_start(r);

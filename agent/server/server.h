@@ -116,6 +116,9 @@ struct conn {
 
 void conn_wake(struct client *c);
 void conn_close(struct conn *c);
+/* Tells the backend the keys of some requests in p[0..n) before they are parsed; the bytes that it looked at. */
+size_t conn_look_ahead(struct conn *c, const uint8_t *p, size_t n);
+
 /* Protocols: start the requests in p[0..n), as many as may start now.  The bytes used, or FEED_TOOK: the
  * block of c->in went to a request and c->in is already what is left. */
 #define FEED_TOOK SIZE_MAX

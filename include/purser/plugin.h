@@ -356,6 +356,9 @@ typedef struct purser_plugin {
 	int (*track)(void *cs, purser_bytes prefix, int on);
 	void (*drain)(void *cs);
 	void (*close)(void *cs);
+	/* Calls with these names (keys, whole) come soon, perhaps: may fetch what they will need into the
+	 * CPU's caches.  Changes nothing, waits for nothing, keeps no pointer. */
+	void (*expect)(void *cs, uint32_t db, const purser_bytes *names, uint32_t n);
 	/* append here */
 } purser_plugin;
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The embedded store.  Its unit tests link the same files as a library.
 MEMORY_SOURCES = \
+	%D%/ahead.c \
+	%D%/ahead.h \
 	%D%/cmd.c \
 	%D%/cmd.h \
 	%D%/cmd_bit.c \

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include "ahead.h"
 #include "cmd.h"
 #include "script.h"
 #include "snapshot.h"
@@ -594,6 +595,7 @@ static const purser_plugin memory = {
 	.track = track,
 	.drain = wait_drain,
 	.close = close_ctx,
+	.expect = ahead_expect,
 };
 
 PURSER_PLUGIN(memory);

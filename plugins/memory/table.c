@@ -467,6 +467,29 @@ void table_prefetch(const struct table *t, uint64_t hash)
 		__builtin_prefetch(table_bucket(t, home_of(t, g_of(hash))));
 }
 
+void table_prefetch_item(const struct table *t, uint64_t hash)
+{
+	uint64_t g = g_of(hash), link;
+	const struct bucket *b;
+	uint32_t hit;
+
+	if (!t || !t->buckets)
+		return;
+	b = table_bucket(t, home_of(t, g));
+	link = b->s[SLOTS - 1];
+	hit = tag_hits(b, tag_of(g));
+	if (link & SLOT_CHAIN)
+		hit &= 0x7fffffffu;
+	if (hit) {
+		const char *it = (const char *)slot_item(b->s[__builtin_ctz(hit) / 4]);
+
+		__builtin_prefetch(it);
+		__builtin_prefetch(it + 64); /* most have two lines */
+	} else if (link & SLOT_CHAIN) {
+		__builtin_prefetch(link_of(link));
+	}
+}
+
 int table_reap(struct ctx *cx, struct table *t, int64_t *budget,
     void (*drop)(struct ctx *cx, struct item *it))
 {

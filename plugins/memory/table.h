@@ -82,6 +82,8 @@ uint32_t table_scan(const struct table *t, uint32_t cursor, table_fn *fn, void *
 uint64_t *table_random(struct ctx *cx, const struct table *t);
 /* Tells the CPU to fetch the bucket of hash. */
 void table_prefetch(const struct table *t, uint64_t hash);
+/* And then the item that may be the one. */
+void table_prefetch_item(const struct table *t, uint64_t hash);
 
 /* Takes the table apart from its end, at most *budget items, each freed by drop(); 1: it is empty. */
 int table_reap(struct ctx *cx, struct table *t, int64_t *budget,
