@@ -7,6 +7,7 @@
 #include <config.h>
 #include "loop/loop.h"
 
+#include "base/sys.h"
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -437,7 +438,13 @@ static int loop_epoll(struct loop *l, int64_t wait_ns)
 {
 	int64_t ms = wait_ns < 0 ? -1 : (int64_t)(((uint64_t)wait_ns + NS_PER_MS - 1) / NS_PER_MS);
 
-	return epoll_wait(l->epfd, l->events, EVENTS_MAX, ms > INT_MAX ? INT_MAX : (int)ms);
+	if (ms > INT_MAX)
+		ms = INT_MAX;
+#if SYS_DIRECT && defined(SYS_epoll_pwait) /* see base/sys.h */
+	return (int)syscall(SYS_epoll_pwait, l->epfd, l->events, EVENTS_MAX, (int)ms, NULL, 0);
+#else
+	return epoll_wait(l->epfd, l->events, EVENTS_MAX, (int)ms);
+#endif
 }
 
 /* What became ready meanwhile shares the flush that comes.  Who is alone pays nothing for it. */

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "base/sys.h"
 #include "request_pubsub.h"
 #include "server/server.h"
 
@@ -76,7 +77,7 @@ static void flush(struct conn *c)
 		msg.msg_iovlen = (size_t)out_iov(o, iov, 64);
 		if (left < o->bytes)
 			msg.msg_iovlen = shorten(iov, msg.msg_iovlen, left);
-		n = msg.msg_iovlen == 1 ? send(c->io.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) :
+		n = msg.msg_iovlen == 1 ? sys_send(c->io.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL) :
 		    sendmsg(c->io.fd, &msg, MSG_NOSIGNAL);
 		if (n < 0) {
 			if (errno == EINTR)
@@ -173,7 +174,7 @@ size_t conn_receive(struct conn *c, void *p, size_t n)
 	ssize_t got;
 
 	do {
-		got = recv(c->io.fd, p, n, 0);
+		got = sys_recv(c->io.fd, p, n, 0);
 	} while (got < 0 && errno == EINTR);
 	if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
 		c->readable = false;
