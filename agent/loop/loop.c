@@ -49,7 +49,7 @@ struct loop {
 	size_t ntimers, cap;
 	uint64_t seq;
 
-	struct loop_hook *hooks, **hooks_end;
+	struct loop_hook *hooks, **hooks_end, *told;
 
 	_Atomic(purser_job *) mail;
 	atomic_bool asleep, stop;
@@ -391,6 +391,12 @@ void loop_hook_add(struct loop *l, struct loop_hook *h)
 	l->hooks_end = &h->next;
 }
 
+void loop_told_add(struct loop *l, struct loop_hook *h)
+{
+	h->next = l->told;
+	l->told = h;
+}
+
 void loop_again(struct loop *l)
 {
 	l->again = true;
@@ -478,8 +484,11 @@ int loop_turn(struct loop *l, int64_t max_wait_ns)
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	loop_read_clock(l);
-	if (n > 0 && loop_tell(l, n) > 0)
+	if (n > 0 && loop_tell(l, n) > 0) {
 		loop_stragglers(l, n);
+		for (h = l->told; h; h = h->next)
+			h->fn(h);
+	}
 	loop_jobs(l);
 	loop_fire(l);
 	l->again = false; /* what was asked for so far, the hooks see to now */

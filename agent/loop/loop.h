@@ -76,6 +76,8 @@ int loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t due_ns);
 void loop_timer_stop(struct loop *l, struct loop_timer *t); /* nothing if not set */
 
 void loop_hook_add(struct loop *l, struct loop_hook *h);
+/* ... or as soon as a turn's events have been told: before jobs, timers and the other hooks. */
+void loop_told_add(struct loop *l, struct loop_hook *h);
 /* The hooks have work: run them at the end of this turn, or, when a hook asks, in one more turn without
  * waiting. */
 void loop_again(struct loop *l);

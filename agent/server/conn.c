@@ -193,14 +193,51 @@ size_t conn_receive(struct conn *c, void *p, size_t n)
 	return (size_t)got;
 }
 
-static void read_shared(struct conn *c)
+static void feed_shared(struct conn *c, uint8_t *p, size_t n)
 {
-	uint8_t *p = c->sv->scratch;
-	size_t n = conn_receive(c, p, READ_BLOCK), at = 0;
+	size_t at = n ? feed(c, p, n) : 0;
 
-	if (n)
-		at = feed(c, p, n);
 	keep(c, p + at, n - at);
+}
+
+/* What was gathered is parsed, in the order in which it came. */
+static void feed_gathered(struct serving *s)
+{
+	uint32_t n = s->ngathered;
+
+	if (n > 1)
+		conn_look_ahead_all(s->gathered, n);
+	for (uint32_t i = 0; i < n; i++) {
+		struct conn *c = s->gathered[i].c;
+
+		c->gathered = false;
+		if (!c->closing)
+			feed_shared(c, s->gathered[i].p, s->gathered[i].n);
+	}
+	s->ngathered = 0;
+	s->gathered_bytes = 0;
+}
+
+/* Read now, parsed when the others that are ready have been read too: then a backend can fetch the keys of all
+ * of them at once. */
+static void gather(struct conn *c)
+{
+	struct serving *s = c->sv;
+	uint8_t *p = s->scratch + s->gathered_bytes;
+	size_t n = conn_receive(c, p, READ_BLOCK);
+
+	if (!n)
+		return;
+	c->gathered = true;
+	s->gathered[s->ngathered++] = (struct read_in){ c, p, n };
+	s->gathered_bytes += n;
+	if (s->ngathered == GATHER_MAX || s->gathered_bytes > READ_BLOCK)
+		feed_gathered(s);
+}
+
+static void told(struct loop_hook *h)
+{
+	feed_gathered((struct serving *)((char *)h - offsetof(struct serving, told)));
 }
 
 static void read_own(struct conn *c)
@@ -252,7 +289,7 @@ static bool may_receive(const struct conn *c)
 }
 
 /* Read once; what is left comes in the next turn, so that one client does not starve the others. */
-static void conn_read(struct conn *c)
+static void conn_read(struct conn *c, bool in_company)
 {
 	if (c->stream)
 		conn_stream_read(c);
@@ -260,8 +297,10 @@ static void conn_read(struct conn *c)
 		read_ahead(c);
 	else if (buf_len(&c->in))
 		read_own(c);
+	else if (in_company)
+		gather(c);
 	else
-		read_shared(c);
+		feed_shared(c, c->sv->scratch, conn_receive(c, c->sv->scratch, READ_BLOCK));
 	if (c->readable || c->eof)
 		conn_wake(&c->cl);
 }
@@ -285,8 +324,12 @@ static void on_io(struct loop_io *io, uint32_t events)
 		c->hup = true;
 		conn_wake(&c->cl);
 	}
-	if (c->readable && may_receive(c))
-		conn_read(c);
+	if (c->gathered) {
+		if (c->readable || c->eof)
+			conn_wake(&c->cl); /* first what is here already */
+	} else if (c->readable && may_receive(c)) {
+		conn_read(c, true);
+	}
 }
 
 /* ---- closing ---- */
@@ -354,7 +397,7 @@ static void go_on(struct conn *c)
 		conn_stream_step(c);
 	feed_own(c);
 	if (c->readable && may_receive(c))
-		conn_read(c);
+		conn_read(c, false);
 }
 
 static bool can_go_on(const struct conn *c)
@@ -541,12 +584,14 @@ static void tick(struct loop_timer *t)
 int serving_init(struct serving *s, struct server *srv)
 {
 	s->srv = srv;
-	s->scratch = malloc(READ_BLOCK);
+	s->scratch = malloc(2 * READ_BLOCK);
 	if (!s->scratch)
 		return -ENOMEM;
 	s->w.pool.max = 64;
 	s->hook.fn = turn;
 	loop_hook_add(s->w.loop, &s->hook);
+	s->told.fn = told;
+	loop_told_add(s->w.loop, &s->told);
 	s->tick.fn = tick;
 	return 0;
 }

@@ -49,27 +49,79 @@ static inline bool key_of(const uint8_t **p, const uint8_t *end, purser_bytes *k
 	return true;
 }
 
+/* Names that are to be told together. */
+struct told {
+	struct purser_ctx *x;
+	uint32_t db, n;
+	purser_bytes names[AHEAD];
+	uint8_t mem[AHEAD][NAME_MAX];
+};
+
+static void tell(struct told *t)
+{
+	if (t->n)
+		t->x->p->expect(t->x->cs, t->db, t->names, t->n);
+	t->n = 0;
+}
+
+/* Who is served by a backend that wants to know: its context, or NULL. */
+static inline struct purser_ctx *listener(const struct client *cl)
+{
+	struct purser_ctx *x = cl->project ? cl->w->ctx[cl->project->instance] : NULL;
+
+	return x && x->p->expect && !cl->tx ? x : NULL;
+}
+
+static inline void add(struct told *t, const struct client *cl, purser_bytes key)
+{
+	uint32_t prefix = cl->project->prefix_len;
+
+	if (!key.n || prefix + key.n > NAME_MAX)
+		return;
+	memcpy(t->mem[t->n], cl->project->prefix, prefix);
+	memcpy(t->mem[t->n] + prefix, key.p, key.n);
+	t->names[t->n] = (purser_bytes){ t->mem[t->n], prefix + key.n };
+	t->n++;
+}
+
 size_t conn_look_ahead(struct conn *c, const uint8_t *p, size_t n)
 {
-	const struct client *cl = &c->cl;
-	struct purser_ctx *x = cl->project ? cl->w->ctx[cl->project->instance] : NULL;
 	const uint8_t *at = p, *end = p + n;
-	uint8_t mem[AHEAD][NAME_MAX];
-	purser_bytes names[AHEAD], key;
-	uint32_t count = 0, looked = 0, prefix;
+	purser_bytes key;
+	uint32_t looked;
+	struct told t;
 
-	if (!x || !x->p->expect || cl->tx)
+	t.x = listener(&c->cl);
+	if (!t.x)
 		return n;
-	prefix = cl->project->prefix_len;
-	for (; looked < AHEAD && key_of(&at, end, &key); looked++) {
-		if (!key.n || prefix + key.n > NAME_MAX)
-			continue;
-		memcpy(mem[count], cl->project->prefix, prefix);
-		memcpy(mem[count] + prefix, key.p, key.n);
-		names[count] = (purser_bytes){ mem[count], prefix + key.n };
-		count++;
-	}
-	if (count)
-		x->p->expect(x->cs, cl->db, names, count);
+	t.db = c->cl.db;
+	t.n = 0;
+	for (looked = 0; looked < AHEAD && key_of(&at, end, &key); looked++)
+		add(&t, &c->cl, key);
+	tell(&t);
 	return looked == AHEAD ? (size_t)(at - p) : n;
+}
+
+void conn_look_ahead_all(const struct read_in *v, uint32_t n)
+{
+	purser_bytes key;
+	struct told t;
+
+	t.n = 0;
+	t.x = NULL;
+	t.db = 0;
+	for (; n; n--, v++) {
+		const struct client *cl = &v->c->cl;
+		struct purser_ctx *x = v->c->proto == CONN_RESP ? listener(cl) : NULL;
+		const uint8_t *at = v->p;
+
+		if (!x || !key_of(&at, at + v->n, &key))
+			continue;
+		if (t.n == AHEAD || x != t.x || cl->db != t.db)
+			tell(&t);
+		t.x = x;
+		t.db = cl->db;
+		add(&t, cl, key);
+	}
+	tell(&t);
 }

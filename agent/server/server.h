@@ -65,6 +65,7 @@ void listen_close(struct server *s);  /* close, and remove the socket file that 
 
 /* ---- a worker that serves ---- */
 #define READ_BLOCK 65536u
+#define GATHER_MAX 32u                  /* connections that are read one after the other, then parsed */
 
 struct serving {
 	struct worker w;                /* first */
@@ -74,7 +75,11 @@ struct serving {
 	struct loop_timer tick;         /* once a second: idle and slow clients */
 	struct conn *dirty;             /* to be looked at this turn */
 	struct resp_parser parser;
-	uint8_t *scratch;               /* READ_BLOCK */
+	uint8_t *scratch;               /* twice READ_BLOCK */
+	struct loop_hook told;
+	struct read_in { struct conn *c; uint8_t *p; size_t n; } gathered[GATHER_MAX]; /* in scratch, not parsed yet */
+	uint32_t ngathered;
+	size_t gathered_bytes;
 	uint64_t turns_seen;            /* the control thread's: is the loop alive? */
 	uint32_t still;                 /* ... how often it was not */
 };
@@ -103,6 +108,7 @@ struct conn {
 	bool hungry;                    /* what is in `in` is incomplete: only the socket can help */
 	bool closing;                   /* the descriptor is closed; waits until the client is idle */
 	bool dirty;
+	bool gathered;                  /* what was read of it waits to be parsed */
 	bool busy;                      /* HTTP: a request is being answered; the next one waits */
 	struct conn *next_dirty;
 	struct buf in;                  /* an incomplete request, or requests that wait */
@@ -118,6 +124,7 @@ void conn_wake(struct client *c);
 void conn_close(struct conn *c);
 /* Tells the backend the keys of some requests in p[0..n) before they are parsed; the bytes that it looked at. */
 size_t conn_look_ahead(struct conn *c, const uint8_t *p, size_t n);
+void conn_look_ahead_all(const struct read_in *v, uint32_t n); /* the first request of each */
 
 /* Protocols: start the requests in p[0..n), as many as may start now.  The bytes used, or FEED_TOOK: the
  * block of c->in went to a request and c->in is already what is left. */
