@@ -10,6 +10,7 @@ SCRIPT_TESTS += %D%/25-gone.py
 SCRIPT_TESTS += %D%/50-redis.py %D%/52-pubsub.py %D%/53-monitor.py %D%/54-events.py %D%/54-tracking.py
 SCRIPT_TESTS += %D%/52-large.py
 SCRIPT_TESTS += %D%/24-order.py
+SCRIPT_TESTS += %D%/24-ahead.py
 SCRIPT_TESTS += %D%/25-queues.py
 SCRIPT_TESTS += %D%/26-failure.py
 SCRIPT_TESTS += %D%/27-reload.py
