@@ -18,7 +18,8 @@ enum {
 	OP_KEYS = 4,                  /* the keys are those that the host found; first is not 0 */
 	OP_WRITE = 8,                 /* changes data, as OP_OOM does */
 	OP_SCRIPT = 16,               /* Lua: runs above max_memory, and asks for each command */
-	OP_BLOCKS = 32                /* may wait for a key: wait.h */
+	OP_BLOCKS = 32,               /* may wait for a key: wait.h */
+	OP_NOSCRIPT = 64              /* not for scripts */
 };
 struct op {
 	const char *name;             /* as the host dispatches: "GET", "OBJECT|ENCODING" */

@@ -283,6 +283,7 @@ static void db_flush(struct ctx *cx, uint32_t db)
 		table_dispose(cx, *t);
 		*t = NULL;
 	}
+	wait_signal_db(cx, db);
 }
 
 static void flush_generic(struct ctx *cx, purser_call *c, uint32_t first, uint32_t last)

@@ -7,6 +7,7 @@
 #include "cmd_stream.h"
 #include "event.h"
 #include "number.h"
+#include "wait.h"
 
 /* ---- arguments ---------------------------------------------------------------------------------------------- */
 static int refuse(struct ctx *cx, purser_call *c, const char *text)
@@ -350,11 +351,120 @@ int sread_reply(struct ctx *cx, purser_call *c, struct sread *r)
 	return 1;
 }
 
+/* ---- waiting (wait.h) ---------------------------------------------------------------------------------------------- */
+/* Room for a recorded reply, which cannot be made twice. */
+static int read_room(struct ctx *cx, purser_call *c, const struct sread *r, const struct sread_part *t)
+{
+	size_t values = 5, bytes = c->argv[r->key].n;
+	uint64_t n = 0, i;
+	struct spos p;
+	int more;
+
+	for (more = stream_from(t->s, sid_up(t->after), &p); more && (!r->count || n < (uint64_t)r->count);
+	    more = spos_next(&p), n++) {
+		struct sfields f;
+
+		values += 3 + 2 * p.fields;
+		bytes += SID_TEXT;
+		spos_fields(&p, &f);
+		for (i = 0; i < p.fields; i++) {
+			struct view name, value;
+
+			spos_field(&f, &name, &value);
+			bytes += name.n + value.n;
+		}
+	}
+	return wait_room(cx, c, values, bytes);
+}
+
+/* All that was new has been deleted again: the client hears of an empty stream, as in Redis. */
+static void reply_nothing(struct ctx *cx, purser_call *c, const struct sread *r, const struct sread_part *t)
+{
+	struct sconsumer *k = t->g ? group_consumer(t->g, c->argv[r->consumer]) : NULL;
+
+	if (k) {
+		k->seen_ms = (int64_t)now_ms(cx);
+	} else if (t->g) {
+		if (!consumer_new(cx, t->g, c->argv[r->consumer], (int64_t)now_ms(cx))) {
+			reply_nomem(cx, c);
+			return;
+		}
+		arg_event(cx, c, r->key, EVENT_STREAM, "xgroup-createconsumer");
+	}
+	if (c->resp == 2) {
+		reply_array(cx, c, 1);
+		reply_array(cx, c, 2);
+	} else {
+		cx->h->map(c, 1);
+	}
+	reply_bulk(cx, c, c->argv[r->key].p, c->argv[r->key].n);
+	reply_array(cx, c, 0);
+}
+
+/* One of the streams it waits for, from the id that it waited with. */
+static int serve_read(struct ctx *cx, purser_call *c, struct pos *p, uint32_t arg)
+{
+	struct sread_part t = { .s = NULL };
+	struct sread r;
+
+	if (options(cx, c, &r))
+		return 1;
+	if (p->it && item_type(p->it) == TYPE_STREAM)
+		t.s = item_stream(p->it);
+	else if (!r.group)
+		return 0;
+	if (!t.s) {
+		reply_error(cx, c, "UNBLOCKED the stream key no longer exists");
+		return 1;
+	}
+	t.after = ((const struct sid *)wait_kept(c))[arg - r.key];
+	if (r.group) {
+		t.g = stream_group(t.s, c->argv[r.group]);
+		if (!t.g) {
+			reply_error(cx, c, "NOGROUP the consumer group this client was blocked on no longer exists");
+			return 1;
+		}
+		t.after = t.g->last;
+	}
+	if (sid_order(t.s->last, t.after) <= 0)
+		return 0;
+	r.part = &t;
+	r.n = 1;
+	r.key = arg;
+	if (read_room(cx, c, &r, &t))
+		reply_nomem(cx, c);
+	else if (!sread_reply(cx, c, &r))
+		reply_nothing(cx, c, &r, &t);
+	return 1;
+}
+
+/* 1: it waits, or an error is replied. */
+static int wait_for_streams(struct ctx *cx, purser_call *c, const struct sread *r)
+{
+	struct wait_for f = { WAIT_STREAM, serve_read, r->key, r->n, r->block_ms, NULL, r->n * sizeof(struct sid) };
+	struct sid *after = mem_get(cx, f.nkept);
+	uint32_t i;
+	int rc;
+
+	if (!after) {
+		reply_nomem(cx, c);
+		return 1;
+	}
+	for (i = 0; i < r->n; i++)
+		after[i] = r->part[i].after;
+	f.kept = after;
+	rc = wait_for_keys(cx, c, &f);
+	mem_put(cx, after, f.nkept);
+	return rc;
+}
+
 static void read_now(struct ctx *cx, purser_call *c)
 {
 	struct sread r;
 
-	if (sread_begin(cx, c, &r, NULL) == 0 && !sread_reply(cx, c, &r))
+	if (sread_begin(cx, c, &r, NULL) || sread_reply(cx, c, &r))
+		return;
+	if (!r.blocks || !(c->flags & PURSER_CALL_BLOCKS) || !wait_for_streams(cx, c, &r))
 		reply_null_array(cx, c);
 }
 

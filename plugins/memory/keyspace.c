@@ -97,6 +97,8 @@ void key_replace(struct ctx *cx, struct pos *p, struct item *it)
 {
 	struct item *old = p->it;
 
+	if (item_type(old) == TYPE_STREAM)
+		wait_signal(cx, p, WAIT_STREAM); /* its groups are gone */
 	key_moved(cx, p, it);
 	item_free(cx, old);
 }
@@ -105,6 +107,8 @@ struct item *key_take(struct ctx *cx, struct pos *p)
 {
 	struct item *it = p->it;
 
+	if (item_type(it) == TYPE_STREAM)
+		wait_signal(cx, p, WAIT_STREAM);
 	count_item(cx, it, -1);
 	table_remove(cx, *p->tp, p->hash, p->slot);
 	if (table_n(*p->tp) == 0) {

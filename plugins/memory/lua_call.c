@@ -241,13 +241,58 @@ static const char *arguments(lua_State *L, struct engine *e, uint32_t argc)
 	return NULL;
 }
 
-/* The keys of a command that says how many there are: as the host finds them. */
-static uint32_t counted_keys(const struct op *op, const purser_bytes *argv, uint32_t argc, uint32_t *keys)
+/* Keys that no position tells: as the host finds them. */
+static uint32_t stream_keys(const purser_bytes *argv, uint32_t argc, uint32_t *keys)
 {
-	uint32_t n = 0, at = op->first == 1 ? 2 : 1;
+	uint32_t n = 0, i = 1, more;
+
+	for (; i < argc && !arg_is(argv[i], "streams"); i++)
+		if (arg_is(argv[i], "group"))
+			i += 2;
+		else if (arg_is(argv[i], "count") || arg_is(argv[i], "block"))
+			i++;
+		else if (!arg_is(argv[i], "noack"))
+			return 0;
+	more = i < argc ? argc - i - 1 : 0;
+	for (; more % 2 == 0 && n < more / 2; n++)
+		keys[n] = i + 1 + n;
+	return n;
+}
+
+static uint32_t radius_keys(const purser_bytes *argv, uint32_t argc, uint32_t from, uint32_t *keys)
+{
+	static const char *const plain[] = { "withdist", "withhash", "withcoord", "any", "asc", "desc" };
+	uint32_t n = 0, i;
+
+	keys[n++] = 1;
+	for (i = from; i < argc; i++) {
+		unsigned k = 0;
+
+		while (k < sizeof(plain) / sizeof(*plain) && !arg_is(argv[i], plain[k]))
+			k++;
+		if (k < sizeof(plain) / sizeof(*plain))
+			continue;
+		if (++i == argc)
+			break;
+		if (arg_is(argv[i - 1], "store") || arg_is(argv[i - 1], "storedist"))
+			keys[n++] = i;
+		else if (!arg_is(argv[i - 1], "count"))
+			break;
+	}
+	return n;
+}
+
+static uint32_t told_keys(int id, const purser_bytes *argv, uint32_t argc, uint32_t *keys)
+{
+	const struct op *op = &ops[id];
+	uint32_t n = 0, at = op->first == 1 ? 2 : (uint32_t)op->first - 1;
 	int64_t count;
 
-	if (at == 2)
+	if (id == OP_ID_XREAD || id == OP_ID_XREADGROUP)
+		return stream_keys(argv, argc, keys);
+	if (id == OP_ID_GEORADIUS || id == OP_ID_GEORADIUSBYMEMBER)
+		return radius_keys(argv, argc, (uint32_t)-op->arity, keys);
+	if (op->first == 1)
 		keys[n++] = 1;
 	if (argc <= at || int_parse(argv[at].p, argv[at].n, &count) || count <= 0)
 		return n;
@@ -321,7 +366,7 @@ static const char *refusal(const struct run *r, const purser_bytes *argv, uint32
 	if (waits(op, argv, argc))
 		return ops[op].name[5] ? "ERR xreadgroup command is not allowed with BLOCK option from scripts" :
 		    "ERR xread command is not allowed with BLOCK option from scripts";
-	if (ops[op].flags & OP_SCRIPT)
+	if (ops[op].flags & (OP_SCRIPT | OP_NOSCRIPT))
 		return "ERR This Redis command is not allowed from script";
 	if (ops[op].flags & (OP_WRITE | OP_OOM) && r->read_only)
 		return "ERR Write commands are not allowed from read-only scripts.";
@@ -357,7 +402,7 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 		run_word(e, &n, &words[op - OP_COUNT]);
 	} else {
 		if (ops[op].flags & OP_KEYS)
-			c->nkeys = counted_keys(&ops[op], e->argv, argc, e->keys);
+			c->nkeys = told_keys(op, e->argv, argc, e->keys);
 		if (ops[op].flags & (OP_WRITE | OP_OOM)) {
 			c->flags |= PURSER_CALL_WRITE;
 			r->wrote = 1;

@@ -157,10 +157,19 @@ static void run_full(struct ctx *cx, purser_call *c)
 	cx->script_oom = 0;
 }
 
+/* As make_room().  A stream that went may have had groups for which somebody waits. */
+static int room(struct ctx *cx)
+{
+	int rc = make_room(cx);
+
+	wait_serve_beside(cx);
+	return rc;
+}
+
 static inline void answer(struct ctx *cx, purser_call *c)
 {
 	turn_begin(cx);
-	if (ops[c->op].flags & (OP_OOM | OP_SCRIPT) && UNLIKELY(over_limit(cx->st)) && make_room(cx))
+	if (ops[c->op].flags & (OP_OOM | OP_SCRIPT) && UNLIKELY(over_limit(cx->st)) && room(cx))
 		run_full(cx, c);
 	else
 		op_run(cx, c);
@@ -203,7 +212,7 @@ static int run_batch(struct ctx *cx, purser_call *c)
 		}
 		needs |= ops[c->parts[i]->op].flags & (OP_OOM | OP_SCRIPT);
 	}
-	cx->script_oom = needs && over_limit(cx->st) && make_room(cx);
+	cx->script_oom = needs && over_limit(cx->st) && room(cx);
 	if (cx->script_oom && needs & OP_OOM) {
 		cx->script_oom = 0;
 		watch_forget(cx, c);

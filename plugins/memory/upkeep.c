@@ -8,6 +8,7 @@
 #include "list.h"
 #include "stream.h"
 #include "table.h"
+#include "wait.h"
 
 #define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
 #define TICK_BUSY_NS UINT64_C(2000000)   /* there is more to do now */
@@ -205,6 +206,7 @@ static void upkeep(void *arg)
 		more |= sweep(cx);
 	if (over_limit(cx->st) && atomic_load_explicit(&cx->st->eviction, memory_order_relaxed))
 		more |= make_room(cx) == 0 && over_limit(cx->st);
+	wait_serve_beside(cx); /* streams that have gone */
 	if (more)
 		cx->timer = cx->h->timer(cx->x, TICK_BUSY_NS, upkeep, cx);
 	else if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)

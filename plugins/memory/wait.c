@@ -40,12 +40,16 @@ struct waiter {
 	uint32_t due_at;                   /* where in cx->due, from 1; 0: for ever */
 	uint32_t nlinks, links_max;
 	uint32_t mask;                     /* shards of its keys */
+	size_t nkept;                      /* bytes behind the links */
 	uint8_t kind, served;              /* served: under the lock of any of its keys */
 	struct tape tape;
 	struct waitlink link[];
 };
 
-static size_t waiter_bytes(uint32_t links) { return sizeof(struct waiter) + links * sizeof(struct waitlink); }
+static size_t waiter_bytes(uint32_t links, size_t kept)
+{
+	return sizeof(struct waiter) + links * sizeof(struct waitlink) + kept;
+}
 
 /* ---- keys that somebody waits for ------------------------------------------------------------------------ */
 static struct waitkey **key_slot(struct waits *t, uint64_t hash, uint32_t db, const void *key, size_t n)
@@ -417,7 +421,7 @@ static purser_call *waiter_free(struct waiter *w)
 	if (w->next)
 		w->next->prev = w->prev;
 	tape_free(&w->tape, cx);
-	mem_put(cx, w, waiter_bytes(w->links_max));
+	mem_put(cx, w, waiter_bytes(w->links_max, w->nkept));
 	place_give(cx->st);
 	return c;
 }
@@ -465,12 +469,15 @@ static void deliver(void *arg)
 
 static struct waiter *waiter_new(struct ctx *cx, purser_call *c, const struct wait_for *f)
 {
-	struct waiter *w = mem_get(cx, waiter_bytes(f->keys));
+	struct waiter *w = mem_get(cx, waiter_bytes(f->keys, f->nkept));
 	uint32_t i;
 
 	if (!w)
 		return NULL;
-	*w = (struct waiter){ .cx = cx, .c = c, .serve = f->serve, .kind = (uint8_t)f->kind, .links_max = f->keys };
+	*w = (struct waiter){ .cx = cx, .c = c, .serve = f->serve, .kind = (uint8_t)f->kind, .links_max = f->keys,
+	    .nkept = f->nkept };
+	if (f->nkept)
+		memcpy(&w->link[f->keys], f->kept, f->nkept);
 	w->job = (purser_job){ NULL, deliver, w };
 	tape_init(&w->tape);
 	atomic_fetch_add_explicit(&cx->st->wait_kind[w->kind], 1, memory_order_relaxed);
@@ -482,8 +489,15 @@ static struct waiter *waiter_new(struct ctx *cx, purser_call *c, const struct wa
 	if (i == f->keys && due_add(cx, w, f->ms) == 0)
 		return w;
 	unlink_all(cx, w);
-	mem_put(cx, w, waiter_bytes(f->keys));
+	mem_put(cx, w, waiter_bytes(f->keys, f->nkept));
 	return NULL;
+}
+
+const void *wait_kept(const purser_call *c)
+{
+	const struct waiter *w = c->user[0];
+
+	return &w->link[w->links_max];
 }
 
 int wait_for_keys(struct ctx *cx, purser_call *c, const struct wait_for *f)
@@ -568,6 +582,8 @@ static int kind_of(const struct item *it)
 		return WAIT_LIST;
 	case TYPE_ZSET:
 		return WAIT_ZSET;
+	case TYPE_STREAM:
+		return WAIT_STREAM;
 	default:
 		return -1;
 	}

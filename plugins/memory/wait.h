@@ -29,7 +29,10 @@ struct wait_for {
 	wait_fn *serve;
 	uint32_t first, keys;              /* in argv; their hashes are cx->hash[0..keys) */
 	int64_t ms;                        /* 0: for ever */
+	const void *kept;                  /* n bytes of its own, which are copied */
+	size_t nkept;
 };
+const void *wait_kept(const purser_call *c);
 /* The command has found nothing.  1: it waits, or will be offered again, or an error is replied.  0: it must not
  * wait (a transaction, a script): the caller answers as when the time has run out. */
 int wait_for_keys(struct ctx *cx, purser_call *c, const struct wait_for *w);

@@ -589,6 +589,22 @@ static int add_bits(struct gen *g, struct cmd *c, const char *name)
 	return 1;
 }
 
+/* What commands that may wait have besides. */
+static int add_waiting(struct gen *g, struct cmd *c, const char *name)
+{
+	static const char *const waits[] = { "0.001", "0.001", "0.002", "0.0005", "0.001", "abc", "-1", "1e400", "nan", "" };
+
+	if (!strcmp(name, "lkeys"))
+		add_many(g, c, make_list_key, NULL);
+	else if (!strcmp(name, "zkeys"))
+		add_many(g, c, make_zset_key, NULL);
+	else if (!strcmp(name, "wait"))
+		gen_add(g, c, PICK(g, waits));
+	else
+		return 0;
+	return 1;
+}
+
 static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 {
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
@@ -597,7 +613,6 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	static const char *const minmax[] = { "MIN", "MAX", "min", "Max", "MIN", "MAX", "MID" };
 	static const char *const sides[] = { "BEFORE", "AFTER", "after", "BEFORE", "AFTER", "BESIDE" };
 	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
-	static const char *const waits[] = { "0.001", "0.001", "0.002", "0.0005", "0.001", "abc", "-1", "1e400", "nan", "" };
 	static const struct { const char *name; int ms, absolute; } times[] = {
 		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
 	};
@@ -610,6 +625,8 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 			gen_add(g, c, make_time(g, times[i].ms, times[i].absolute));
 			return;
 		}
+	if (add_waiting(g, c, name))
+		return;
 	if (!strcmp(name, "key"))
 		gen_add(g, c, make_key(g));
 	else if (!strcmp(name, "hkey"))
@@ -622,16 +639,10 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_counted(g, c, make_set_key);
 	else if (!strcmp(name, "lkey"))
 		gen_add(g, c, make_list_key(g));
-	else if (!strcmp(name, "lkeys"))
-		add_many(g, c, make_list_key, NULL);
-	else if (!strcmp(name, "wait"))
-		gen_add(g, c, PICK(g, waits));
 	else if (!strcmp(name, "nlkeys"))
 		add_counted(g, c, make_list_key);
 	else if (!strcmp(name, "zkey"))
 		gen_add(g, c, make_zset_key(g));
-	else if (!strcmp(name, "zkeys"))
-		add_many(g, c, make_zset_key, NULL);
 	else if (!strcmp(name, "ykey"))
 		gen_add(g, c, make_y_key(g));
 	else if (!strcmp(name, "ystr"))

@@ -158,7 +158,7 @@ def groups(c, other, direct, resp):
     check(isinstance(e, harness.RespError) and b"proj" not in e.text.encode(), e)
 
 
-def kinds(p, direct, resp, oracle, streams=True):
+def kinds(p, direct, resp, oracle):
     """Each of them, served from elsewhere while it waits."""
     cases = [
         (("BRPOP", "none", "k", 0), ("RPUSH", "k", "a", "b"), [b"k", b"b"]),
@@ -172,14 +172,13 @@ def kinds(p, direct, resp, oracle, streams=True):
          {b"k": [[b"1-1", [b"f", b"proj:one:v"]]]} if resp == 3 else [[b"k", [[b"1-1", [b"f", b"proj:one:v"]]]]]),
     ]
     with client(p, "one", resp) as c, client(p) as other:
-        for words_, push, want in cases if streams else cases[:-1]:
+        for words_, push, want in cases:
             other.cmd("DEL", "k", "to")
             c.send(*words_)
             until_blocked(direct, 1)
             other.cmd(*push)
             equal(c.read(), want, words_)
-        if streams:
-            groups(c, other, direct, resp)
+        groups(c, other, direct, resp)
         # What is malformed is the server's to refuse, in its words, and waits for nothing.
         with harness.Client(p.sock) as same:
             same.cmd("AUTH", "one", "x")
@@ -187,9 +186,8 @@ def kinds(p, direct, resp, oracle, streams=True):
                          "BLMPOP x 1 k LEFT", "BLMPOP x 0 k UP", "BLMPOP 0 9 k LEFT", "BLMPOP 0 1 k LEFT COUNT 0", "BLMPOP 0 1 k LEFT COUNT",
                          "BLMPOP 0 1 k LEFT COUNT 1 COUNT 1", "BLMPOP 0 1 k", "BZMPOP 0 1 k SIDE", "BZMPOP 0 1 k LEFT", "BZMPOP x 1 k MIN",
                          "BLMOVE a b UP DOWN 0", "BLMOVE a b LEFT DOWN x", "BLMOVE a b LEFT LEFT x", "BRPOPLPUSH a b -1", "BLPOP k",
-                         "WAIT 1 x", "WAIT x 1", "WAIT x x", "WAIT 1 -1", "BZPOPMAX k inf"):
-                equal(same.error(*line.split()), oracle.error(*line.split()), line)
-            for line in ("XREAD BLOCK x STREAMS k 0", "XREAD BLOCK -1 STREAMS k 0", "XREAD BLOCK 0 STREAMS k") if streams else ():
+                         "WAIT 1 x", "WAIT x 1", "WAIT x x", "WAIT 1 -1", "BZPOPMAX k inf", "XREAD BLOCK x STREAMS k 0",
+                         "XREAD BLOCK -1 STREAMS k 0", "XREAD BLOCK 0 STREAMS k", "XREADGROUP GROUP g c BLOCK 0 STREAMS k >"):
                 equal(same.error(*line.split()), oracle.error(*line.split()), line)
 
 
@@ -445,7 +443,7 @@ def main():
             ghosts(p, seen)
             order(p, seen)
             for resp in (2, 3):
-                kinds(p, seen, resp, direct, False)
+                kinds(p, seen, resp, direct)
             unblock(p, seen, direct)
             accounts(p, seen, False)
         for workers in ("1", "3"):

@@ -88,6 +88,8 @@ class Stage:
 def impatient(step):
     """Its time runs out at once."""
     first = str(step[-1][0])
+    if first.startswith("X"):
+        return "BLOCK" in step[-1] and float(step[-1][step[-1].index("BLOCK") + 1]) > 0
     return first.startswith("B") and float(step[-1][1 if "MPOP" in first else -1]) > 0
 
 
@@ -114,6 +116,7 @@ class Scene:
             check(time.monotonic() < until, "the server does not answer", self.trail[-25:], replies)
             if s.c[name].waiting():
                 # The count is exact: the server has done all that it can when it answers INFO.
+                s.blocked()  # what it had to say before is written by the time of another INFO
                 n = s.blocked()
                 if not impatient(step) and s.c[name].waiting() and n > before - len(self.ended(s)):
                     break
@@ -170,7 +173,7 @@ class Scene:
 
 
 def words(text):
-    return [tuple(line.split()) for line in text.split(";")]
+    return [tuple(text.split())] if text.startswith("EVAL") else [tuple(line.split()) for line in text.split(";")]
 
 
 SCENES = [
@@ -215,6 +218,36 @@ SCENES = [
     # other databases are other keys
     "A BLPOP k 0|D SELECT 1;RPUSH k 1;SELECT 0|D SELECT 1;COPY k k DB 0;DEL k;SELECT 0|D EXISTS k",
     "A SELECT 1;BLPOP k 0|D RPUSH k 0|D SELECT 1;RPUSH k 1;SELECT 0|A SELECT 0|D DEL k",
+    # streams: all who read hear it, one of a group has it
+    "A XREAD BLOCK 0 STREAMS k $|B XREAD COUNT 1 BLOCK 0 STREAMS l k 0 0|C XREAD BLOCK 0 STREAMS k k 5-0 0|D XADD k 1-1 f v g w|D XADD k 6-0 f v",
+    "D XGROUP CREATE k g $ MKSTREAM|A XREADGROUP GROUP g a BLOCK 0 STREAMS k >|B XREADGROUP GROUP g b NOACK BLOCK 0 STREAMS k >|"
+    "C XREAD BLOCK 0 STREAMS k $|D MULTI;XADD k 1-1 f v;XADD k 1-2 f w;EXEC|D XPENDING k g|D XADD k 2-1 f v|D XPENDING k g",
+    "A XREAD BLOCK 0 STREAMS k $|D MULTI;XADD k 1-1 f v;XDEL k 1-1;EXEC|B XREAD BLOCK 0 STREAMS k $|D XADD k MAXLEN 0 2-1 a b",
+    "D XADD k 9-1 a b|A XREAD BLOCK 0 STREAMS k $|D DEL k|D XADD k 1-1 a b|D XADD k 10-1 a b|A XREAD BLOCK 0 STREAMS k 10-1|D XSETID k 11-1|D XADD k 12-1 a b",
+    "A XREAD BLOCK 0 STREAMS k $|B BLPOP k 0|C BZPOPMIN k 0|D XADD k NOMKSTREAM 1-1 a b|D XADD k 1-1 a b|D DEL k|D RPUSH k 1|D ZADD k 1 a",
+    "A XREAD BLOCK 0 STREAMS k $|D XADD l 1-1 a b|D RENAME l k|A XREAD BLOCK 0 STREAMS l $|D COPY k l|A XREAD BLOCK 1 STREAMS k $",
+    "A MULTI;XREAD BLOCK 0 STREAMS k $;EXEC|A XREAD BLOCK 0 STREAMS k $|D CLIENT UNBLOCK @A|A XREAD BLOCK 0 STREAMS k $|D CLIENT UNBLOCK @A ERROR",
+    *["D XGROUP CREATE k g $ MKSTREAM|A XREADGROUP GROUP g me BLOCK 0 STREAMS k >|D " + what + "|B XREADGROUP GROUP g you BLOCK 5 STREAMS k >" for what in (
+        "DEL k",
+        "SET k x",
+        "RENAME k l",
+        "XGROUP DESTROY k g",
+        "UNLINK k",
+        "EXPIRE k -1",
+        "MULTI;DEL k;XGROUP CREATE k g $ MKSTREAM;EXEC",
+        "MULTI;DEL k;RPUSH k 1;EXEC",
+        "MULTI;XADD k 1-1 f v;XDEL k 1-1;EXEC",
+        "XGROUP SETID k g 0",
+        "MULTI;XADD k 5-1 f v;DEL k;EXEC",
+        "XADD l 1-1 a b|D RENAME l k",
+        "RPUSH l 1|D SORT l STORE k",
+        "XADD l 1-1 a b|D COPY l k REPLACE",
+        "XSETID k 100-1",
+    )],
+    # scripts
+    "A BLPOP k 0|B BLPOP k 0|D EVAL return{redis.call('rpush',KEYS[1],1,2),redis.call('rpush',KEYS[1],3),redis.call('llen',KEYS[1])} 1 k|D LLEN k",
+    "D EVAL return{redis.call('blmpop',0,1,KEYS[1],'LEFT')} 1 k|D EVAL return{redis.call('blpop',KEYS[1],0)} 1 k|D EVAL return(redis.call('xread','STREAMS',KEYS[1],'$')) 1 k",
+    "A BLMOVE k l LEFT LEFT 0|B BZPOPMIN z 0|D EVAL redis.call('zadd',KEYS[2],1,'a');redis.call('rpush',KEYS[1],1);return(redis.call('exists',KEYS[3])) 3 k z l|D EXISTS l",
     # told to stop
     "A BLPOP k 0|B BLPOP k 0|D CLIENT UNBLOCK @A|D RPUSH k 1|D EXISTS k|A BLMOVE k l LEFT LEFT 0|D CLIENT UNBLOCK @A TIMEOUT|D CLIENT UNBLOCK @A",
     "A BZPOPMIN k 0|B BZPOPMIN k 0|D CLIENT UNBLOCK @A ERROR|D ZADD k 1 a|D CLIENT UNBLOCK @B ERROR",
@@ -266,8 +299,26 @@ class Random:
             ("BZPOPMIN", *keys, wait), ("BZPOPMAX", *keys, wait), ("BZMPOP", wait, len(keys), *keys, r.choice(("MIN", "MAX")), "COUNT", r.randrange(1, 4)),
         ])
 
+    def read(self, wait):
+        keys = self.keys()
+        if self.rng.random() < 0.5:
+            return ("XREAD", *self.rng.choice(((), ("COUNT", 2))), "BLOCK", wait, "STREAMS", *keys, *[self.rng.choice(("$", "$", "0", f"{self.n}-0")) for _ in keys])
+        return ("XREADGROUP", "GROUP", "g", self.rng.choice("xyz"), *self.rng.choice(((), ("NOACK",), ("COUNT", 1))), "BLOCK", wait, "STREAMS", *keys,
+                *[self.rng.choice((">", ">", ">", ">", "0")) for _ in keys])
+
+    def stream(self):
+        r = self.rng
+        self.n += 1
+        return r.choice([("XADD", self.key(), f"{self.n}-1", "f", self.element()), ("XADD", self.key(), f"{self.n}-1", "f", "v", "g", "w"),
+                         ("XGROUP", "CREATE", self.key(), "g", "$", "MKSTREAM"), ("XGROUP", "CREATE", self.key(), "g", "0", "MKSTREAM"),
+                         ("XGROUP", "DESTROY", self.key(), "g"), ("XDEL", self.key(), f"{self.n - 1}-1", f"{self.n - 2}-1"), ("XTRIM", self.key(), "MAXLEN", 1),
+                         ("XPENDING", self.key(), "g"), ("XLEN", self.key()), ("XACK", self.key(), "g", f"{self.n - 1}-1"), ("DEL", *self.keys()),
+                         ("RENAME", self.key(), self.key()), ("XGROUP", "SETID", self.key(), "g", 0)])
+
     def write(self):
         r = self.rng
+        if r.random() < 0.3:
+            return self.stream()
         score = r.choice((1, 2, 3.5, "-inf", 0.1))
         return r.choice([
             ("RPUSH", self.key(), *self.elements()), ("LPUSH", self.key(), *self.elements()), ("RPUSH", self.key(), *self.elements()),
@@ -281,13 +332,13 @@ class Random:
     def step(self, waiting):
         r = self.rng.random()
         if r < 0.4:
-            return [self.pop(0)]
+            return [(self.read if self.rng.random() < 0.3 else self.pop)(0)]
         if r < 0.44:
-            return [self.pop(0.001)]
+            return [self.pop(0.001) if self.rng.random() < 0.7 else self.read(1)]
         if r < 0.9:
             return [self.write()]
         if r < 0.95 or not waiting:
-            return [("MULTI",), *[self.pop(0) if self.rng.random() < 0.2 else self.write() for _ in range(self.rng.randrange(1, 6))], ("EXEC",)]
+            return [("MULTI",), *[self.rng.choice((self.pop, self.read))(0) if self.rng.random() < 0.2 else self.write() for _ in range(self.rng.randrange(1, 6))], ("EXEC",)]
         return [("CLIENT", "UNBLOCK", f"@{self.rng.choice(sorted(waiting))}", *self.rng.choice(((), ("TIMEOUT",), ("ERROR",))))]
 
 
