@@ -108,6 +108,42 @@ static int agree_near(const uint8_t *a, size_t an, const uint8_t *b, size_t bn, 
 	return (uint64_t)(x > y ? x - y : y - x) <= tolerance;
 }
 
+/* One line, or a string with its payload; its length, 0: nothing is left. */
+static size_t token(const uint8_t *p, size_t n)
+{
+	const uint8_t *nl = n ? memchr(p, '\n', n) : NULL;
+	size_t line = nl ? (size_t)(nl - p) + 1 : n;
+
+	return n && strchr("*~%>", p[0]) ? line : value_length(p, n);
+}
+
+/* Token by token; integers that are times may be so far apart. */
+static int agree_times(const uint8_t *a, size_t an, const uint8_t *b, size_t bn, uint64_t tolerance, int idles)
+{
+	static const char idle[] = "$4\r\nidle\r\n";
+	const uint8_t *before = a;
+	size_t nbefore = 0, x, y;
+
+	for (; an && bn; a += x, b += y, an -= x, bn -= y) {
+		x = token(a, an);
+		y = token(b, bn);
+		if (!x || !y)
+			return 0;
+		if (x != y || memcmp(a, b, x) != 0) {
+			int named = nbefore == sizeof(idle) - 1 && memcmp(before, idle, nbefore) == 0;
+			int64_t v;
+
+			if (a[0] != ':' || b[0] != ':' || purser_resp_int(a + 1, x - 3, &v) ||
+			    !(idles ? *before == '$' : named || v > INT64_C(1000000000000)) ||
+			    !agree_near(a, x, b, y, tolerance))
+				return 0;
+		}
+		before = a;
+		nbefore = x;
+	}
+	return an == bn;
+}
+
 int reply_agree(enum rule rule, const uint8_t *a, size_t an, const uint8_t *b, size_t bn,
     uint64_t tolerance)
 {
@@ -124,6 +160,9 @@ int reply_agree(enum rule rule, const uint8_t *a, size_t an, const uint8_t *b, s
 		return agree_near(a, an, b, bn, 1 + tolerance / 1000);
 	case MILLISECONDS:
 		return agree_near(a, an, b, bn, tolerance);
+	case TIMES:
+	case IDLES:
+		return agree_times(a, an, b, bn, tolerance, rule == IDLES);
 	case SHAPE:
 		return 1;
 	default:

@@ -5,6 +5,7 @@
  *   gen.c      makes commands, and knows which of them two correct servers may answer differently
  *   geo.c      ... of places
  *   dump.c     ... of payloads
+ *   stream.c   ... of streams
  *   words.c    random numbers, memory, words
  *   wire.c     two connections driven together, replies cut out of the stream
  *   compare.c  the rules: bytes, any order, times within a tolerance, whole iterations, membership
@@ -25,6 +26,8 @@ enum rule {
 	SECONDS,           /* an integer, one more or less */
 	MILLISECONDS,      /* an integer, as far apart as the two servers were */
 	SHAPE,             /* the same type */
+	TIMES,             /* times since 1970, and what is behind the word idle, as MILLISECONDS; else EXACT */
+	IDLES,             /* an integer behind a string as MILLISECONDS; else EXACT */
 	SINGLE,            /* from here on: one command at a time, with questions behind it */
 	SCAN_ALL = SINGLE, /* the whole iteration gives the same elements */
 	HSCAN_ALL,
@@ -52,8 +55,10 @@ struct gen {
 	uint64_t now_ms;           /* set it before each batch */
 	uint32_t databases;
 	uint32_t lives;            /* relative lives handed out */
+	uint32_t entries;          /* ids of streams handed out */
 	uint64_t used[256];        /* relative lives used, in coarse steps: a small Bloom filter */
 	int big;                   /* this episode has large values and keys */
+	int streams;               /* ... mostly commands of streams, so that they grow long */
 	int isolated;              /* see struct options */
 	int brief;                 /* ... lives of some ms, which are waited for */
 	struct arena *mem;
@@ -64,9 +69,11 @@ uint32_t rng_below(struct gen *g, uint32_t n);
 unsigned gen_commands(struct gen *g, struct cmd out[2]);
 struct word gen_format(struct gen *g, const char *fmt, long long v); /* one number in it */
 void gen_add(struct gen *g, struct cmd *c, struct word w);
-/* Arguments of one kind: kinds of geo.c, of dump.c; 0: it is none of them. */
+/* Arguments of one kind: kinds of geo.c, of dump.c, of stream.c; 0: it is none of them. */
 int gen_geo(struct gen *g, struct cmd *c, const char *name);
 int gen_dump(struct gen *g, struct cmd *c, const char *name);
+int gen_stream(struct gen *g, struct cmd *c, const char *name);
+int tame_stream(const struct cmd *c);   /* 1: its replies can be compared */
 struct word word_text(const char *s);
 int word_is(struct word w, const char *upper); /* any case */
 int waits_long(const struct cmd *c);

@@ -416,7 +416,7 @@ static void add_options(struct gen *g, struct cmd *c, const char *kind)
 		{ "ylimit", "!span", 45 }, { "ylimit", "WITHSCORES", 2 },
 	};
 	static const char *const aggregates[] = { "SUM", "MIN", "MAX", "sum", "Min", "max", "AVG" };
-	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "none1", "" };
+	static const char *const types[] = { "string", "hash", "STRING", "list", "zset", "stream", "none1", "" };
 	size_t i;
 
 	for (i = 0; i < sizeof(some) / sizeof(*some); i++) {
@@ -722,7 +722,8 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		add_many(g, c, make_bulk_field, make_field_value);
 	else if (!strcmp(name, "fval"))
 		gen_add(g, c, make_field_value(g));
-	else if (!add_bits(g, c, name) && !gen_geo(g, c, name) && !gen_dump(g, c, name))
+	else if (!add_bits(g, c, name) && !gen_geo(g, c, name) && !gen_dump(g, c, name) &&
+	    !gen_stream(g, c, name))
 		abort();
 }
 
@@ -910,6 +911,8 @@ static int tame(struct gen *g, struct cmd *c)
 		return 0;
 	if (c->argc >= 2 && word_is(name, "SCAN"))
 		return tame_cursor(c->argv[1]);
+	if (name.p[0] == 'X' || name.p[0] == 'x')
+		return tame_stream(c);
 	if (c->argc < 3)
 		return 1;
 	if (word_is(name, "HSCAN") || word_is(name, "SSCAN") || word_is(name, "ZSCAN"))
@@ -957,9 +960,13 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 	for (i = 0; i < LINES; i++)
 		total += lines[i].weight;
 	do {
-		at = rng_below(g, total);
-		for (i = 0; at >= lines[i].weight; i++)
-			at -= lines[i].weight;
+		const char *only = !g->streams ? "" : rng_below(g, 5) < 3 ? "XADD" : rng_below(g, 8) ? "X" : "";
+
+		do {
+			at = rng_below(g, total);
+			for (i = 0; at >= lines[i].weight; i++)
+				at -= lines[i].weight;
+		} while (strncmp(lines[i].text, only, strlen(only)));
 		from_line(g, &out[0], &lines[i]);
 		damage(g, &out[0]);
 	} while (!tame(g, &out[0]));

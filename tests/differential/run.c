@@ -521,6 +521,7 @@ static int episode(struct session *s, uint64_t seed)
 	g.isolated = s->o->isolated;
 	g.big = rng_below(&g, 8) == 0;
 	g.brief = rng_below(&g, 16) == 0;
+	g.streams = rng_below(&g, 8) == 0;
 	g.now_ms = (uint64_t)(seconds(CLOCK_REALTIME) * 1000);
 	while (n < EPISODE)
 		n += gen_commands(&g, c + n);
