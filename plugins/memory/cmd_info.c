@@ -127,6 +127,7 @@ static void info_replication(struct ctx *cx, struct text *t)
 	say(t, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\nmaster_repl_offset:0\r\n");
 }
 
+#define TTLS 64
 struct ttls { struct ctx *cx; int64_t sum, n; };
 
 static int ttl_slot(void *arg, uint64_t slot)
@@ -137,8 +138,10 @@ static int ttl_slot(void *arg, uint64_t slot)
 	if (!(slot & SLOT_TTL))
 		return 0;
 	left = item_expiry(slot_item(slot)) - (int64_t)now_ms(w->cx);
+	if (left > INT64_MAX / TTLS) /* so many are added */
+		left = INT64_MAX / TTLS;
 	w->sum += left > 0 ? left : 0;
-	return ++w->n >= 64;
+	return ++w->n >= TTLS;
 }
 
 static void info_keyspace(struct ctx *cx, struct text *t)
@@ -158,7 +161,7 @@ static void info_keyspace(struct ctx *cx, struct text *t)
 			keys += table_n(tab);
 			ttls += table_ttls(tab);
 			/* the average is that of a few */
-			for (b = 0; table_ttls(tab) && b < tab->buckets && b < 64 && w.n < 64; b++)
+			for (b = 0; table_ttls(tab) && b < tab->buckets && b < 64 && w.n < TTLS; b++)
 				table_each_in(tab, b, ttl_slot, &w);
 			shards_unlock(cx, mine);
 		}
