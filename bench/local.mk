@@ -19,3 +19,15 @@ BENCH_FLAGS =
 .PHONY: bench
 bench: all
 	$(PYTHON3) $(srcdir)/%D%/run --build-dir '$(abs_top_builddir)' $(BENCH_FLAGS)
+
+# Hit ratios of the memory plugin's policies: make bench-hitratio BENCH_FLAGS='-n 400000 -u 40000 zipf-0.8'
+HIT_SOURCES = %D%/hit/plugin.c %D%/hit/plugin.h %D%/hit/simulate.c %D%/hit/simulate.h %D%/hit/trace.c %D%/hit/trace.h
+
+EXTRA_PROGRAMS += %D%/hitratio
+%C%_hitratio_SOURCES = %D%/hit/hitratio.c $(HIT_SOURCES)
+%C%_hitratio_LDADD = tests/unit/libmemory.a $(LUA_LIBS) -lm
+CLEANFILES += %D%/hitratio
+
+.PHONY: bench-hitratio
+bench-hitratio: %D%/hitratio
+	%D%/hitratio $(BENCH_FLAGS)

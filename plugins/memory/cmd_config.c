@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cmd.h"
+#include "evict.h"
 #include "event.h"
 #include "number.h"
 
@@ -63,7 +64,7 @@ static size_t choice(const char *all, int64_t i, const char **out)
 
 static void policy_set(struct store *st, int64_t v)
 {
-	atomic_store_explicit(&st->eviction, (uint32_t)v, memory_order_relaxed);
+	evict_choose(st, (uint32_t)v);
 }
 
 const char *policy_name(struct store *st, char out[POLICY_TEXT])

@@ -7,6 +7,7 @@
 #include "cmd.h"
 #include "crc64.h"
 #include "event.h"
+#include "evict.h"
 #include "number.h"
 #include "rdb.h"
 
@@ -198,12 +199,13 @@ static int restore_put(struct ctx *cx, struct pos *p, struct item *it, const str
 		key_replace(cx, p, it);
 		key_is_new(cx, p->key); /* in Redis the old one goes before it comes */
 		key_ready(cx, p);
-		return 1;
+	} else if (key_add(cx, p, it)) {
+		item_free(cx, it);
+		return -1;
 	}
-	if (key_add(cx, p, it) == 0)
-		return 1;
-	item_free(cx, it);
-	return -1;
+	if (r->freq >= 0)
+		evict_set_uses(cx, p->it, (unsigned)r->freq);
+	return 1;
 }
 
 void op_restore(struct ctx *cx, purser_call *c)

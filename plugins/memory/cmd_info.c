@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "cmd.h"
+#include "evict.h"
+#include "project.h"
 #include "snapshot.h"
 #include "table.h"
 

@@ -3,8 +3,10 @@
  * Commands that do not care what a key holds.  (Expiry: cmd_expire.c; SCAN, KEYS: cmd_scan.c)
  */
 #include "cmd.h"
+#include "evict.h"
 #include "hash.h"
 #include "list.h"
+#include "measure.h"
 #include "number.h"
 #include "stream.h"
 #include "table.h"
@@ -109,6 +111,8 @@ static void rename_generic(struct ctx *cx, purser_call *c, int nx)
 		return;
 	}
 	arg_find(cx, c, 1, 0, &from, FIND_NOTOUCH); /* its slot may have moved */
+	if (UNLIKELY(evict_words(cx)))
+		evict_moved(cx, it, from.it->head);
 	item_free_shell(cx, key_take(cx, &from));
 	key_came(cx, c->db, b);
 	arg_event(cx, c, 1, EVENT_GENERIC, "rename_from");
@@ -134,9 +138,12 @@ static int word_copy(struct ctx *cx, struct item *it)
 	case ENC_INT:
 		it->head = (it->head & ~ITEM_ENC) | ENC_INT_OWN; /* never the shared one of Redis */
 		return 0;
-	case ENC_BIG: /* whoever changes it first makes it its own */
+	case ENC_BIG: /* whoever changes it first makes it its own; projects share nothing */
 		atomic_fetch_add_explicit(&item_blob(it)->refs, 1, memory_order_relaxed);
-		return 0;
+		if (LIKELY(!cx->mixed) || item_blob_alone(cx, it) == 0)
+			return 0;
+		blob_drop(cx, item_blob(it));
+		return -1;
 	case ENC_TABLE:
 	case ENC_HASH:
 	case ENC_SET:
@@ -208,7 +215,7 @@ void op_copy(struct ctx *cx, purser_call *c)
 void op_move(struct ctx *cx, purser_call *c)
 {
 	struct pos from, to;
-	uint32_t db;
+	uint32_t db, head;
 
 	if (arg_db(cx, c, 2, &db))
 		return;
@@ -221,12 +228,15 @@ void op_move(struct ctx *cx, purser_call *c)
 		reply_int(cx, c, 0);
 		return;
 	}
+	head = from.it->head;
 	if (key_add(cx, &to, from.it)) {
 		reply_nomem(cx, c);
 		return;
 	}
 	key_take(cx, &from);
 	key_is_new(cx, c->argv[1].p); /* what went has the same name */
+	if (UNLIKELY(evict_words(cx)))
+		evict_moved(cx, to.it, head);
 	key_came(cx, db, c->argv[1]);
 	arg_event(cx, c, 1, EVENT_GENERIC, "move_from");
 	key_event(cx, db, c->argv[1], EVENT_GENERIC, "move_to");
@@ -278,10 +288,9 @@ static void db_flush(struct ctx *cx, uint32_t db)
 	for (s = 0; s < SHARDS; s++) {
 		struct table **t = &cx->st->shard[s].db[db];
 
-		count_add(&cx->led->keys, -(int64_t)table_n(*t));
-		count_add(&cx->led->ttls, -(int64_t)table_ttls(*t));
-		table_dispose(cx, *t);
+		keys_dispose(cx, *t);
 		*t = NULL;
+		evict_emptied(cx, &cx->st->shard[s]);
 	}
 	wait_signal_db(cx, db);
 }

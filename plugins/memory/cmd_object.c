@@ -3,6 +3,7 @@
  * OBJECT and MEMORY USAGE: looking at a key without touching it.
  */
 #include "cmd.h"
+#include "evict.h"
 #include "hash.h"
 #include "list.h"
 #include "stream.h"
@@ -10,6 +11,8 @@
 #include "zset.h"
 
 #define SHARED_INTEGERS 10000
+#define SWITCHING \
+	"Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
 
 static struct item *look(struct ctx *cx, purser_call *c, struct pos *p)
 {
@@ -43,19 +46,28 @@ void op_object_idletime(struct ctx *cx, purser_call *c)
 {
 	struct pos p;
 
-	if (look(cx, c, &p))
-		reply_int(cx, c, (int64_t)(((uint64_t)item_idle(p.it, cx->clock) << CLOCK_SHIFT) /
-		    1000000000u));
+	if (!look(cx, c, &p))
+		return;
+	if (evict_idle_ms(cx, p.it) >= 0)
+		reply_int(cx, c, evict_idle_ms(cx, p.it) / 1000);
+	else if (evict_chosen(cx->st) == EVICT_ALLKEYS_S3FIFO)
+		reply_error(cx, c, "ERR The allkeys-s3fifo maxmemory policy is selected, idle time not tracked. "
+		    SWITCHING);
+	else
+		reply_error(cx, c, "ERR An LFU maxmemory policy is selected, idle time not tracked. " SWITCHING);
 }
 
 void op_object_freq(struct ctx *cx, purser_call *c)
 {
 	struct pos p;
 
-	if (look(cx, c, &p))
+	if (!look(cx, c, &p))
+		return;
+	if (evict_uses(cx, p.it) >= 0)
+		reply_int(cx, c, evict_uses(cx, p.it));
+	else
 		reply_error(cx, c, "ERR An LFU maxmemory policy is not selected, access frequency not "
-		    "tracked. Please note that when switching between policies at runtime LRU and LFU "
-		    "data will take some time to adjust.");
+		    "tracked. " SWITCHING);
 }
 
 void op_object_help(struct ctx *cx, purser_call *c)

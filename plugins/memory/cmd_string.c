@@ -4,6 +4,7 @@
  */
 #include <math.h>
 #include "cmd.h"
+#include "evict.h"
 #include "number.h"
 #include "str.h"
 #include "table.h"
@@ -90,7 +91,7 @@ static int put_commit(struct ctx *cx, struct put *w, struct pos *p)
 	}
 	if (enc_has_word(item_enc(p->it)))
 		item_drop_word(cx, item_enc(p->it), item_word(p->it));
-	put_fill(w, p->it, p, cx->clock);
+	put_fill(w, p->it, p, evict_bits(cx, p->it));
 	key_moved(cx, p, p->it);
 	return 0;
 }
@@ -401,6 +402,7 @@ static int mset_all(struct ctx *cx, purser_call *c)
 
 		s[done].it = arg_find(cx, c, 1 + 2 * done, done, &p, 0);
 		if (p.it) {
+			evict_inherit(cx, it, p.it);
 			key_moved(cx, &p, it);
 		} else if (key_add(cx, &p, it)) {
 			s[done].it = it;

@@ -107,7 +107,7 @@ void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n)
 
 /* Blocks of a multiple of 64 bytes begin at one.  Of malloc's glibc gives the front of the gap back, but
  * keeps a header and its own rounding. */
-static size_t aligned_size(size_t n) { return n <= SLAB_MAX ? chunk_size(n) : chunk_size(n + 16); }
+size_t mem_aligned_size(size_t n) { return n <= SLAB_MAX ? chunk_size(n) : chunk_size(n + 16); }
 
 void *mem_get_aligned(struct ctx *cx, size_t n)
 {
@@ -118,7 +118,7 @@ void *mem_get_aligned(struct ctx *cx, size_t n)
 	p = is_small(n) ? get(cx, n) : aligned_alloc(64, n);
 	if (p) {
 		memset(p, 0, n);
-		mem_account(cx, (int64_t)aligned_size(n));
+		mem_account(cx, (int64_t)mem_aligned_size(n));
 	}
 	return p;
 }
@@ -127,7 +127,7 @@ void mem_put_aligned(struct ctx *cx, void *p, size_t n)
 {
 	if (!p)
 		return;
-	mem_account(cx, -(int64_t)aligned_size(n));
+	mem_account(cx, -(int64_t)mem_aligned_size(n));
 	put(cx, p, n);
 }
 

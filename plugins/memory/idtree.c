@@ -390,6 +390,18 @@ int idtree_reap(struct ctx *cx, struct idtree *t, int64_t *budget, idtree_drop *
 	return !t->root;
 }
 
+static size_t node_weight(const struct idtree *t, const struct idnode *d, uint32_t level)
+{
+	size_t n = chunk_size(node_bytes(d->cap, size_at(t, level)));
+	uint32_t i;
+
+	for (i = 0; level > 1 && i < d->n; i++)
+		n += node_weight(t, *child(d, i), level - 1);
+	return n;
+}
+
+size_t idtree_bytes(const struct idtree *t) { return t->root ? node_weight(t, t->root, t->levels) : 0; }
+
 size_t idtree_memory(const struct idtree *t)
 {
 	size_t leaves = 0, n = 0;

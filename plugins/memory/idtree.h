@@ -80,4 +80,5 @@ int idpos_prev(struct idpos *p);
 typedef void idtree_drop(struct ctx *cx, void *value);
 int idtree_reap(struct ctx *cx, struct idtree *t, int64_t *budget, idtree_drop *drop);
 size_t idtree_memory(const struct idtree *t); /* about */
+size_t idtree_bytes(const struct idtree *t);   /* exactly */
 #endif

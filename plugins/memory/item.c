@@ -145,7 +145,7 @@ struct blob *blob_new(struct ctx *cx, size_t len, size_t cap)
 	if (!b)
 		return NULL;
 	atomic_init(&b->refs, 1);
-	b->pad = 0;
+	b->owner = atomic_load_explicit(&cx->led->project, memory_order_relaxed);
 	b->st = cx->st;
 	b->len = len;
 	b->cap = cap;
@@ -163,6 +163,9 @@ void blob_release(void *arg)
 {
 	struct blob *b = arg;
 
-	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+		atomic_fetch_add_explicit(&b->st->project_released[b->owner],
+		    (int64_t)chunk_size(blob_bytes(b->cap)), memory_order_relaxed);
 		mem_put_shared(b->st, b, blob_bytes(b->cap));
+	}
 }

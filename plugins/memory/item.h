@@ -52,7 +52,7 @@ struct list;
 /* A large string.  Replies hold references; who changes it while others do works on a copy. */
 struct blob {
 	_Atomic uint32_t refs;
-	uint32_t pad;
+	uint32_t owner;                       /* the project whose it is */
 	struct store *st;                     /* for the release that comes from a reply */
 	size_t len, cap;
 	uint8_t data[];

@@ -3,8 +3,27 @@
  * The keys of the databases: see keyspace.h.
  */
 #include "keyspace.h"
+#include "evict.h"
+#include "project.h"
 #include "table.h"
 #include "wait.h"
+
+static inline void touch(struct ctx *cx, struct item *it)
+{
+	if (LIKELY(!evict_words(cx)))
+		item_touch(it, cx->clock);
+	else
+		evict_used(cx, it);
+}
+
+static void expire(struct ctx *cx, struct pos *p, uint32_t db)
+{
+	uint32_t was = account_enter(cx, project_of_key(cx, (purser_bytes){ p->key, p->klen }));
+
+	key_expel(cx, p, db, EVENT_EXPIRED, "expired");
+	count_add(&cx->led->expired, 1);
+	account_enter(cx, was);
+}
 
 struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes key, uint64_t hash,
     int how)
@@ -15,10 +34,8 @@ struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes k
 	p->klen = key.n;
 	p->slot = *p->tp ? table_find(*p->tp, hash, key.p, key.n) : NULL;
 	p->it = p->slot ? slot_item(*p->slot) : NULL;
-	if (p->it && UNLIKELY(*p->slot & SLOT_TTL) && expired(cx, p->it)) {
-		key_expel(cx, p, db, EVENT_EXPIRED, "expired");
-		count_add(&cx->led->expired, 1);
-	}
+	if (p->it && UNLIKELY(*p->slot & SLOT_TTL) && expired(cx, p->it))
+		expire(cx, p, db);
 	if (!p->it) {
 		if (how & FIND_READ) {
 			count_add(&cx->led->misses, 1);
@@ -30,7 +47,7 @@ struct item *key_find(struct ctx *cx, struct pos *p, uint32_t db, purser_bytes k
 	if (how & FIND_READ)
 		count_add(&cx->led->hits, 1);
 	if (!(how & FIND_NOTOUCH))
-		item_touch(p->it, cx->clock);
+		touch(cx, p->it);
 	return p->it;
 }
 
@@ -61,17 +78,29 @@ void key_ready(struct ctx *cx, const struct pos *p)
 	}
 }
 
-int key_add(struct ctx *cx, struct pos *p, struct item *it)
+static int table_with(struct ctx *cx, struct pos *p, struct item *it)
 {
 	if (!*p->tp && !(*p->tp = table_new(cx)))
 		return -1;
-	if (table_add(cx, *p->tp, p->hash, it)) {
-		if (table_n(*p->tp) == 0) {
-			table_free_empty(cx, *p->tp);
-			*p->tp = NULL;
-		}
-		return -1;
+	if (table_add(cx, *p->tp, p->hash, it) == 0)
+		return 0;
+	if (table_n(*p->tp) == 0) {
+		table_free_empty(cx, *p->tp);
+		*p->tp = NULL;
 	}
+	return -1;
+}
+
+int key_add(struct ctx *cx, struct pos *p, struct item *it)
+{
+	int64_t before = account_before(cx);
+	int failed = table_with(cx, p, it);
+
+	account_tables(cx, before);
+	if (failed)
+		return -1;
+	if (UNLIKELY(evict_words(cx)))
+		evict_added(cx, p, it);
 	count_item(cx, it, 1);
 	key_is_new(cx, p->key);
 	p->it = it;
@@ -99,6 +128,7 @@ void key_replace(struct ctx *cx, struct pos *p, struct item *it)
 
 	if (item_type(old) == TYPE_STREAM)
 		wait_signal(cx, p, WAIT_STREAM); /* its groups are gone */
+	evict_inherit(cx, it, old);
 	key_moved(cx, p, it);
 	item_free(cx, old);
 }
@@ -106,15 +136,21 @@ void key_replace(struct ctx *cx, struct pos *p, struct item *it)
 struct item *key_take(struct ctx *cx, struct pos *p)
 {
 	struct item *it = p->it;
+	int64_t before = account_before(cx);
 
 	if (item_type(it) == TYPE_STREAM)
 		wait_signal(cx, p, WAIT_STREAM);
 	count_item(cx, it, -1);
+	if (UNLIKELY(evict_words(cx)))
+		evict_removed(cx, p, it);
 	table_remove(cx, *p->tp, p->hash, p->slot);
 	if (table_n(*p->tp) == 0) {
 		table_free_empty(cx, *p->tp);
 		*p->tp = NULL;
 	}
+	account_tables(cx, before);
+	if (UNLIKELY(!*p->tp))
+		evict_emptied(cx, &cx->st->shard[shard_of(p->hash)]);
 	if (UNLIKELY(cx->added == p->key))
 		cx->added = NULL;
 	p->it = NULL;

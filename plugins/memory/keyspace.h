@@ -56,6 +56,7 @@ static inline struct table **db_table(struct store *st, uint64_t hash, uint32_t 
 /* ---- later (upkeep.c) ------------------------------------------------------------------------------- */
 /* The table and all its items: small ones at once, large ones piece by piece on a timer. */
 void table_dispose(struct ctx *cx, struct table *t);
+void keys_dispose(struct ctx *cx, struct table *t); /* ... of a database: keys of any project */
 /* Piece by piece, at most budget items; 1: nothing is left. */
 int reap_some(struct ctx *cx, int64_t budget);
 void reap_all(struct ctx *cx);

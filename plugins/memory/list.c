@@ -188,6 +188,16 @@ struct list *list_copy(struct ctx *cx, const struct list *l)
 	return to;
 }
 
+size_t list_bytes(const struct list *l)
+{
+	size_t bytes = chunk_size(sizeof(*l));
+	const struct node *n;
+
+	for (n = l->head; n; n = n->next)
+		bytes += chunk_size(node_bytes(n->cap));
+	return bytes;
+}
+
 size_t list_memory(const struct list *l)
 {
 	size_t bytes = chunk_size(sizeof(*l)), nodes = 0, some = 0;

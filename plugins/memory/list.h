@@ -36,6 +36,7 @@ struct list *list_copy(struct ctx *cx, const struct list *l);
 /* Frees it, a large one piece by piece on the timer. */
 void list_dispose(struct ctx *cx, struct list *l);
 int list_reap(struct ctx *cx, struct list *l, int64_t *budget); /* 1: it is gone */
+size_t list_bytes(const struct list *l);      /* exactly */
 size_t list_memory(const struct list *l);
 
 int list_push(struct ctx *cx, struct list *l, int front, purser_bytes e); /* 0, or -1: no memory */

@@ -38,6 +38,8 @@ MEMORY_SOURCES = \
 	%D%/crc64.h \
 	%D%/event.c \
 	%D%/event.h \
+	%D%/evict.c \
+	%D%/evict.h \
 	%D%/gather.c \
 	%D%/gather.h \
 	%D%/geo.c \
@@ -65,6 +67,8 @@ MEMORY_SOURCES = \
 	%D%/lua_redis.c \
 	%D%/lua_struct.c \
 	%D%/lua_value.c \
+	%D%/measure.c \
+	%D%/measure.h \
 	%D%/memory.c \
 	%D%/memory.h \
 	%D%/number.c \
@@ -72,10 +76,13 @@ MEMORY_SOURCES = \
 	%D%/ops.def \
 	%D%/packed.c \
 	%D%/packed.h \
+	%D%/project.c \
+	%D%/project.h \
 	%D%/rdb.h \
 	%D%/rdb_read.c \
 	%D%/rdb_write.c \
 	%D%/reap.h \
+	%D%/s3fifo.c \
 	%D%/script.c \
 	%D%/script.h \
 	%D%/script_words.def \

@@ -391,6 +391,7 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 	c->argc = argc;
 	c->argv = e->argv;
 	c->nkeys = c->nparts = 0;
+	c->ns_prefix = 0; /* its keys may be of any project */
 	c->keys = e->keys;
 	c->parts = NULL;
 	c->wire_bytes = UINT64_MAX;

@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include "ahead.h"
 #include "cmd.h"
+#include "evict.h"
+#include "project.h"
 #include "script.h"
 #include "snapshot.h"
 #include "table.h"
@@ -16,6 +18,7 @@
 #include "wait.h"
 #include "watch.h"
 
+#define MINUTE_NS INT64_C(60000000000)
 #define OOM_TEXT "OOM command not allowed when used memory > 'maxmemory'."
 
 const struct op ops[OP_COUNT] = {
@@ -106,11 +109,32 @@ static inline void run_one_key(struct ctx *cx, purser_call *c, const struct op *
 	unlock(&s->lock);
 }
 
+/* The accounts of which project: that of the command's keys.  0, or -1: no memory. */
+static int enter_project(struct ctx *cx, purser_call *c, const struct op *op)
+{
+	uint32_t first = op->flags & OP_KEYS ? (c->nkeys ? c->keys[0] : 0) : (uint32_t)op->first;
+
+	return first ? project_switch(cx, c, c->argv[first]) : 0;
+}
+
+/* The keys may be of any project: a project without a prefix beside others, or a command of a script.  (A script
+ * itself changes nothing.) */
+static void run_bare(struct ctx *cx, purser_call *c, const struct op *op, uint32_t n)
+{
+	if (!n || op->flags & OP_SCRIPT)
+		op->fn(cx, c);
+	else if (project_run_bare(cx, c, op->fn, n, (uint32_t)op->first, (uint32_t)op->step,
+	    op->flags & OP_KEYS ? c->keys : NULL))
+		reply_nomem(cx, c);
+	cx->project = PROJECT_ANY; /* what the ledger counts is another's, perhaps */
+}
+
 void op_run(struct ctx *cx, purser_call *c)
 {
 	const struct op *op = &ops[c->op];
 	uint32_t mask, held = cx->held; /* by a batch; SCAN locks more as it goes */
 	int64_t n;
+	int bare;
 
 	if (UNLIKELY(op->arity > 0 ? c->argc != (uint32_t)op->arity : c->argc < (uint32_t)-op->arity)) {
 		reply_arity(cx, c);
@@ -121,7 +145,12 @@ void op_run(struct ctx *cx, purser_call *c)
 		return;
 	}
 	count_add(&cx->led->commands, 1);
-	if (op->first && op->last == op->first && !held) {
+	if (UNLIKELY(call_project(c) != cx->project) && enter_project(cx, c, op)) {
+		reply_nomem(cx, c);
+		return;
+	}
+	bare = project_is_bare(cx, c);
+	if (op->first && op->last == op->first && !held && LIKELY(!bare)) {
 		run_one_key(cx, c, op);
 		return;
 	}
@@ -133,7 +162,10 @@ void op_run(struct ctx *cx, purser_call *c)
 	shards_lock(cx, mask);
 	if (op->flags & (OP_OOM | OP_WRITE) && !held)
 		lock_more(cx, n);
-	op->fn(cx, c);
+	if (UNLIKELY(bare))
+		run_bare(cx, c, op, (uint32_t)n);
+	else
+		op->fn(cx, c);
 	if (UNLIKELY(cx->ready != NULL) && !held)
 		wait_serve(cx);
 	shards_unlock(cx, cx->held & ~held);
@@ -142,7 +174,7 @@ void op_run(struct ctx *cx, purser_call *c)
 static void turn_begin(struct ctx *cx)
 {
 	cx->now_ms = 0;
-	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
+	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT);
 }
 
 /* Above max_memory, and nothing to evict. */
@@ -346,6 +378,7 @@ int store_open_ctx(struct store *st, purser_ctx *x, struct ctx *cx)
 	cx->x = x;
 	cx->hash = cx->hash0;
 	cx->hash_cap = sizeof(cx->hash0) / sizeof(*cx->hash0);
+	cx->project = PROJECT_ANY;
 	if (getrandom(cx->rng, sizeof(cx->rng), 0) != sizeof(cx->rng))
 		cx->rng[0] = (uint64_t)(uintptr_t)cx;
 	cx->rng[1] |= 1;
@@ -430,15 +463,18 @@ static void stop(void *state)
 		snapshot_save(st);
 	snapshot_end(st);
 	if (st->ledger[0] && store_open_ctx(st, NULL, &cx) == 0) {
-		for (s = 0; s < SHARDS; s++)
+		for (s = 0; s < SHARDS; s++) {
 			for (d = 0; st->shard[s].db && d < st->databases; d++)
-				table_dispose(&cx, st->shard[s].db[d]);
+				keys_dispose(&cx, st->shard[s].db[d]);
+			s3_free(&cx, &st->shard[s]);
+		}
 		reap_all(&cx);
 		store_close_ctx(&cx);
 	}
 	engine_free(st);
 	for (s = 0; s < SHARDS; s++)
 		free(st->shard[s].db);
+	projects_stop(st);
 	for (i = 0; i < LEDGERS; i++)
 		free(st->ledger[i]);
 	slab_close(&st->heap);
@@ -483,7 +519,9 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	st->file_max = h->value(i, "max_memory");
 	st->file_eviction = (uint32_t)h->value(i, "eviction");
 	atomic_init(&st->max_memory, st->file_max);
-	atomic_init(&st->eviction, st->file_eviction);
+	evict_choose(st, st->file_eviction);
+	atomic_init(&st->lfu_log_factor, (uint32_t)h->value(i, "lfu_log_factor"));
+	atomic_init(&st->lfu_decay, (uint32_t)(h->value(i, "lfu_decay_time") / MINUTE_NS));
 	if (notify_setting(st, e)) {
 		stop(st);
 		return -1;
@@ -501,7 +539,7 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 			return error(e, "out of memory");
 		}
 	}
-	if (store_open_ctx(st, NULL, &first)) { /* the ledger that is always there */
+	if (projects_start(st) || store_open_ctx(st, NULL, &first)) { /* the ledger that is always there */
 		stop(st);
 		return error(e, "out of memory");
 	}
@@ -523,6 +561,8 @@ static int prepare(void *state, purser_error *e)
 	st->next_max = st->h->value(st->i, "max_memory");
 	st->next_eviction = (uint32_t)st->h->value(st->i, "eviction");
 	st->next_wait_max = (uint32_t)st->h->value(st->i, "blocking_max");
+	st->next_log_factor = (uint32_t)st->h->value(st->i, "lfu_log_factor");
+	st->next_decay = (uint32_t)(st->h->value(st->i, "lfu_decay_time") / MINUTE_NS);
 	if (notify_setting(st, e))
 		return -1;
 	return snapshot_prepare(st, e);
@@ -539,7 +579,9 @@ static void adopt(void *state, int commit)
 	if (st->next_max != st->file_max) /* else what CONFIG SET said holds, here and below */
 		atomic_store_explicit(&st->max_memory, st->next_max, memory_order_relaxed);
 	if (st->next_eviction != st->file_eviction)
-		atomic_store_explicit(&st->eviction, st->next_eviction, memory_order_relaxed);
+		evict_choose(st, st->next_eviction);
+	atomic_store_explicit(&st->lfu_log_factor, st->next_log_factor, memory_order_relaxed);
+	atomic_store_explicit(&st->lfu_decay, st->next_decay, memory_order_relaxed);
 	if (st->next_notify != st->file_notify)
 		notify_set(st, st->next_notify);
 	st->file_max = st->next_max;
@@ -553,12 +595,16 @@ static const purser_key keys[] = {
 	    "bytes of keys, values and tables; 0 = no limit" },
 	{ "eviction", PURSER_KEY_ENUM, PURSER_KEY_RELOADABLE, 0, 0, "noeviction",
 	    EVICT_CHOICES,
-	    "at max_memory: refuse writes that need memory, or drop the keys unused for longest" },
+	    "at max_memory: refuse writes that need memory, or drop keys: of all, or of those that expire" },
 	{ "notify_keyspace_events", PURSER_KEY_TEXT, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
 	    "letters as of Redis' setting: which events of keys are published, and where" },
 	{ "snapshot", PURSER_KEY_PATH, PURSER_KEY_RELOADABLE, 0, 0, NULL, NULL,
 	    "file in the format of Redis 7.0 that keeps the data over a restart: read at the start, written when the agent "
 	    "stops" },
+	{ "lfu_log_factor", PURSER_KEY_INT, PURSER_KEY_RELOADABLE, 0, 1000000, "10", NULL,
+	    "how slowly the counters of an -lfu policy grow" },
+	{ "lfu_decay_time", PURSER_KEY_DURATION, PURSER_KEY_RELOADABLE, 0, 65535 * MINUTE_NS, "60s", NULL,
+	    "after so long without use the counters of an -lfu policy lose one, in whole minutes; 0 = never" },
 	{ "databases", PURSER_KEY_INT, 0, 1, DATABASES_MAX, "16", NULL, "how many SELECT can choose" },
 	{ "blocking_max", PURSER_KEY_INT, PURSER_KEY_RELOADABLE, 1, 1000000, "10000", NULL,
 	    "most clients that wait at once, in BLPOP and its like" },

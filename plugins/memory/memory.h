@@ -46,12 +46,25 @@ struct ctx;
  * Written by one context only (relaxed load and store), read by anybody; sums over all ledgers are
  * exact when nobody runs. */
 struct ledger {
+	/* What projects have accounts of, in the order of enum account_field. */
 	_Alignas(64) _Atomic int64_t used; /* bytes, as chunk_size() counts them */
 	_Atomic int64_t keys, ttls;
-	_Atomic int64_t hits, misses, expired, evicted, commands;
+	_Atomic int64_t hits, misses, expired, evicted;
+	_Atomic int64_t commands;
 	_Atomic int64_t changes;           /* events of keys: event.h */
 	_Atomic int64_t freeing;           /* keys and fields handed to the reaper, not freed yet */
+	_Atomic uint32_t project;          /* whose what comes is: project.h */
+	_Atomic int64_t mark[7];           /* what is in the accounts of projects already */
 };
+
+enum account_field {
+	ACCOUNT_USED, ACCOUNT_KEYS, ACCOUNT_TTLS, ACCOUNT_HITS, ACCOUNT_MISSES, ACCOUNT_EXPIRED,
+	ACCOUNT_EVICTED, ACCOUNT_FIELDS
+};
+struct account { _Alignas(64) _Atomic int64_t v[ACCOUNT_FIELDS]; }; /* of a project, in one ledger */
+#define PROJECTS_MAX 256               /* of one instance; the others share an account */
+#define PROJECTS_SEEN 32
+struct seen { uint64_t id; uint32_t project; };
 
 static inline void count_add(_Atomic int64_t *c, int64_t d)
 {
@@ -60,15 +73,16 @@ static inline void count_add(_Atomic int64_t *c, int64_t d)
 }
 
 /* ---- shards --------------------------------------------------------------------------------------- */
+struct s3;
 struct shard {
 	_Alignas(64) _Atomic uint32_t lock;
 	struct table **db;                 /* databases pointers; NULL: no key */
 	struct waits *waits;               /* keys that somebody waits for; NULL: none (wait.h) */
 	struct watch_table *watched;       /* watch.h; NULL: none of its keys is */
+	struct s3 *s3;                     /* queues of allkeys-s3fifo: s3fifo.c */
 };
 
-#define EVICT_CHOICES "noeviction|allkeys-lru"
-enum { EVICT_NONE = 0, EVICT_ALLKEYS_LRU = 1 }; /* order of the schema's choices */
+enum { WORDS_CLOCK = 0, WORDS_LFU = 1, WORDS_S3 = 2 }; /* what 24 bits of an item are: evict.h */
 
 /* Counters that INFO shows; CONFIG RESETSTAT lets them begin anew. */
 enum stat_id { STAT_COMMANDS, STAT_EXPIRED, STAT_EVICTED, STAT_HITS, STAT_MISSES, STATS };
@@ -78,14 +92,18 @@ struct store {
 	struct sip_key sip;
 	uint32_t databases;
 	_Atomic int64_t max_memory;        /* 0: no limit */
-	_Atomic uint32_t eviction;
+	_Atomic uint32_t eviction;         /* evict_choose() */
+	_Atomic uint32_t words;            /* WORDS_* */
+	_Atomic uint32_t lfu_log_factor;   /* as Redis' lfu-log-factor */
+	_Atomic uint32_t lfu_decay;        /* minutes, as lfu-decay-time; 0: never */
 	_Atomic uint32_t heard;            /* who is told of changed keys: event.h */
 	_Atomic uint32_t notify;           /* notify_keyspace_events: event.h */
 	int64_t next_max;                  /* prepare() .. adopt() */
-	uint32_t next_eviction, next_notify;
+	uint32_t next_eviction, next_notify, next_log_factor, next_decay;
 	int64_t file_max;                  /* of the last reload, all three: what CONFIG SET said holds until */
 	uint32_t file_eviction, file_notify; /* ... the file says something else */
 	_Atomic int64_t since[STATS];      /* what was counted before CONFIG RESETSTAT, as INFO shows it */
+	_Atomic uint32_t queues;           /* shards that have s3 */
 	struct shard shard[SHARDS];
 
 	_Atomic uint32_t watch_lock;
@@ -96,6 +114,11 @@ struct store {
 	struct ledger *ledger[LEDGERS];    /* [0]: the control thread and late releases */
 	_Atomic uint32_t ledger_lock;
 	uint8_t ledger_taken[LEDGERS];
+
+	_Atomic uint32_t nprojects;        /* changed under all locks of shards */
+	struct project *project[PROJECTS_MAX];
+	struct account *account[PROJECTS_MAX]; /* [LEDGERS] */
+	_Atomic int64_t project_released[PROJECTS_MAX]; /* of released, whose it was */
 
 	_Atomic uint32_t reap_lock;
 	struct reap *reap;                 /* what is to be taken apart: see reap.h */
@@ -126,12 +149,16 @@ struct ctx {
 	uint64_t timer;                    /* 0: not armed */
 	uint64_t rng[2];
 	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
-	uint32_t clock;                    /* access clock: see CLOCK_SHIFT */
+	uint32_t clock;                    /* access clock: see CLOCK_SHIFT; items keep 24 bits of it */
 	uint32_t held;                     /* bit per shard */
 	struct watcher *watchers;          /* sessions that WATCH */
 	const void *added;                 /* a key that was not there: key_is_new() */
 	uint32_t ledger_slot;
 	uint32_t script_oom;               /* a script runs above max_memory */
+	uint64_t project;                  /* call_project() of the last command with keys */
+	uint32_t owner;                    /* ... and its number; a guess for other keys */
+	uint32_t mixed;                    /* keys of several projects: project_run_bare() */
+	struct seen seen[PROJECTS_SEEN];   /* by number of namespace */
 	uint64_t *hash;                    /* of the command's keys, in order */
 	uint32_t hash_cap;
 	void *scratch;                     /* of one command; not part of the accounts */
@@ -186,11 +213,15 @@ static inline size_t chunk_size(size_t n)
 int mem_must_fail(struct store *st);   /* tests */
 void *mem_get(struct ctx *cx, size_t n);
 void mem_put(struct ctx *cx, void *p, size_t n); /* n as in mem_get */
+/* The same for what belongs to the store and not to a project (project.c). */
+void *own_get(struct ctx *cx, size_t n);
+void own_put(struct ctx *cx, void *p, size_t n);
 void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n); /* NULL: p is as it was */
 void mem_put_shared(struct store *st, void *p, size_t n); /* from any thread; counted in st->released */
 void *mem_get_aligned(struct ctx *cx, size_t n); /* 64-byte aligned, zeroed; mem_put_aligned */
 void mem_put_aligned(struct ctx *cx, void *p, size_t n);
 void heap_leave(struct ctx *cx);                 /* its magazines become everybody's */
+size_t mem_aligned_size(size_t n);               /* as it is accounted for */
 void *mem_map(struct ctx *cx, size_t n);         /* zero pages, not accounted: the caller does */
 void mem_unmap(void *p, size_t n);
 static inline void mem_account(struct ctx *cx, int64_t d) { count_add(&cx->led->used, d); }

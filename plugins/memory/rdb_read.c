@@ -114,10 +114,10 @@ static enum rdb_result unpack(struct rdb_in *in, purser_bytes *s)
 	if (packed > LONGEST || size > LONGEST || size > packed * LZF_RATIO)
 		return bad(in, "a compressed string with an impossible length");
 	if (size > in->unpacked_cap) {
-		to = mem_get(in->cx, (size_t)size);
+		to = own_get(in->cx, (size_t)size);
 		if (!to)
 			return RDB_NOMEM;
-		mem_put(in->cx, in->unpacked, in->unpacked_cap);
+		own_put(in->cx, in->unpacked, in->unpacked_cap);
 		in->unpacked = to;
 		in->unpacked_cap = (size_t)size;
 	}
@@ -153,7 +153,7 @@ enum rdb_result rdb_string(struct rdb_in *in, struct rdb_string *s)
 
 void rdb_end(struct rdb_in *in)
 {
-	mem_put(in->cx, in->unpacked, in->unpacked_cap);
+	own_put(in->cx, in->unpacked, in->unpacked_cap);
 	in->unpacked = NULL;
 	in->unpacked_cap = 0;
 }

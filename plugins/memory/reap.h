@@ -9,11 +9,12 @@
 
 #define REAP_AT_ONCE 64               /* elements that are freed on the spot */
 
-enum reap_kind { REAP_TABLE, REAP_LIST, REAP_STREAM, REAP_GROUP };
+enum reap_kind { REAP_TABLE, REAP_LIST, REAP_STREAM, REAP_GROUP, REAP_KEYS };
 
 struct reap {
 	struct reap *next;
 	uint32_t kind;                /* enum reap_kind */
+	uint32_t project;             /* whose it is until it has been freed */
 };
 
 /* n elements more wait to be freed; whoever frees one says so with count_add(&cx->led->freeing, -1). */

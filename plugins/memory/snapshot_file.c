@@ -8,7 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "crc64.h"
+#include "evict.h"
 #include "keyspace.h"
+#include "project.h"
 #include "rdb.h"
 #include "snapshot.h"
 #include "table.h"
@@ -90,7 +92,7 @@ static int put_key(void *arg, uint64_t slot)
 		rdb_put_byte(&f->o, OP_EXPIRES_MS);
 		rdb_put_le(&f->o, (uint64_t)item_expiry(it), 8);
 	}
-	idle = f->idle ? ((uint64_t)item_idle(it, f->cx->clock) << CLOCK_SHIFT) / 1000000000u : 0;
+	idle = f->idle && evict_idle_ms(f->cx, it) > 0 ? (uint64_t)evict_idle_ms(f->cx, it) / 1000 : 0;
 	if (idle) {
 		rdb_put_byte(&f->o, OP_IDLE);
 		rdb_put_length(&f->o, idle);
@@ -242,6 +244,7 @@ static enum rdb_result add_key(struct file_in *f, unsigned type, const struct ab
 	struct pos p;
 
 	TRY(read_key(f, &key));
+	account_enter(cx, project_learn(cx, key));
 	rc = rdb_value(&f->in, type, key, over || !a->expires ? 0 : a->expiry, &it);
 	if (rc == RDB_EMPTY) {
 		f->count->empty++;

@@ -237,32 +237,37 @@ nomem:
 	return NULL;
 }
 
-size_t stream_memory(const struct stream *s)
+/* Of at most so many blocks, then multiplied; of trees as `tree` has it. */
+static size_t weigh(const struct stream *s, size_t most, size_t (*tree)(const struct idtree *t))
 {
-	size_t n = chunk_size(sizeof(*s)) + idtree_memory(&s->blocks), some = 0, seen = 0;
+	size_t n = chunk_size(sizeof(*s)) + tree(&s->blocks), some = 0, seen = 0;
 	struct idpos at;
 	uint32_t i;
 	int more;
 
-	for (more = idtree_from(&s->blocks, SID_MIN, &at); more && seen < 64; more = idpos_next(&at), seen++)
+	for (more = idtree_from(&s->blocks, SID_MIN, &at); more && seen < most; more = idpos_next(&at), seen++)
 		some += chunk_size(block_bytes(block_at(s, &at)->cap));
 	if (seen)
-		n += (size_t)((double)some / (double)seen * (double)s->blocks.n);
+		n += seen == s->blocks.n ? some :
+		    (size_t)((double)some / (double)seen * (double)s->blocks.n);
 	if (s->groups.cap)
 		n += chunk_size(s->groups.cap * sizeof(*s->groups.v));
 	for (i = 0; i < s->groups.n; i++) {
 		struct sgroup *g = (struct sgroup *)(void *)s->groups.v[i];
 		uint32_t k;
 
-		n += chunk_size(sizeof(*g) + g->named.len) + idtree_memory(&g->pel);
+		n += chunk_size(sizeof(*g) + g->named.len) + tree(&g->pel);
 		if (g->consumers.cap)
 			n += chunk_size(g->consumers.cap * sizeof(*g->consumers.v));
 		for (k = 0; k < g->consumers.n; k++)
 			n += chunk_size(sizeof(struct sconsumer) + g->consumers.v[k]->len) +
-			    idtree_memory(&((struct sconsumer *)(void *)g->consumers.v[k])->pel);
+			    tree(&((struct sconsumer *)(void *)g->consumers.v[k])->pel);
 	}
 	return n;
 }
+
+size_t stream_memory(const struct stream *s) { return weigh(s, 64, idtree_memory); }
+size_t stream_bytes(const struct stream *s) { return weigh(s, SIZE_MAX, idtree_bytes); }
 
 static int common_bytes(struct sid a, struct sid b)
 {

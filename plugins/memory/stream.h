@@ -76,6 +76,7 @@ struct stream *stream_copy(struct ctx *cx, const struct stream *s);
 void stream_dispose(struct ctx *cx, struct stream *s);       /* a large one piece by piece on the timer */
 int stream_reap(struct ctx *cx, struct stream *s, int64_t *budget); /* 1: it is gone */
 size_t stream_memory(const struct stream *s);                /* about */
+size_t stream_bytes(const struct stream *s);                 /* exactly */
 uint64_t stream_radix_nodes(const struct stream *s);         /* what Redis' tree of blocks would have */
 
 /* ---- entries -------------------------------------------------------------------------------------------- */

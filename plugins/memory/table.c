@@ -329,6 +329,23 @@ uint64_t *table_find(const struct table *t, uint64_t hash, const void *key, size
 	return link & SLOT_CHAIN ? find_further(link, tag, key, klen) : NULL;
 }
 
+uint64_t *table_pick(const struct table *t, uint64_t hash, table_fn *fn, void *arg)
+{
+	uint64_t g = g_of(hash), tag = tag_of(g);
+	struct part p;
+	unsigned i;
+
+	if (!t->buckets)
+		return NULL;
+	p = part_first(table_bucket(t, home_of(t, g)));
+	do
+		for (i = 0; i < part_top(&p) && p.s[i]; i++)
+			if ((p.s[i] & SLOT_TAG) == tag && fn(arg, p.s[i]))
+				return &p.s[i];
+	while (part_next(&p));
+	return NULL;
+}
+
 int table_add(struct ctx *cx, struct table *t, uint64_t hash, struct item *it)
 {
 	uint64_t g = g_of(hash), s = slot_make(tag_of(g), it), *more;
@@ -459,6 +476,25 @@ uint64_t *table_random(struct ctx *cx, const struct table *t)
 		if (at < p.n && p.s[at])
 			return &p.s[at];
 	}
+}
+
+size_t table_own_bytes(const struct table *t)
+{
+	size_t n = chunk_size(sizeof(*t));
+	uint32_t at;
+
+	for (at = 0; at < t->buckets; at++) {
+		struct part p = part_first(table_bucket(t, at));
+		unsigned k = segment_of(at);
+
+		if (k < MAP_SEGMENT && at == (k ? segment_buckets(k) : 0))
+			n += mem_aligned_size((size_t)segment_buckets(k) * sizeof(struct bucket));
+		else if (k >= MAP_SEGMENT && at % PAGE_BUCKETS == 0)
+			n += PAGE_BUCKETS * sizeof(struct bucket);
+		while (part_next(&p))
+			n += chunk_size(SPILL_BYTES);
+	}
+	return n;
 }
 
 void table_prefetch(const struct table *t, uint64_t hash)

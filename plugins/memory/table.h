@@ -40,6 +40,7 @@ struct table {
 	_Atomic uint64_t n;                   /* atomic only for INFO, which reads without the lock */
 	_Atomic uint64_t ttls;
 	uint32_t sweep;                       /* active expiry goes on at this bucket */
+	uint32_t evict;                       /* and eviction at this one */
 };
 
 static inline struct item *slot_item(uint64_t s) { return (struct item *)(uintptr_t)(s & SLOT_PTR); }
@@ -64,6 +65,9 @@ struct table *table_new(struct ctx *cx);
 void table_free_empty(struct ctx *cx, struct table *t);
 
 uint64_t *table_find(const struct table *t, uint64_t hash, const void *key, size_t klen);
+/* The first slot where an item of this hash may be that fn answers 1 for; NULL: none. */
+typedef int table_fn(void *arg, uint64_t slot);
+uint64_t *table_pick(const struct table *t, uint64_t hash, table_fn *fn, void *arg);
 /* The key is not there yet.  0, or -1: no memory, nothing changed.  Slots move. */
 int table_add(struct ctx *cx, struct table *t, uint64_t hash, struct item *it);
 /* Takes the item of slot out (it is not freed).  Slots move. */
@@ -72,7 +76,6 @@ void table_remove(struct ctx *cx, struct table *t, uint64_t hash, uint64_t *slot
 void table_swap(struct table *t, uint64_t *slot, struct item *it);
 
 /* Every item once; fn may not change the table.  fn's result other than 0 ends the walk. */
-typedef int table_fn(void *arg, uint64_t slot);
 int table_each(const struct table *t, table_fn *fn, void *arg);
 /* The items of bucket number b (and its overflow). */
 int table_each_in(const struct table *t, uint32_t b, table_fn *fn, void *arg);
@@ -80,6 +83,8 @@ int table_each_in(const struct table *t, uint32_t b, table_fn *fn, void *arg);
 uint32_t table_scan(const struct table *t, uint32_t cursor, table_fn *fn, void *arg);
 /* Any item, all alike; the table is not empty. */
 uint64_t *table_random(struct ctx *cx, const struct table *t);
+/* Bytes of the table without its items. */
+size_t table_own_bytes(const struct table *t);
 /* Tells the CPU to fetch the bucket of hash. */
 void table_prefetch(const struct table *t, uint64_t hash);
 /* And then the item that may be the one. */

@@ -4,8 +4,10 @@
  * piece, room made when max_memory is reached.  Every turn of the timer does a bounded amount.
  */
 #include <stdlib.h>
+#include "evict.h"
 #include "keyspace.h"
 #include "list.h"
+#include "project.h"
 #include "stream.h"
 #include "table.h"
 #include "wait.h"
@@ -17,9 +19,6 @@
 #define SWEEP_HOLD 512                   /* ... and of one hold of a shard's lock */
 #define COST_BUCKET 1
 #define COST_ITEM 8
-#define SAMPLES 10                       /* candidates for one eviction */
-#define EVICT_TRIES 64                   /* random places looked at for one */
-#define EVICT_MAX 20000                  /* keys evicted before one command */
 
 /* ---- the reaper ------------------------------------------------------------------------------------------ */
 static void reap_push(struct store *st, struct reap *r)
@@ -49,6 +48,7 @@ void reap_later(struct ctx *cx, struct reap *r, enum reap_kind kind, uint64_t n)
 {
 	count_add(&cx->led->freeing, (int64_t)n);
 	r->kind = kind;
+	r->project = atomic_load_explicit(&cx->led->project, memory_order_relaxed);
 	reap_push(cx->st, r);
 	if (!cx->timer)
 		upkeep_arm(cx);
@@ -60,21 +60,56 @@ static void reap_drop(struct ctx *cx, struct item *it)
 	item_free(cx, it);
 }
 
+/* A key of a flushed database: the store has counted it out already, its project has not. */
+static void reap_key(struct ctx *cx, struct item *it)
+{
+	uint32_t was = account_enter(cx, project_of_key(cx, (purser_bytes){ item_key(it), item_klen(it) }));
+
+	count_add(&cx->led->freeing, -1);
+	account_key_gone(cx, item_has_ttl(it));
+	item_free(cx, it);
+	account_enter(cx, was);
+}
+
 /* 1: it is gone. */
 static int reap_one(struct ctx *cx, struct reap *r, int64_t *budget)
 {
 	struct table *t = (struct table *)(void *)r;
+	uint32_t was = account_enter(cx, r->project);
+	int gone;
 
-	if (r->kind == REAP_LIST)
-		return list_reap(cx, (struct list *)(void *)r, budget);
-	if (r->kind == REAP_STREAM)
-		return stream_reap(cx, (struct stream *)(void *)r, budget);
-	if (r->kind == REAP_GROUP)
-		return group_reap(cx, (struct sgroup *)(void *)r, budget);
-	if (!table_reap(cx, t, budget, reap_drop))
-		return 0;
-	table_free_empty(cx, t);
-	return 1;
+	if (r->kind == REAP_LIST) {
+		gone = list_reap(cx, (struct list *)(void *)r, budget);
+	} else if (r->kind == REAP_STREAM) {
+		gone = stream_reap(cx, (struct stream *)(void *)r, budget);
+	} else if (r->kind == REAP_GROUP) {
+		gone = group_reap(cx, (struct sgroup *)(void *)r, budget);
+	} else {
+		gone = table_reap(cx, t, budget, r->kind == REAP_KEYS ? reap_key : reap_drop);
+		if (gone)
+			table_free_empty(cx, t);
+	}
+	account_enter(cx, was);
+	return gone;
+}
+
+void keys_dispose(struct ctx *cx, struct table *t)
+{
+	uint32_t was = account_enter(cx, PROJECT_NONE);
+	int64_t all = INT64_MAX;
+
+	if (t) {
+		count_add(&cx->led->keys, -(int64_t)table_n(t));
+		count_add(&cx->led->ttls, -(int64_t)table_ttls(t));
+	}
+	if (table_n(t) > REAP_AT_ONCE) {
+		reap_later(cx, &t->reap, REAP_KEYS, table_n(t));
+	} else if (t) {
+		count_add(&cx->led->freeing, (int64_t)table_n(t));
+		table_reap(cx, t, &all, reap_key);
+		table_free_empty(cx, t);
+	}
+	account_enter(cx, was);
 }
 
 void table_dispose(struct ctx *cx, struct table *t)
@@ -199,12 +234,13 @@ static void upkeep(void *arg)
 
 	cx->timer = 0;
 	cx->now_ms = 0;
-	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT) & CLOCK_MASK;
+	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT);
+	evict_tidy(cx);
 	if (!reap_some(cx, REAP_TICK))
 		more = 1;
 	if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)
 		more |= sweep(cx);
-	if (over_limit(cx->st) && atomic_load_explicit(&cx->st->eviction, memory_order_relaxed))
+	if (over_limit(cx->st) && evict_chosen(cx->st) != EVICT_NONE)
 		more |= make_room(cx) == 0 && over_limit(cx->st);
 	wait_serve_beside(cx); /* streams that have gone */
 	if (more)
@@ -217,94 +253,4 @@ void upkeep_arm(struct ctx *cx)
 {
 	if (cx->x && !cx->timer)
 		cx->timer = cx->h->timer(cx->x, TICK_NS, upkeep, cx);
-}
-
-/* ---- eviction ------------------------------------------------------------------------------------------------ */
-struct sample {
-	struct ctx *cx;
-	unsigned n;
-	uint32_t idle;
-	struct item *worst;
-};
-
-static int sample_item(void *arg, uint64_t slot)
-{
-	struct sample *s = arg;
-	uint32_t idle = item_idle(slot_item(slot), s->cx->clock);
-
-	if (!s->worst || idle > s->idle) {
-		s->idle = idle;
-		s->worst = slot_item(slot);
-	}
-	return ++s->n >= SAMPLES;
-}
-
-/* A table of shard sh, chosen by how many keys it has; NULL: none has any. */
-static struct table *pick_table(struct ctx *cx, uint32_t sh, uint32_t *db)
-{
-	struct table **t = cx->st->shard[sh].db;
-	uint64_t total = 0, at;
-	uint32_t i;
-
-	for (i = 0; i < cx->st->databases; i++)
-		total += table_n(t[i]);
-	if (!total)
-		return NULL;
-	for (at = rng_next(cx) % total, i = 0; at >= table_n(t[i]); i++)
-		at -= table_n(t[i]);
-	*db = i;
-	return t[i];
-}
-
-/* The longest unused of some random items goes; 1: one went. */
-static int evict_one(struct ctx *cx)
-{
-	unsigned tries;
-
-	for (tries = 0; tries < EVICT_TRIES; tries++) {
-		/* nearly empty: after some tries go through them all */
-		uint32_t sh = tries < SHARDS ? rng_below(cx, SHARDS) : tries % SHARDS;
-		uint32_t mine = shards_lock(cx, 1u << sh), db = 0, b, i;
-		struct sample s = { .cx = cx };
-		struct table *t = pick_table(cx, sh, &db);
-
-		if (t) {
-			b = rng_below(cx, t->buckets);
-			for (i = 0; i < t->buckets && s.n < SAMPLES && (i < 8 || !s.n); i++)
-				table_each_in(t, (b + i) % t->buckets, sample_item, &s);
-		}
-		if (s.worst) {
-			purser_bytes key = { item_key(s.worst), item_klen(s.worst) };
-			struct pos p;
-
-			if (key_find(cx, &p, db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH)) {
-				key_expel(cx, &p, db, EVENT_EVICTED, "evicted");
-				count_add(&cx->led->evicted, 1);
-			}
-		}
-		shards_unlock(cx, mine);
-		if (s.worst)
-			return 1;
-	}
-	return 0;
-}
-
-int make_room(struct ctx *cx)
-{
-	unsigned n;
-
-	while (over_limit(cx->st) && !reap_some(cx, 256))
-		;
-	if (!over_limit(cx->st))
-		return 0;
-	if (atomic_load_explicit(&cx->st->eviction, memory_order_relaxed) == EVICT_NONE)
-		return -1;
-	for (n = 0; n < EVICT_MAX && over_limit(cx->st); n++) {
-		reap_some(cx, 256);
-		if (!evict_one(cx))
-			return over_limit(cx->st) ? -1 : 0;
-	}
-	if (over_limit(cx->st))
-		upkeep_arm(cx); /* it goes on beside the commands */
-	return 0;
 }

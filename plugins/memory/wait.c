@@ -3,6 +3,7 @@
  * Clients that wait for keys: see wait.h.
  */
 #include <stdlib.h>
+#include "project.h"
 #include "wait.h"
 
 static const char err_unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -63,15 +64,15 @@ static struct waitkey **key_slot(struct waits *t, uint64_t hash, uint32_t db, co
 
 static struct waits *waits_new(struct ctx *cx)
 {
-	struct waits *t = mem_get(cx, sizeof(*t));
+	struct waits *t = own_get(cx, sizeof(*t));
 
 	if (!t)
 		return NULL;
 	t->size = 8;
 	t->n = 0;
-	t->bucket = mem_get(cx, t->size * sizeof(*t->bucket));
+	t->bucket = own_get(cx, t->size * sizeof(*t->bucket));
 	if (!t->bucket) {
-		mem_put(cx, t, sizeof(*t));
+		own_put(cx, t, sizeof(*t));
 		return NULL;
 	}
 	memset(t->bucket, 0, t->size * sizeof(*t->bucket));
@@ -80,14 +81,14 @@ static struct waits *waits_new(struct ctx *cx)
 
 static void waits_free(struct ctx *cx, struct waits *t)
 {
-	mem_put(cx, t->bucket, t->size * sizeof(*t->bucket));
-	mem_put(cx, t, sizeof(*t));
+	own_put(cx, t->bucket, t->size * sizeof(*t->bucket));
+	own_put(cx, t, sizeof(*t));
 }
 
 /* Without memory the chains are longer. */
 static void waits_grow(struct ctx *cx, struct waits *t)
 {
-	struct waitkey **b = mem_get(cx, 2 * t->size * sizeof(*b)), *k, *next;
+	struct waitkey **b = own_get(cx, 2 * t->size * sizeof(*b)), *k, *next;
 	uint32_t i, size = 2 * t->size;
 
 	if (!b)
@@ -101,7 +102,7 @@ static void waits_grow(struct ctx *cx, struct waits *t)
 			k->next = *to;
 			*to = k;
 		}
-	mem_put(cx, t->bucket, t->size * sizeof(*t->bucket));
+	own_put(cx, t->bucket, t->size * sizeof(*t->bucket));
 	t->bucket = b;
 	t->size = size;
 }
@@ -113,7 +114,7 @@ static void key_drop(struct ctx *cx, struct waitkey *k)
 	if (k->first || k->ready || k->busy)
 		return;
 	*key_slot(s->waits, k->hash, k->db, k->key, k->n) = k->next;
-	mem_put(cx, k, sizeof(*k) + k->n);
+	own_put(cx, k, sizeof(*k) + k->n);
 	if (--s->waits->n == 0) {
 		waits_free(cx, s->waits);
 		s->waits = NULL;
@@ -131,7 +132,7 @@ static struct waitkey *key_get(struct ctx *cx, uint32_t db, purser_bytes key, ui
 	at = key_slot(s->waits, hash, db, key.p, key.n);
 	if (*at)
 		return *at;
-	k = mem_get(cx, sizeof(*k) + key.n);
+	k = own_get(cx, sizeof(*k) + key.n);
 	if (!k) {
 		if (!s->waits->n) {
 			waits_free(cx, s->waits);
@@ -356,7 +357,7 @@ static void due_remove(struct ctx *cx, struct waiter *w)
 		due_down(cx, last, last->due_at);
 	}
 	if (cx->ndue == 0) {
-		mem_put(cx, cx->due, cx->due_cap * sizeof(*cx->due));
+		own_put(cx, cx->due, cx->due_cap * sizeof(*cx->due));
 		cx->due = NULL;
 		cx->due_cap = 0;
 	}
@@ -391,7 +392,7 @@ static int due_add(struct ctx *cx, struct waiter *w, int64_t ms)
 		uint32_t cap = cx->due_cap ? 2 * cx->due_cap : 8;
 		struct waiter **d = cx->due ?
 		    mem_resize(cx, cx->due, cx->due_cap * sizeof(*d), cap * sizeof(*d)) :
-		    mem_get(cx, cap * sizeof(*d));
+		    own_get(cx, cap * sizeof(*d));
 
 		if (!d)
 			return -1;
@@ -421,7 +422,7 @@ static purser_call *waiter_free(struct waiter *w)
 	if (w->next)
 		w->next->prev = w->prev;
 	tape_free(&w->tape, cx);
-	mem_put(cx, w, waiter_bytes(w->links_max, w->nkept));
+	own_put(cx, w, waiter_bytes(w->links_max, w->nkept));
 	place_give(cx->st);
 	return c;
 }
@@ -469,7 +470,7 @@ static void deliver(void *arg)
 
 static struct waiter *waiter_new(struct ctx *cx, purser_call *c, const struct wait_for *f)
 {
-	struct waiter *w = mem_get(cx, waiter_bytes(f->keys, f->nkept));
+	struct waiter *w = own_get(cx, waiter_bytes(f->keys, f->nkept));
 	uint32_t i;
 
 	if (!w)
@@ -489,7 +490,7 @@ static struct waiter *waiter_new(struct ctx *cx, purser_call *c, const struct wa
 	if (i == f->keys && due_add(cx, w, f->ms) == 0)
 		return w;
 	unlink_all(cx, w);
-	mem_put(cx, w, waiter_bytes(f->keys, f->nkept));
+	own_put(cx, w, waiter_bytes(f->keys, f->nkept));
 	return NULL;
 }
 
@@ -664,14 +665,17 @@ static void serve_kind(struct ctx *cx, struct waitkey *k, int kind)
 
 static void serve_key(struct ctx *cx, struct waitkey *k)
 {
+	purser_bytes key = { k->key, k->n };
+	uint32_t was = account_enter(cx, project_of_key(cx, key));
 	struct pos p;
 	int kind;
 
-	key_find(cx, &p, k->db, (purser_bytes){ k->key, k->n }, k->hash, FIND_NOTOUCH);
+	key_find(cx, &p, k->db, key, k->hash, FIND_NOTOUCH);
 	kind = kind_of(p.it);
 	if (kind >= 0 && kind != WAIT_STREAM)
 		serve_kind(cx, k, kind);
 	serve_kind(cx, k, WAIT_STREAM); /* they may have to be told that their stream is gone */
+	account_enter(cx, was);
 }
 
 void wait_serve(struct ctx *cx)

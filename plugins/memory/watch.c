@@ -52,7 +52,7 @@ static size_t table_bytes(size_t buckets)
 
 static struct watch_table *table_new(struct ctx *cx, size_t buckets)
 {
-	struct watch_table *t = mem_get(cx, table_bytes(buckets));
+	struct watch_table *t = own_get(cx, table_bytes(buckets));
 
 	if (!t)
 		return NULL;
@@ -61,7 +61,7 @@ static struct watch_table *table_new(struct ctx *cx, size_t buckets)
 	return t;
 }
 
-static void table_drop(struct ctx *cx, struct watch_table *t) { mem_put(cx, t, table_bytes(t->buckets)); }
+static void table_drop(struct ctx *cx, struct watch_table *t) { own_put(cx, t, table_bytes(t->buckets)); }
 
 /* Without memory the chains become longer. */
 static void grow(struct ctx *cx, struct watch_table **tp)
@@ -104,7 +104,7 @@ static void count(struct store *st, int64_t d)
 /* ---- watching -------------------------------------------------------------------------------------------- */
 static void drop(struct ctx *cx, struct watch *v)
 {
-	mem_put(cx, v, sizeof(*v) + v->klen);
+	own_put(cx, v, sizeof(*v) + v->klen);
 }
 
 /* Under the locks: the key becomes one of w's, unless it is already.  0, or -1: no memory. */
@@ -116,11 +116,11 @@ static int watch_key(struct ctx *cx, struct watcher *w, uint32_t db, uint64_t ha
 	for (v = *t ? *bucket_of(*t, hash, db) : NULL; v; v = v->next)
 		if (v->by == w && is_key(v, db, hash, key))
 			return 0;
-	v = mem_get(cx, sizeof(*v) + key.n);
+	v = own_get(cx, sizeof(*v) + key.n);
 	if (!v)
 		return -1;
 	if (!*t && !(*t = table_new(cx, BUCKETS))) {
-		mem_put(cx, v, sizeof(*v) + key.n);
+		own_put(cx, v, sizeof(*v) + key.n);
 		return -1;
 	}
 	v->by = w;
@@ -165,7 +165,7 @@ static void unwatch(struct ctx *cx, struct watcher *w, const struct watch *until
 
 static struct watcher *watcher_new(struct ctx *cx)
 {
-	struct watcher *w = mem_get(cx, sizeof(*w));
+	struct watcher *w = own_get(cx, sizeof(*w));
 
 	if (!w)
 		return NULL;
@@ -182,7 +182,7 @@ void watch_end(struct ctx *cx, struct watcher *w)
 	*w->at = w->next;
 	if (w->next)
 		w->next->at = w->at;
-	mem_put(cx, w, sizeof(*w));
+	own_put(cx, w, sizeof(*w));
 }
 
 void watch_end_all(struct ctx *cx)

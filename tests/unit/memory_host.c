@@ -11,7 +11,6 @@
 #include <string.h>
 #include "memory_host.h"
 
-const purser_plugin *purser_plugin_init(void);
 
 /* ---- replies ------------------------------------------------------------------------------------------ */
 static struct mh_ctx *ctx_of(purser_call *c) { return (struct mh_ctx *)(void *)c->ctx; }
@@ -146,6 +145,10 @@ static int64_t h_value(purser_instance *pi, const char *key)
 		return m->set.max_memory;
 	if (!strcmp(key, "script_memory"))
 		return m->set.script_memory ? m->set.script_memory : 64 << 20;
+	if (!strcmp(key, "lfu_log_factor"))
+		return 10;
+	if (!strcmp(key, "lfu_decay_time"))
+		return 60000000000;
 	return strcmp(key, "eviction") ? m->set.databases : m->set.eviction;
 }
 
@@ -335,7 +338,7 @@ static int op_of(const purser_bytes *argv, uint32_t argc)
 static void fill(purser_call *c, struct mh_ctx *x, uint32_t argc, const purser_bytes *argv)
 {
 	*c = (purser_call){ .struct_size = sizeof(*c), .op = (uint32_t)op_of(argv, argc),
-	    .resp = (uint8_t)x->resp, .db = x->db, .argc = argc, .argv = argv,
+	    .resp = (uint8_t)x->resp, .db = x->db, .ns = x->ns, .ns_prefix = x->ns_prefix, .argc = argc, .argv = argv,
 	    .ctx = (purser_ctx *)(void *)x };
 }
 

@@ -33,6 +33,7 @@ struct mh_ctx {
 	size_t n, cap;
 	int resp;                          /* 2 or 3 */
 	uint16_t db;
+	uint32_t ns, ns_prefix;            /* of the calls: the project, and bytes of its keys' prefix */
 	unsigned ended, failed;            /* of the last call; of a batch all parts and itself */
 	struct mh_timer timer[8];
 	uint64_t timer_ids;
@@ -60,5 +61,6 @@ void mh_release(struct mh_ctx *x);         /* what replies still hold */
 /* Moves both clocks and fires what is due; the number of timers that fired. */
 unsigned mh_pass(struct mh_ctx *x, uint64_t ms);
 purser_stats mh_stats(struct mh *m);
+const purser_plugin *purser_plugin_init(void);
 int mh_op(const char *name, size_t n);     /* its index, or -1 */
 #endif

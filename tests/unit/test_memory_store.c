@@ -291,8 +291,12 @@ static void evicts_for_a_large_value(void **state)
 	for (i = 0; i < 20000; i++)
 		mh_run(x, "SET k%d 01234567890123456789", i);
 	assert_string_equal(set_bytes(x, "SET", "big", big, sizeof(big)), "+OK\r\n");
-	assert_string_equal(mh_run(x, "SET a b"), "+OK\r\n");
-	assert_true(used(f) <= 1001000);
+	for (i = 0; i < 100 && used(f) > 1000000; i++) { /* bit by bit, with commands and beside them */
+		assert_string_equal(mh_run(x, "SET a b"), "+OK\r\n");
+		assert_true(used(f) <= 1000000 + 1000000 / 16 + 1000);
+		mh_pass(x, 2);
+	}
+	assert_true(used(f) <= 1000000);
 	mh_run(x, "HSET h f v");
 	mh_run(x, "CONFIG"); /* unknown: nothing happens */
 	for (i = 0; i < 3000; i++)

@@ -165,6 +165,10 @@ static void anything(struct worker *w)
 	for (i = 0; i < ROUNDS; i++) {
 		unsigned n = below(w, 3000);
 
+		if (i % 16 == 0) { /* several projects; two share a prefix's length */
+			w->x.ns = below(w, 3);
+			w->x.ns_prefix = w->x.ns < 2 ? w->x.ns : 1;
+		}
 		w->x.db = (uint16_t)(below(w, 10) == 0);
 		mh_run(&w->x, lines[below(w, sizeof(lines) / sizeof(*lines))], below(w, 3) ? n : n % 10, n);
 		mh_release(&w->x);
@@ -180,14 +184,17 @@ static void anything(struct worker *w)
 static void torture(void **state)
 {
 	struct mh m;
+	int policy;
 
 	(void)state;
 	mh_start(&m, (struct mh_settings){ 0, 0, 2 });
 	together(&m, anything);
 	mh_stop(&m);
-	mh_start(&m, (struct mh_settings){ 300000, 1, 2 });
-	together(&m, anything);
-	mh_stop(&m);
+	for (policy = 1; policy <= 8; policy += 7) { /* LRU, S3-FIFO */
+		mh_start(&m, (struct mh_settings){ 300000, policy, 2 });
+		together(&m, anything);
+		mh_stop(&m);
+	}
 }
 
 int main(void)
