@@ -10,6 +10,7 @@ import banned
 import documented
 import headers
 import keys_read
+import memory_ops
 import rooms
 import size
 import source
@@ -93,6 +94,21 @@ def test_keys_read(root):
     assert keys_read.check(root) == [], keys_read.check(root)
 
 
+def test_memory_ops(root):
+    """An operation that is missing, has other arguments or keys, is unknown, or is there though it is listed as left out."""
+    cmd = 'CMD({0}, "{0}", {1}, F_FAST, PERM_READ, K({2}), A_NONE, X_PASS, CAP_KV, R_READ, {3}, G_KEYS, "")\n'
+    plant(root, "agent/command/commands.def", "".join(cmd.format(*row) for row in (
+        ("GET", 2, "1, 1, 1", "RUN_BACKEND"), ("DEL", -2, "1, -1, 1", "RUN_BACKEND"), ("PING", 1, "0, 0, 0", "RUN_LOCAL"),
+        ("TTL", 2, "1, 1, 1", "RUN_BACKEND"), ("OLD", 2, "1, 1, 1", "RUN_BACKEND"))))
+    plant(root, "plugins/memory/ops.def", 'OP(GET, "GET", op_get, 3, 0, 1, 1, 1)\nOP(DEL, "DEL", op_del, -2, 0, 1, 1, 1)\n'
+          'OP(OLD, "OLD", op_old, 2, 0, 1, 1, 1)\nOP(NEW, "NEW", op_new, 2, 0, 1, 1, 1)\n')
+    found = "; ".join(memory_ops.check(root, {"OLD": "why"}, {"PING"}))
+    for words in ("TTL is not there", "GET has arity 3", "DEL has its keys at (1, 1, 1)", "OLD is in", "NEW is no command",
+                  "PING, which is listed as refused"):
+        assert words in found, (words, found)
+    assert found.count(";") == 5, found
+
+
 def test_headers(root):
     cc, cxx = os.environ.get("CC") or "cc", os.environ.get("CXX") or "c++"
     cxx = cxx if shutil.which(cxx.split()[0]) else ""
@@ -116,6 +132,7 @@ def main():
         test_planted(root)
         test_headers(root)
         test_keys_read(root)
+        test_memory_ops(root)
         assert tarball.missing(["a/b", "c/d/e", "f"], ["c", "a/b"]) == ["f"]
     finally:
         shutil.rmtree(root)
