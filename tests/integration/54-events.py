@@ -66,6 +66,8 @@ XGROUP CREATECONSUMER X g c|XGROUP DELCONSUMER X g c|XREADGROUP GROUP g c COUNT 
 XREADGROUP GROUP g c NOACK STREAMS X >|XREADGROUP GROUP g c STREAMS X 0|XACK X g 5-0 5-1|XCLAIM X g F 0 5-0|XCLAIM X g F 0 5-0 JUSTID
 XCLAIM X g F 0 5-9 FORCE|XAUTOCLAIM X g F 0 0|XAUTOCLAIM X g F 99999 0|XRANGE X - +|XREAD STREAMS X 0|XINFO STREAM X
 RESTORE KEY 0 DUMPED|RESTORE KEY 0 DUMPED REPLACE|RESTORE KEY 5000000 DUMPED REPLACE|RESTORE KEY 5 DUMPED REPLACE ABSTTL|RESTORE KEY 0 x
+EVAL redis.call('SET',KEYS[1],'v')redis.call('DEL',KEYS[2],KEYS[1]) 2 KEY KEY|EVAL redis.call('INCR',KEYS[1])redis.call('EXPIRE',KEYS[1],100) 1 S
+EVAL redis.call('LPUSH',KEYS[1],1)redis.call('RPOPLPUSH',KEYS[1],KEYS[2]) 2 L L|EVAL redis.call('GET',KEYS[1]) 1 S
 FLUSHDB
 """.replace("\n", "|").strip("|").split("|")
 RARE = "FLUSHDB"
@@ -257,7 +259,7 @@ def same_rules(redis, p):
 
 
 # ---- clients that wait -------------------------------------------------------------------------------------
-WAITS = [  # who waits, what serves them
+WAITS = [  # who waits, what serves them, and before
     (["BLPOP l 0"], "LPUSH l a"), (["BRPOP other l 0"], "RPUSH l a b"), (["BLMOVE l to LEFT RIGHT 0"], "RPUSH l a"),
     (["BRPOPLPUSH l to 0"], "RPUSH l a b"), (["BLMOVE l l LEFT RIGHT 0"], "RPUSH l a"), (["BLMPOP 0 2 x l LEFT COUNT 2"], "RPUSH l a b c"),
     (["BZPOPMIN z 0"], "ZADD z 1 a"), (["BZPOPMAX z 0"], "ZADD z 1 a 2 b"), (["BZMPOP 0 1 z MIN COUNT 5"], "ZADD z 1 a 2 b"),
@@ -265,6 +267,13 @@ WAITS = [  # who waits, what serves them
     (["BLPOP l 0"], "RPUSH o b a|SORT o ALPHA STORE l"), (["BZPOPMIN z 0"], "ZADD o 1 a|ZUNIONSTORE z 1 o"),
     (["BLPOP l 0", "BRPOP l 0"], "RPUSH l a b c"), (["BLMOVE l m LEFT LEFT 0", "BLMOVE m n LEFT LEFT 0"], "RPUSH l a"),
     (["BLPOP l 0", "BLMOVE m l LEFT LEFT 0"], "MULTI|RPUSH m a|SET s 1|EXEC"), (["BLPOP l 0"], "MULTI|RPUSH l a|DEL l|SET l x|DEL l|RPUSH l b|EXEC"),
+    (["XREAD BLOCK 0 STREAMS l other $ $"], "XADD l 5-1 f v"),
+    (["XREADGROUP GROUP g c BLOCK 0 STREAMS l >"], "XADD l 5-1 f v|XADD l 5-2 f v", "XGROUP CREATE l g $ MKSTREAM"),
+    (["XREADGROUP GROUP g c BLOCK 0 STREAMS l >", "XREADGROUP GROUP g d BLOCK 0 STREAMS l >"], "MULTI|XADD l 5-1 f v|XADD l 5-2 f v|EXEC|XADD l 5-3 f v",
+     "XGROUP CREATE l g $ MKSTREAM"),
+    (["XREADGROUP GROUP g c BLOCK 0 STREAMS l >"], "XGROUP DESTROY l g", "XGROUP CREATE l g $ MKSTREAM"),
+    (["XREADGROUP GROUP g c BLOCK 0 STREAMS l >"], "DEL l", "XGROUP CREATE l g $ MKSTREAM"),
+    (["BLPOP l 0", "BLPOP l 0"], "EVAL redis.call('RPUSH',KEYS[1],1)redis.call('RPUSH',KEYS[1],2) 1 l"),
 ]
 
 
@@ -272,10 +281,10 @@ def blocked(c):
     return int(c.cmd("INFO", "clients").split(b"blocked_clients:")[1].split()[0])
 
 
-def serve(server, ear, waits, then):
+def serve(server, ear, waits, then, before=""):
     waiters = [server.client() for _ in waits]
     with server.client() as c, server.client() as w:
-        c.cmd("FLUSHALL")
+        c.pipeline([["FLUSHALL"], *[line.split() for line in before.split("|") if line]])
         for n, (waiter, line) in enumerate(zip(waiters, waits)):
             waiter.send(*line.split())
             wait_until(lambda n=n: blocked(c) == n + 1, "the client to wait")
@@ -292,11 +301,11 @@ def serve(server, ear, waits, then):
 
 def same_waits(redis, p):
     ears = Listener(redis.sock), Listener(p.sock)
-    for waits, then in WAITS:
-        want = serve(redis, ears[0], waits, then)
-        got = serve(p, ears[1], waits, then)
-        equal(got[0], want[0], f"{waits}, {then}: events")
-        equal(got[1:], want[1:], f"{waits}, {then}: replies, did the watch break")
+    for case in WAITS:
+        want = serve(redis, ears[0], *case)
+        got = serve(p, ears[1], *case)
+        equal(got[0], want[0], f"{case}: events")
+        equal(got[1:], want[1:], f"{case}: replies, did the watch break")
     for ear in ears:
         ear.c.close()
 
