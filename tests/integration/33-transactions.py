@@ -34,8 +34,8 @@ def enter(p, project, resp=2, name=None):
 class Session:
     """What one client sends: transactions and plain commands, good ones and bad ones."""
 
-    def __init__(self, rng, waits, watches):
-        self.rng, self.waits, self.watches = rng, waits, watches
+    def __init__(self, rng):
+        self.rng = rng
 
     def key(self):
         return self.rng.choice("abcdef")
@@ -50,25 +50,22 @@ class Session:
             ["GET"], ["SET", "sa"], ["NOSUCH", "sa"], ["OBJECT", "NOSUCH", "sa"], ["PING"], ["PING", "x"], ["ECHO", "e"],
             ["KEYS", "nothing*"], ["SCAN", 0, "MATCH", "sa", "COUNT", 10000], ["SELECT", 0], ["CLIENT", "GETNAME"],
             ["RENAME", "s" + k(), "s" + k()], ["GETDEL", "nil"], ["STRLEN", "h" + k()],
+            ["RPUSH", "l" + k(), r.randint(0, 9)], ["LRANGE", "l" + k(), 0, -1], ["LMPOP", 2, "l" + k(), "l" + k(), "LEFT"],
+            ["SORT", "l" + k(), "BY", "s*"], ["SORT", "l" + k(), "GET", "s*"], ["ZADD", "z" + k(), 1, "m"],
+            ["ZMPOP", 1, "z" + k(), "MIN"], ["ZPOPMIN", "z" + k()], ["XADD", "x" + k(), "5-1", "f", "v"],
+            ["XREAD", "STREAMS", "x" + k(), "x" + k(), "0", "0"], ["XRANGE", "x" + k(), "-", "+"],
+            ["XGROUP", "CREATE", "x" + k(), "g", "$"], ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "x" + k(), ">"],
+            ["XINFO", "STREAM", "nil"], ["LPOP", "s" + k()], ["RPOPLPUSH", "l" + k(), "l" + k()],
+            ["EVAL", "return redis.call('INCR', KEYS[1])", 1, "s" + k()], ["EVAL", "return {1, {2, redis.call('GET', KEYS[1])}}", 1, "s" + k()],
+            ["EVAL", "return redis.error_reply('MINE it is')", 0], ["EVAL", "return {redis.status_reply('x'), false}", 0],
+            ["EVAL", "x", "y"], ["EVAL", "return 1", 9, "a"],
         ]
-        if self.waits:  # what only the redis backend has
-            line += [
-                ["RPUSH", "l" + k(), r.randint(0, 9)], ["LRANGE", "l" + k(), 0, -1], ["LMPOP", 2, "l" + k(), "l" + k(), "LEFT"],
-                ["SORT", "l" + k(), "BY", "s*"], ["SORT", "l" + k(), "GET", "s*"], ["ZADD", "z" + k(), 1, "m"],
-                ["ZMPOP", 1, "z" + k(), "MIN"], ["ZPOPMIN", "z" + k()], ["XADD", "x" + k(), "5-1", "f", "v"],
-                ["XREAD", "STREAMS", "x" + k(), "x" + k(), "0", "0"], ["XRANGE", "x" + k(), "-", "+"],
-                ["XGROUP", "CREATE", "x" + k(), "g", "$"], ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "x" + k(), ">"],
-                ["XINFO", "STREAM", "nil"], ["LPOP", "s" + k()], ["RPOPLPUSH", "l" + k(), "l" + k()],
-                ["EVAL", "return redis.call('INCR', KEYS[1])", 1, "s" + k()], ["EVAL", "return {1, {2, redis.call('GET', KEYS[1])}}", 1, "s" + k()],
-                ["EVAL", "return redis.error_reply('MINE it is')", 0], ["EVAL", "return {redis.status_reply('x'), false}", 0],
-                ["EVAL", "x", "y"], ["EVAL", "return 1", 9, "a"],
-            ]
         return r.choice(line)
 
     def queued(self):
         """What may stand between MULTI and EXEC: what waits outside does not."""
         k = self.key
-        if self.waits and self.rng.random() < 0.1:
+        if self.rng.random() < 0.1:
             return self.rng.choice([
                 ["BLPOP", "l" + k(), "l" + k(), 0], ["BRPOP", "l" + k(), 0], ["BLMPOP", 0, 1, "l" + k(), "RIGHT"],
                 ["BZPOPMIN", "z" + k(), 0], ["BLMOVE", "l" + k(), "l" + k(), "LEFT", "LEFT", 0], ["BZMPOP", 0, 1, "z" + k(), "MAX"],
@@ -79,7 +76,7 @@ class Session:
     def one(self):
         r = self.rng
         lines = []
-        if self.watches and r.random() < 0.4:
+        if r.random() < 0.4:
             lines.append(r.choice([["WATCH", "s" + self.key()], ["WATCH", "sa", "sb", "h" + self.key()], ["WATCH"]]))
             lines += [self.plain() for _ in range(r.randint(0, 2))]
             if r.random() < 0.2:
@@ -107,7 +104,7 @@ def same(a, b):
     return a == b and type(a) is type(b)
 
 
-def differential(p, references, rng, waits, watches, resp):
+def differential(p, references, rng, resp):
     """The same session to a project and to a Redis of its own, in pipelines cut at random."""
     ends = []
     for name, redis in references:
@@ -116,7 +113,7 @@ def differential(p, references, rng, waits, watches, resp):
             theirs.cmd("HELLO", 3)
         ours.cmd("FLUSHDB")
         theirs.cmd("FLUSHALL")
-        ends.append((name, ours, theirs, Session(rng, waits, watches)))
+        ends.append((name, ours, theirs, Session(rng)))
     n, before = 0, {name: [] for name, *_ in ends}
     for _ in range(ROUNDS):
         for name, ours, theirs, session in ends:
@@ -494,7 +491,7 @@ def on_memory(rng):
         "[project one]\ndatabases = 3\n[project two]\n[project wide]\nisolation = off\ndatabases = 3\n"
     with Purserd(config=config) as p, Redis(name="m1") as a, Redis(name="m2") as b:
         for resp in (2, 3):
-            differential(p, (("one", a), ("two", b)), rng, False, True, resp)
+            differential(p, (("one", a), ("two", b)), rng, resp)
         for part in (conflicts, loops, atomic, published):
             part(p, Wide(p))
             with enter(p, "wide") as c:
@@ -508,7 +505,7 @@ def main():
     with Redis() as redis, two(redis.url) as p:
         with Redis(name="r1") as a, Redis(name="r2") as b:
             for resp in (2, 3):
-                differential(p, (("one", a), ("two", b)), rng, True, True, resp)
+                differential(p, (("one", a), ("two", b)), rng, resp)
         for part in (conflicts, loops, lost, atomic, large, local, errors, published):
             with redis.client() as direct:
                 direct.cmd("FLUSHALL")
