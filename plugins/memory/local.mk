@@ -80,6 +80,7 @@ MEMORY_SOURCES = \
 	%D%/project.h \
 	%D%/rdb.h \
 	%D%/rdb_read.c \
+	%D%/rdb_stream.c \
 	%D%/rdb_write.c \
 	%D%/reap.h \
 	%D%/s3fifo.c \

@@ -39,6 +39,9 @@ void rdb_put_value(struct rdb_out *o, struct item *it);
 /* How a string of n bytes begins that is written as it is; the length. */
 size_t rdb_length_bytes(uint8_t to[9], uint64_t n);
 
+struct stream;
+void rdb_put_stream(struct rdb_out *o, const struct stream *s);       /* rdb_stream.c */
+
 /* ---- reading: rdb_read.c --------------------------------------------------------------------------------- */
 enum rdb_result {
 	RDB_OK = 0,
@@ -68,6 +71,7 @@ enum rdb_result rdb_length(struct rdb_in *in, uint64_t *n);
 enum rdb_result rdb_string(struct rdb_in *in, struct rdb_string *s); /* until the next call of any of these */
 /* The value of a key that stands in no table; expiry in Unix ms, 0: none.  key stays where it is meanwhile. */
 enum rdb_result rdb_value(struct rdb_in *in, unsigned type, purser_bytes key, int64_t expiry, struct item **it);
+enum rdb_result rdb_stream(struct rdb_in *in, unsigned type, struct stream **s); /* rdb_stream.c */
 void rdb_end(struct rdb_in *in);              /* gives up its memory */
 
 /* Not used for so long: the access time of an item that comes. */

@@ -12,6 +12,7 @@
 #include "packed.h"
 #include "rdb.h"
 #include "set.h"
+#include "stream.h"
 #include "table.h"
 #include "zset.h"
 
@@ -515,6 +516,21 @@ static enum rdb_result read_zset(struct rdb_in *in, unsigned type, purser_bytes 
 	return rc;
 }
 
+static enum rdb_result read_stream(struct rdb_in *in, unsigned type, purser_bytes key, struct item **out)
+{
+	struct shape shape = { ENC_STREAM, 0, 0 };
+	struct stream *s;
+
+	TRY(rdb_stream(in, type, &s));
+	*out = item_new(in->cx, &shape, key.p, key.n);
+	if (!*out) {
+		stream_dispose(in->cx, s);
+		return RDB_NOMEM;
+	}
+	item_set_word(*out, (uint64_t)(uintptr_t)s);
+	return RDB_OK;
+}
+
 /* ---- all of them --------------------------------------------------------------------------------------------- */
 static enum rdb_result read_any(struct rdb_in *in, unsigned type, purser_bytes key, int64_t expiry,
     struct item **out)
@@ -539,6 +555,9 @@ static enum rdb_result read_any(struct rdb_in *in, unsigned type, purser_bytes k
 	case RDB_ZSET_ZIPLIST:
 	case RDB_ZSET_LISTPACK:
 		return read_zset(in, type, key, out);
+	case RDB_STREAM_LISTPACKS:
+	case RDB_STREAM_LISTPACKS_2:
+		return read_stream(in, type, key, out);
 	default:
 		return bad(in, "a value of an unknown type");
 	}

@@ -8,6 +8,7 @@
 #include "packed.h"
 #include "rdb.h"
 #include "set.h"
+#include "stream.h"
 #include "zset.h"
 
 /* ---- bytes ------------------------------------------------------------------------------------------- */
@@ -303,6 +304,8 @@ enum rdb_type rdb_type_of(const struct item *it)
 		return RDB_ZSET_LISTPACK;
 	case ENC_ZSET:
 		return RDB_ZSET_2;
+	case ENC_STREAM:
+		return RDB_STREAM_LISTPACKS_2;
 	default:
 		return RDB_STRING;
 	}
@@ -324,6 +327,9 @@ void rdb_put_value(struct rdb_out *o, struct item *it)
 		break;
 	case TYPE_ZSET:
 		put_zset(o, it);
+		break;
+	case TYPE_STREAM:
+		rdb_put_stream(o, item_stream(it));
 		break;
 	default:
 		string_view(it, &v);

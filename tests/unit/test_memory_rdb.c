@@ -251,6 +251,14 @@ static void fill(struct fixture *f)
 	mh_run(x, "RPUSH list a 5 -5000 %s 8388608", wide);
 	mh_run(x, "ZADD zpack 1 a -1.5 b inf c 100000 d");
 	mh_run(x, "ZADD zwide 1 %s 2.5 b -inf c", wide);
+	mh_run(x, "XADD stream 1-1 a 1 b two");
+	mh_run(x, "XADD stream 1-2 a 1000 b 2");
+	mh_run(x, "XADD stream 5-0 c %s", wide);
+	mh_run(x, "XDEL stream 1-2");
+	mh_run(x, "XGROUP CREATE stream g 0");
+	mh_run(x, "XGROUP CREATE stream h $");
+	mh_run(x, "XREADGROUP GROUP g one COUNT 1 STREAMS stream >");
+	mh_run(x, "XREADGROUP GROUP g two STREAMS stream >");
 	for (i = 0; i < 300; i++) {
 		mh_run(x, "SADD set m%d", i);
 		mh_run(x, "RPUSH long %s%d", i % 50 ? "e" : wide, i);
@@ -259,7 +267,7 @@ static void fill(struct fixture *f)
 }
 
 static const char *const filled[] = { "int", "emb", "raw", "big", "pack", "wide", "ints", "few", "list", "zpack", "zwide", "set",
-	"long", "near" };
+	"long", "near", "stream" };
 #define FILLED (sizeof(filled) / sizeof(*filled))
 
 static int order(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -268,7 +276,7 @@ static int order(const void *a, const void *b) { return strcmp(*(char *const *)a
 static char *seen(struct fixture *f, const char *key)
 {
 	static const char *const ask[] = { "TYPE %s", "OBJECT ENCODING %s", "GET %s", "HGETALL %s", "SMEMBERS %s",
-		"LRANGE %s 0 -1", "ZRANGE %s 0 -1 WITHSCORES" };
+		"LRANGE %s 0 -1", "ZRANGE %s 0 -1 WITHSCORES", "XRANGE %s - +", "XINFO STREAM %s FULL COUNT 0" };
 	size_t at = 0, q, n, i, cap = 1 << 20;
 	char *out = malloc(cap);
 
