@@ -9,6 +9,7 @@ MEMORY_TEST_LIBS = %D%/libmemory.a $(CMOCKA_LIBS) $(LUA_LIBS) -lm
 UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %D%/test_memory_failure %D%/test_memory_threads %D%/test_memory_geo \
 	%D%/test_memory_events
 UNIT_TESTS += %D%/test_memory_rdb
+UNIT_TESTS += %D%/test_memory_stream
 UNIT_TESTS += %D%/test_memory_evict %D%/test_memory_project
 
 %C%_test_memory_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
@@ -27,6 +28,8 @@ UNIT_TESTS += %D%/test_memory_evict %D%/test_memory_project
 %C%_test_memory_slab_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_rdb_LDADD = $(MEMORY_TEST_LIBS)
+%C%_test_memory_stream_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_stream_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_project_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_project_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_evict_SOURCES = %D%/test_memory_evict.c $(HIT_SOURCES)

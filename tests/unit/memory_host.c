@@ -356,6 +356,13 @@ static uint32_t counted_keys(const purser_bytes *argv, uint32_t argc, uint32_t *
 
 	if (argc <= at)
 		return 0;
+	if (argv[0].n > 4 && !memcmp(argv[0].p, "XREAD", 5)) {
+		for (i = 1; i < argc && (argv[i].n != 7 || memcmp(argv[i].p, "STREAMS", 7)); i++)
+			;
+		for (last = i + 1 + (argc - i - 1) / 2; ++i < last && n < max;)
+			keys[n++] = i;
+		return n;
+	}
 	if (argv[0].n > 6 && !memcmp(argv[0].p, "GEORAD", 6)) {
 		keys[n++] = 1;
 		for (i = 2; i + 1 < argc && n < max; i++)

@@ -69,6 +69,15 @@ static void setup(struct fixture *f)
 		    i + 8, i + 9);
 	for (i = 0; i < 40; i++)
 		mh_run(x, "SET fill%d %d", i, i);
+	mh_run(x, "XADD log 1-1 a 1");
+	for (i = 0; i < 130; i++) /* two blocks, the second with other fields too */
+		mh_run(x, i % 3 ? "XADD log %d-1 a %d" : "XADD log %d-1 a 1 b %d", i + 2, i);
+	mh_run(x, "XDEL log 5-1 40-1");
+	mh_run(x, "XGROUP CREATE log gr 0");
+	mh_run(x, "XREADGROUP GROUP gr ann COUNT 60 STREAMS log >");
+	mh_run(x, "XREADGROUP GROUP gr bob COUNT 3 STREAMS log >");
+	mh_run(x, "XDEL log 10-1 62-1");
+	mh_run(x, "XGROUP CREATE xnone gr $ MKSTREAM");
 }
 
 static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -77,7 +86,8 @@ static int compare(const void *a, const void *b) { return strcmp(*(char *const *
 static char *dump(struct fixture *f)
 {
 	static const char *const ask[] = { "TYPE %s", "PTTL %s", "OBJECT ENCODING %s", "GET %s", "HGETALL %s",
-		"SMEMBERS %s", "LRANGE %s 0 -1", "ZRANGE %s 0 -1 WITHSCORES" };
+		"SMEMBERS %s", "LRANGE %s 0 -1", "ZRANGE %s 0 -1 WITHSCORES",
+		"XINFO STREAM %s FULL COUNT 0" };
 	struct mh_ctx *x = &f->x;
 	char *lines[8192], *out = malloc(1 << 20), *text, *save = NULL, *l;
 	size_t n = 0, i, q, at = 0;
@@ -216,7 +226,20 @@ static const char *const simple[] = {
 	"GEOSEARCHSTORE places places FROMMEMBER p3 BYRADIUS 300 km COUNT 3", "GEOSEARCHSTORE small none FROMMEMBER x BYRADIUS 1 m",
 	"GEORADIUS places 3 3 500 km STORE zmany", "GEORADIUSBYMEMBER places p1 900 km COUNT 5 ANY STOREDIST places",
 	"WATCH small", "WATCH small big none table small a b c d e f g h i j k l m n o p q r s t u v w x y z",
-	"HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
+	"XADD new 1-1 f v", "XADD new * f v MAXLEN 3", "XADD log 200-1 a 0123456789012345678901234567890123456789",
+	"XADD log * c 1 d 2 e 3", "XADD log MAXLEN ~ 50 300-0 a 1", "XADD log MINID = 70 300-* a 1 b 2", "XADD xnone 5-5 a b",
+	"XTRIM log MAXLEN 20", "XTRIM log MINID ~ 120", "XTRIM log MAXLEN 0", "XDEL log 1-1 2-1 3-1 131-1", "XSETID log 500-0",
+	"XRANGE log - + COUNT 200", "XREVRANGE log (90 20", "XLEN log", "XREAD COUNT 90 STREAMS log xnone 3 0",
+	"XREADGROUP GROUP gr ann STREAMS log >", "XREADGROUP GROUP gr new COUNT 40 STREAMS log >",
+	"XREADGROUP GROUP gr cid COUNT 2 STREAMS log log xnone > > >", "XREADGROUP GROUP gr new NOACK STREAMS log >",
+	"XREADGROUP GROUP gr ann STREAMS log 0", "XREADGROUP GROUP gr new STREAMS xnone log 0 >",
+	"XREADGROUP GROUP gr dan COUNT 30 STREAMS log log 0 >", "XGROUP CREATE log another 50", "XGROUP CREATE new gr $ MKSTREAM",
+	"XGROUP SETID log gr 2-1", "XGROUP DESTROY log gr", "XGROUP CREATECONSUMER log gr cid", "XGROUP CREATECONSUMER log gr ann",
+	"XGROUP DELCONSUMER log gr ann", "XACK log gr 1-1 2-1 3-1 61-1", "XPENDING log gr", "XPENDING log gr - + 50 ann",
+	"XCLAIM log gr bob 0 1-1 2-1 3-1 5-1 10-1 62-1", "XCLAIM log gr new 0 1-1 2-1 100-1 101-1 FORCE",
+	"XCLAIM log gr cid 0 61-1 61-1 1-1 JUSTID LASTID 90-1", "XAUTOCLAIM log gr bob 0 0", "XAUTOCLAIM log gr new 0 - COUNT 30 JUSTID",
+	"XINFO STREAM log FULL", "XINFO GROUPS log", "XINFO CONSUMERS log gr", "COPY log other", "RENAME log other", "EXPIRE log 100",
+	"DEL log", "HRANDFIELD table 10", "HRANDFIELD pack 2", "OBJECT ENCODING small", "RANDOMKEY", "INFO", "FLUSHDB",
 	"DUMP int", "DUMP big", "DUMP long", "DUMP table", "DUMP zmany",
 	"CONFIG GET *", "CONFIG SET maxmemory-policy allkeys-lru notify-keyspace-events KA", "CONFIG RESETSTAT",
 };
