@@ -30,5 +30,6 @@ SCRIPT_TESTS += %D%/53-fair.py %D%/53-crowd.py
 SCRIPT_TESTS += %D%/56-resilience.py
 SCRIPT_TESTS += %D%/55-nonsense.py
 SCRIPT_TESTS += %D%/35-retry-order.py
+SCRIPT_TESTS += %D%/36-scan-guarantees.py
 SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py
 EXTRA_DIST += tests/values.py
