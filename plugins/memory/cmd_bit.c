@@ -532,6 +532,8 @@ static void bitfield(struct ctx *cx, purser_call *c, int reads_only)
 			changes |= field_change(cx, c, &f[i], to, v.n, grew);
 	if (changes)
 		arg_event(cx, c, 1, EVENT_STRING, "setbit");
+	else
+		key_came(cx, c->db, c->argv[1]); /* it may have come, and all that was to be written overflowed */
 }
 
 void op_bitfield(struct ctx *cx, purser_call *c) { bitfield(cx, c, 0); }
