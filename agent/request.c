@@ -367,11 +367,24 @@ static inline bool small(const struct request *r)
 	return r->argc <= REQ_ARGS && sum <= sizeof r->mem / 2;
 }
 
+/* The plugin ends calls inside submit(), but not this one: a script keeps it, or runs.  Now its bytes must stay. */
+static void keep_late(struct request *r)
+{
+	if (req_pin(r) == 0 && physical_argv(r) == 0)
+		return;
+	if (r->b.state != BCALL_QUEUED) /* it has read them */
+		return;
+	r->b.executed = PURSER_NOT_EXECUTED;
+	reply_failure(&r->b, ERR_OOM, NULL);
+	ctx_dismiss(r->b.c.ctx, &r->b);
+}
+
 static inline enum stage_result stage_submit(struct request *r)
 {
 	struct purser_ctx *x = r->b.c.ctx;
 	struct client *cl = r->cl;
-	bool keep = !(x->p->caps & PURSER_CAP_ENDS_INSIDE) || r->b.c.flags & PURSER_CALL_BLOCKS;
+	bool keep = !(x->p->caps & PURSER_CAP_ENDS_INSIDE) || r->b.c.flags & PURSER_CALL_BLOCKS ||
+	    r->cmd->args == A_SCRIPT;
 
 	/* The turn's time is exact enough but for slow commands of a store in this process. */
 	if (x->inst->in_process && !r->timed && !(r->cmd->flags & F_FAST) && r->cmd->retry != R_OPTIONS) {
@@ -389,8 +402,12 @@ static inline enum stage_result stage_submit(struct request *r)
 		return STAGE_DONE;
 	cl->session.inflight++;
 	r->released = false;
-	if (ctx_submit(x, &r->b) == SUBMIT_PENDING && keep)
-		req_pin(r); /* small: it cannot fail */
+	if (ctx_submit(x, &r->b) == SUBMIT_PENDING) {
+		if (keep)
+			req_pin(r); /* small: it cannot fail */
+		else
+			keep_late(r);
+	}
 	return STAGE_DONE;
 }
 

@@ -262,6 +262,12 @@ enum stage_result script_isolate(struct request *r)
 	if (!r->project->scripts)
 		return req_refuse(r, ERR_NOPERM, "scripts are off in this project: scripts = declared-keys of its "
 		    "[project] section allows them");
+	if (r->cmd->id == CMD_SCRIPT_KILL || r->cmd->id == CMD_FUNCTION_KILL) {
+		if (x->inst->in_process) /* which knows whose script it is */
+			return STAGE_NEXT;
+		return req_refuse(r, ERR_NOPERM, "it would end whatever script runs, another project's too: send it to "
+		    "Redis itself");
+	}
 	if (r->cmd->perm == PERM_SCRIPT && strncmp(r->cmd->name, "FUNCTION|", 9) == 0) {
 		if (!project_isolated(r->project))
 			return STAGE_NEXT;

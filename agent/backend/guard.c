@@ -362,6 +362,8 @@ static enum breaker_outcome outcome(const struct bcall *b, const struct call_fai
 	static const char *const fail[] = { "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", NULL };
 	static const char *const write_fail[] = { "READONLY", "OOM", "MISCONF", "NOREPLICAS", NULL };
 
+	if (f->store && b->c.ctx->inst->in_process) /* a script that takes long keeps the others: it is there */
+		return BREAKER_IGNORE;
 	if (f->store)
 		return any_word(f, fail) || (class_of(b) == GUARD_WRITE && any_word(f, write_fail)) ?
 		    BREAKER_FAIL : BREAKER_IGNORE;

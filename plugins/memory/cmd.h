@@ -19,7 +19,8 @@ enum {
 	OP_WRITE = 8,                 /* changes data, as OP_OOM does */
 	OP_SCRIPT = 16,               /* Lua: runs above max_memory, and asks for each command */
 	OP_BLOCKS = 32,               /* may wait for a key: wait.h */
-	OP_NOSCRIPT = 64              /* not for scripts */
+	OP_NOSCRIPT = 64,             /* not for scripts */
+	OP_BESIDE = 128               /* about a script that runs: needs no lock */
 };
 struct op {
 	const char *name;             /* as the host dispatches: "GET", "OBJECT|ENCODING" */

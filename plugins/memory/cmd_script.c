@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include "number.h"
 #include "script.h"
+#include "script_long.h"
 
 struct eval {
 	struct run r;                   /* first: bodies find the rest */
@@ -253,3 +254,7 @@ void op_script_flush(struct ctx *cx, purser_call *c)
 	else
 		script_command(cx, c, flush_body);
 }
+
+void op_script_kill(struct ctx *cx, purser_call *c) { script_kill(cx, c, RUNS_SCRIPT); }
+
+void op_function_kill(struct ctx *cx, purser_call *c) { script_kill(cx, c, RUNS_FUNCTION); }

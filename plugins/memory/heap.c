@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include "memory.h"
+#include "script_long.h"
 
 /* Tests let an allocation fail: the one after fail_after more have succeeded. */
 int mem_must_fail(struct store *st)
@@ -143,6 +144,48 @@ void *mem_map(struct ctx *cx, size_t n)
 
 void mem_unmap(void *p, size_t n) { munmap(p, n); }
 
+static void wait_turn(unsigned turn)
+{
+	if (turn < 64) {
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#endif
+	} else if (turn < 96) {
+		sched_yield();
+	} else {
+		nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
+	}
+}
+
+int shard_wait(struct ctx *cx, _Atomic uint32_t *l)
+{
+	for (unsigned turn = 0; !script_bars(cx->st); turn++) {
+		if (!atomic_load_explicit(l, memory_order_relaxed) &&
+		    !atomic_exchange_explicit(l, 1, memory_order_acquire))
+			return 0;
+		wait_turn(turn);
+	}
+	return -1;
+}
+
+int shards_claim(struct ctx *cx, uint32_t mask)
+{
+	uint32_t todo = mask, got = 0;
+
+	for (; todo; todo &= todo - 1) {
+		_Atomic uint32_t *l = &cx->st->shard[__builtin_ctz(todo)].lock;
+
+		if (UNLIKELY(atomic_exchange_explicit(l, 1, memory_order_acquire)) && shard_wait(cx, l)) {
+			for (; got; got &= got - 1)
+				unlock(&cx->st->shard[__builtin_ctz(got)].lock);
+			return -1;
+		}
+		got |= todo & -todo;
+	}
+	cx->held = mask;
+	return 0;
+}
+
 /* Sections are short; a holder that lost its CPU is waited for with ever longer naps. */
 void lock_slow(_Atomic uint32_t *l)
 {
@@ -150,15 +193,7 @@ void lock_slow(_Atomic uint32_t *l)
 
 	for (;;) {
 		while (atomic_load_explicit(l, memory_order_relaxed)) {
-			if (turn < 64) {
-#if defined(__x86_64__) || defined(__i386__)
-				__builtin_ia32_pause();
-#endif
-			} else if (turn < 96) {
-				sched_yield();
-			} else {
-				nanosleep(&(struct timespec){ .tv_nsec = 50000 }, NULL);
-			}
+			wait_turn(turn);
 			turn++;
 		}
 		if (!atomic_exchange_explicit(l, 1, memory_order_acquire))

@@ -40,6 +40,8 @@ MEMORY_SOURCES = \
 	%D%/event.h \
 	%D%/evict.c \
 	%D%/evict.h \
+	%D%/fiber.c \
+	%D%/fiber.h \
 	%D%/gather.c \
 	%D%/gather.h \
 	%D%/geo.c \
@@ -86,6 +88,8 @@ MEMORY_SOURCES = \
 	%D%/s3fifo.c \
 	%D%/script.c \
 	%D%/script.h \
+	%D%/script_long.c \
+	%D%/script_long.h \
 	%D%/script_words.def \
 	%D%/set.c \
 	%D%/set.h \

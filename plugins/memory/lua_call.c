@@ -9,6 +9,7 @@
 #include <time.h>
 #include "number.h"
 #include "script.h"
+#include "script_long.h"
 
 struct nested {
 	purser_call c;                  /* first: replies find the rest */
@@ -407,6 +408,7 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 		if (ops[op].flags & (OP_WRITE | OP_OOM)) {
 			c->flags |= PURSER_CALL_WRITE;
 			r->wrote = 1;
+			script_writes(cx);
 		}
 		op_run(cx, c);
 	}

@@ -171,6 +171,29 @@ static int pcall_of(lua_State *L)
 	return lua_gettop(L);
 }
 
+/* Lua calls the handler inside the count hook, where no hook can stop it; here it comes behind that. */
+static int xpcall_of(lua_State *L)
+{
+	int status;
+
+	luaL_checkany(L, 2);
+	lua_settop(L, 2);
+	lua_insert(L, 1); /* handler f */
+	status = lua_pcall(L, 0, LUA_MULTRET, 0);
+	if (status && status != LUA_ERRMEM) {
+		if (lua_pcall(L, 1, 1, 0)) {
+			lua_settop(L, 0);
+			lua_pushliteral(L, "error in error handling");
+		}
+		lua_pushboolean(L, 0);
+		lua_insert(L, 1);
+		return lua_gettop(L);
+	}
+	lua_pushboolean(L, status == 0);
+	lua_replace(L, 1);
+	return lua_gettop(L);
+}
+
 /* ---- loading: text only ---- */
 struct text { const char *p; size_t n; int begun; };
 
@@ -365,6 +388,7 @@ static void mend(lua_State *L, int old)
 	replace(L, old, "rawget", rawget_of);
 	replace(L, old, "getmetatable", getmetatable_of);
 	replace(L, old, "pcall", pcall_of);
+	replace(L, old, "xpcall", xpcall_of);
 	replace(L, old, "load", load_of);
 	replace(L, old, "loadstring", loadstring_of);
 	replace(L, old, "__redis__err__handler", env_traceback);

@@ -13,6 +13,7 @@
 #include "project.h"
 #include "script.h"
 #include "snapshot.h"
+#include "script_long.h"
 #include "table.h"
 #include "track.h"
 #include "wait.h"
@@ -98,7 +99,10 @@ static inline void run_one_key(struct ctx *cx, purser_call *c, const struct op *
 	struct shard *s = &cx->st->shard[shard_of(hash)];
 
 	cx->hash[0] = hash;
-	lock(&s->lock);
+	if (UNLIKELY(atomic_exchange_explicit(&s->lock, 1, memory_order_acquire)) && shard_wait(cx, &s->lock)) {
+		cx->put_off = 1;
+		return;
+	}
 	cx->held = 1u << shard_of(hash);
 	if (UNLIKELY(s->waits != NULL)) {
 		run_awaited(cx, c, op);
@@ -159,7 +163,12 @@ void op_run(struct ctx *cx, purser_call *c)
 		reply_nomem(cx, c);
 		return;
 	}
-	shards_lock(cx, mask);
+	if (held)
+		shards_lock(cx, mask);
+	else if (UNLIKELY(shards_claim(cx, mask))) {
+		cx->put_off = 1;
+		return;
+	}
 	if (op->flags & (OP_OOM | OP_WRITE) && !held)
 		lock_more(cx, n);
 	if (UNLIKELY(bare))
@@ -211,7 +220,42 @@ static int run(void *cs, purser_call *c)
 {
 	struct ctx *cx = cs;
 
+	if (script_bars(cx->st))
+		return script_put_off(cx, c);
 	answer(cx, c);
+	if (UNLIKELY(cx->put_off)) {
+		cx->put_off = 0;
+		return script_put_off(cx, c);
+	}
+	cx->h->end(c);
+	return PURSER_DONE;
+}
+
+static int run_on_fiber(struct ctx *cx, purser_call *c)
+{
+	int says = run(cx, c);
+
+	script_over(cx);
+	return says;
+}
+
+/* Of a script: it may take long. */
+static int run_script(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	if (script_bars(cx->st))
+		return script_put_off(cx, c);
+	return script_on_fiber(cx, c, run_on_fiber);
+}
+
+/* SCRIPT KILL: of a script that runs. */
+static int run_beside(void *cs, purser_call *c)
+{
+	struct ctx *cx = cs;
+
+	count_add(&cx->led->commands, 1);
+	ops[c->op].fn(cx, c);
 	cx->h->end(c);
 	return PURSER_DONE;
 }
@@ -221,11 +265,32 @@ static int run_blocking(void *cs, purser_call *c)
 {
 	struct ctx *cx = cs;
 
+	if (script_bars(cx->st))
+		return script_put_off(cx, c);
 	cx->outcome = PURSER_DONE;
 	answer(cx, c);
+	if (UNLIKELY(cx->put_off)) {
+		cx->put_off = 0;
+		return script_put_off(cx, c);
+	}
 	if (cx->outcome == PURSER_DONE)
 		cx->h->end(c);
 	return cx->outcome;
+}
+
+static const purser_op plugin_ops[] = {
+#define OP(id, name, fn, arity, flags, ...) \
+	{ name, (flags) & OP_BLOCKS ? run_blocking : (flags) & OP_BESIDE ? run_beside : \
+	    (flags) & OP_SCRIPT ? run_script : run },
+#include "ops.def"
+#undef OP
+};
+
+static int batch_put_off(struct ctx *cx, purser_call *c)
+{
+	if (atomic_load_explicit(&cx->st->script_long, memory_order_relaxed) == LONG_BUSY)
+		watch_forget(cx, c);
+	return script_put_off(cx, c);
 }
 
 /* A MULTI block: nobody comes between, and either all parts run or none does. */
@@ -252,7 +317,10 @@ static int run_batch(struct ctx *cx, purser_call *c)
 		cx->h->end(c);
 		return PURSER_DONE;
 	}
-	shards_lock(cx, SHARDS_ALL);
+	if (UNLIKELY(shards_claim(cx, SHARDS_ALL))) {
+		cx->script_oom = 0;
+		return batch_put_off(cx, c);
+	}
 	if (watch_exec(cx, c)) {
 		shards_unlock(cx, SHARDS_ALL);
 		cx->script_oom = 0;
@@ -269,7 +337,20 @@ static int run_batch(struct ctx *cx, purser_call *c)
 	shards_unlock(cx, SHARDS_ALL);
 	cx->script_oom = 0;
 	cx->h->end(c);
+	script_over(cx);
 	return PURSER_DONE;
+}
+
+/* One with a script in it may take long. */
+static int submit_batch(struct ctx *cx, purser_call *c)
+{
+	uint32_t i;
+
+	if (script_bars(cx->st))
+		return batch_put_off(cx, c);
+	for (i = 0; i < c->nparts && (c->parts[i]->op >= OP_COUNT || !(ops[c->parts[i]->op].flags & OP_SCRIPT)); i++)
+		;
+	return i < c->nparts ? script_on_fiber(cx, c, run_batch) : run_batch(cx, c);
 }
 
 static int submit(void *cs, purser_call *c)
@@ -277,9 +358,9 @@ static int submit(void *cs, purser_call *c)
 	struct ctx *cx = cs;
 
 	if (c->op == PURSER_OP_BATCH)
-		return run_batch(cx, c);
+		return submit_batch(cx, c);
 	if (c->op < OP_COUNT)
-		return (ops[c->op].flags & OP_BLOCKS ? run_blocking : run)(cs, c);
+		return plugin_ops[c->op].run(cs, c);
 	cx->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED, NULL);
 	return PURSER_DONE;
 }
@@ -435,8 +516,15 @@ static void session_end(void *cs, purser_session *s, void *slot)
 		watch_end(cs, slot);
 }
 
+static void drain(void *cs)
+{
+	wait_drain(cs);
+	script_drain(cs);
+}
+
 static void close_ctx(void *cs)
 {
+	script_close(cs);
 	watch_end_all(cs);
 	track_close(cs);
 	store_close_ctx(cs);
@@ -511,6 +599,7 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	slab_open(&st->heap);
 	st->databases = (uint32_t)h->value(i, "databases");
 	st->script_memory = h->value(i, "script_memory");
+	st->script_limit_ns = (uint64_t)h->value(i, "script_time_limit");
 	st->tracking = tracking_new();
 	if (!st->tracking) {
 		stop(st);
@@ -610,12 +699,8 @@ static const purser_key keys[] = {
 	    "most clients that wait at once, in BLPOP and its like" },
 	{ "script_memory", PURSER_KEY_SIZE, 0, 1 << 20, INT64_MAX, "64MiB", NULL,
 	    "bytes that Lua may take for all scripts together, beside max_memory" },
-};
-
-static const purser_op plugin_ops[] = {
-#define OP(id, name, fn, arity, flags, ...) { name, (flags) & OP_BLOCKS ? run_blocking : run },
-#include "ops.def"
-#undef OP
+	{ "script_time_limit", PURSER_KEY_DURATION, 0, 1000000, INT64_MAX, "5s", NULL,
+	    "how long a script runs before everybody else is answered BUSY and SCRIPT KILL can end it" },
 };
 
 static const purser_plugin memory = {
@@ -648,7 +733,7 @@ static const purser_plugin memory = {
 	.session_end = session_end,
 	.subscribe = subscribe,
 	.track = track,
-	.drain = wait_drain,
+	.drain = drain,
 	.close = close_ctx,
 	.expect = ahead_expect,
 };

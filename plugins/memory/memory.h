@@ -137,6 +137,10 @@ struct store {
 	struct engine *engine;             /* of scripts: script.h; all shards locked */
 	int64_t script_memory;
 	struct snapshot *snapshot;         /* snapshot.h */
+	uint64_t script_limit_ns;
+	_Atomic uint32_t script_long, script_runs, script_ns, script_wrote, script_kill; /* script_long.h */
+	_Atomic uint32_t script_lock;
+	struct ctx *put_off;               /* contexts with calls that wait for a script's end; script_lock */
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
 	struct slab_heap heap;
 };
@@ -164,6 +168,16 @@ struct ctx {
 	void *scratch;                     /* of one command; not part of the accounts */
 	size_t scratch_cap;
 	uint64_t hash0[32];
+	/* script_long.c */
+	struct fiber *fiber;
+	int (*fiber_fn)(struct ctx *cx, purser_call *c);
+	purser_call *fiber_call;
+	int fiber_says, fiber_left, long_ended, draining;
+	int put_off;                       /* the command could not run: offer it again */
+	uint64_t script_since_ns, slice_since_ns;
+	purser_job fiber_job, long_job;
+	struct ctx *next_put_off;
+	int is_put_off, long_told;
 	/* wait.c */
 	struct waitkey *ready, *ready_last; /* keys that this command has made, for which somebody waits */
 	struct waiter *waiters;            /* calls of this context that wait */
@@ -243,6 +257,9 @@ static inline uint64_t hash_key(const struct store *st, const void *p, size_t n)
 /* Ascending; a shard that is held already (by a batch) is passed over.  Returns what was locked now: the
  * mask for shards_unlock(). */
 uint32_t shards_lock(struct ctx *cx, uint32_t mask);
+/* The same for a command that holds none; -1: a script that takes long has them, nothing is locked. */
+int shards_claim(struct ctx *cx, uint32_t mask);
+int shard_wait(struct ctx *cx, _Atomic uint32_t *l);
 void shards_unlock(struct ctx *cx, uint32_t mask);
 #define SHARDS_ALL ((1u << SHARDS) - 1)
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "number.h"
 #include "script.h"
+#include "script_long.h"
 
 #define HOOK_EVERY 10000             /* instructions between two looks at the clock and the memory */
 #define LRAND48_FIRST 0x1234abcd330eull
@@ -202,6 +203,12 @@ static void hook(lua_State *L, lua_Debug *ar)
 	(void)ar;
 	if (e->used > e->max / 4) /* Lua fails where it could collect: make it collect in time */
 		lua_gc(L, LUA_GCSETPAUSE, 110);
+	if (!e->run || !script_looks_up(e->run->cx))
+		return;
+	lua_sethook(L, hook, LUA_MASKLINE, 0); /* from now on at each line: pcall() does not help */
+	redis_error(L, e->run->function ? "Script killed by user with FUNCTION KILL..." :
+	    "Script killed by user with SCRIPT KILL...");
+	lua_error(L);
 }
 
 /* What the handler made of an error; on top. */
@@ -292,6 +299,7 @@ void script_run(struct engine *e, struct run *r, lua_CFunction body)
 	r->resp = 2;
 	r->db = r->c->db;
 	e->run = r;
+	script_begins(cx, r->c, r->function ? RUNS_FUNCTION : RUNS_SCRIPT);
 	lua_sethook(e->L, hook, LUA_MASKCOUNT, HOOK_EVERY);
 	if (lua_cpcall(e->L, body, r))
 		take_error(e->L, r);
@@ -300,6 +308,7 @@ void script_run(struct engine *e, struct run *r, lua_CFunction body)
 	if (e->used > e->max / 2)
 		lua_gc(e->L, LUA_GCCOLLECT, 0);
 	e->run = NULL;
+	script_ends(cx);
 	show_used(e);
 	if (r->out.failed)
 		reply_error(cx, r->c, r->wrote ? "INDETERMINATE no memory for the reply of a script that has run" :

@@ -211,6 +211,8 @@ static int sweep(struct ctx *cx)
 	uint32_t places = SHARDS * st->databases, steps;
 	unsigned gone = 0;
 
+	if (atomic_load_explicit(&st->script_runs, memory_order_relaxed))
+		return 0; /* nothing goes while a script runs */
 	for (steps = 0; steps < places && w.cost < SWEEP_TICK;) {
 		uint32_t at = atomic_load_explicit(&st->sweep, memory_order_relaxed);
 		uint32_t sh = at % places / st->databases, db = at % st->databases;

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <time.h>
+#include "fiber.h"
+#include "script_long.h"
+
+#define SLICE_NS UINT64_C(5000000)
+
+static const char busy_script[] =
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.";
+static const char busy_function[] =
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.";
+
+/* The turn's time stands still while a script runs. */
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint32_t get(_Atomic uint32_t *v) { return atomic_load_explicit(v, memory_order_relaxed); }
+
+/* ---- who was put off --------------------------------------------------------------------------------------- */
+static void offer_again(void *arg)
+{
+	struct ctx *cx = arg;
+
+	lock(&cx->st->script_lock);
+	cx->long_told = 0;
+	unlock(&cx->st->script_lock);
+	for (uint32_t route = 0; route <= PURSER_ROUTE_PINNED; route++)
+		cx->h->ready(cx->x, route);
+}
+
+/* Everybody who was put off is offered again: the script has ended, or they are told BUSY now. */
+static void tell(struct store *st)
+{
+	lock(&st->script_lock);
+	while (st->put_off) {
+		struct ctx *cx = st->put_off;
+
+		st->put_off = cx->next_put_off;
+		cx->is_put_off = 0;
+		if (!cx->long_told) {
+			cx->long_told = 1;
+			cx->long_job = (purser_job){ NULL, offer_again, cx };
+			st->h->post(cx->x, &cx->long_job);
+		}
+	}
+	unlock(&st->script_lock);
+}
+
+static void forget(struct ctx *cx)
+{
+	struct ctx **p;
+
+	lock(&cx->st->script_lock);
+	for (p = &cx->st->put_off; cx->is_put_off && *p; p = &(*p)->next_put_off)
+		if (*p == cx) {
+			*p = cx->next_put_off;
+			break;
+		}
+	cx->is_put_off = 0;
+	unlock(&cx->st->script_lock);
+}
+
+int script_put_off(struct ctx *cx, purser_call *c)
+{
+	struct store *st = cx->st;
+
+	if (get(&st->script_long) == LONG_BUSY) {
+		const char *text = get(&st->script_runs) == RUNS_FUNCTION ? busy_function : busy_script;
+
+		cx->h->error(c, text, strlen(text));
+		cx->h->end(c);
+		return PURSER_DONE;
+	}
+	lock(&st->script_lock);
+	if (!cx->is_put_off) {
+		cx->is_put_off = 1;
+		cx->next_put_off = st->put_off;
+		st->put_off = cx;
+	}
+	unlock(&st->script_lock);
+	if (!script_bars(st)) /* it ended meanwhile, and nobody may have seen that we wait */
+		tell(st);
+	return PURSER_AGAIN;
+}
+
+/* ---- the fiber of a context ---------------------------------------------------------------------------------- */
+static void on_fiber(void *arg)
+{
+	struct ctx *cx = arg;
+
+	cx->fiber_says = cx->fiber_fn(cx, cx->fiber_call);
+}
+
+static void go_on(void *arg)
+{
+	struct ctx *cx = arg;
+
+	cx->fiber_left = !fiber_go_on(cx->fiber);
+}
+
+int script_on_fiber(struct ctx *cx, purser_call *c, int (*fn)(struct ctx *cx, purser_call *c))
+{
+	if (!cx->fiber && !(cx->fiber = fiber_new())) {
+		reply_nomem(cx, c);
+		cx->h->end(c);
+		return PURSER_DONE;
+	}
+	cx->fiber_fn = fn;
+	cx->fiber_call = c;
+	cx->fiber_left = !fiber_run(cx->fiber, on_fiber, cx);
+	return cx->fiber_left ? PURSER_PENDING : cx->fiber_says;
+}
+
+/* ---- the script ------------------------------------------------------------------------------------------------- */
+void script_begins(struct ctx *cx, purser_call *c, int runs)
+{
+	struct store *st = cx->st;
+
+	atomic_store_explicit(&st->script_ns, c->ns, memory_order_relaxed);
+	atomic_store_explicit(&st->script_wrote, 0, memory_order_relaxed);
+	atomic_store_explicit(&st->script_kill, 0, memory_order_relaxed);
+	atomic_store_explicit(&st->script_runs, (uint32_t)runs, memory_order_relaxed);
+	cx->script_since_ns = cx->slice_since_ns = clock_ns();
+}
+
+void script_writes(struct ctx *cx) { atomic_store_explicit(&cx->st->script_wrote, 1, memory_order_relaxed); }
+
+void script_ends(struct ctx *cx)
+{
+	struct store *st = cx->st;
+
+	atomic_store_explicit(&st->script_runs, RUNS_NOTHING, memory_order_relaxed);
+	if (!script_bars(st))
+		return;
+	atomic_store(&st->script_long, LONG_NO);
+	cx->long_ended = 1;
+}
+
+/* The worker has other things to do; what a command has in the context is kept for it. */
+static void leave(struct ctx *cx)
+{
+	uint64_t now_ms = cx->now_ms;
+	uint32_t clock = cx->clock;
+	struct waitkey *ready = cx->ready, *ready_last = cx->ready_last;
+
+	cx->ready = cx->ready_last = NULL;
+	cx->fiber_job = (purser_job){ NULL, go_on, cx };
+	cx->h->post(cx->x, &cx->fiber_job);
+	fiber_leave(cx->fiber);
+	cx->now_ms = now_ms;
+	cx->clock = clock;
+	cx->ready = ready;
+	cx->ready_last = ready_last;
+	cx->slice_since_ns = clock_ns();
+}
+
+int script_looks_up(struct ctx *cx)
+{
+	struct store *st = cx->st;
+	uint64_t now = clock_ns();
+
+	if (get(&st->script_kill) || cx->draining)
+		return 1;
+	if (now - cx->script_since_ns > st->script_limit_ns && get(&st->script_long) != LONG_BUSY) {
+		atomic_store(&st->script_long, LONG_BUSY);
+		st->h->log(st->i, PURSER_LOG_WARN, "a script is slow: it has run for script_time_limit; others "
+		    "are answered BUSY, SCRIPT KILL ends it unless it has written");
+		tell(st);
+	}
+	if (now - cx->slice_since_ns < SLICE_NS || !cx->fiber)
+		return 0;
+	if (!script_bars(st))
+		atomic_store(&st->script_long, LONG_WAITS);
+	leave(cx);
+	return get(&st->script_kill) || cx->draining;
+}
+
+/* Behind the command: its locks are free. */
+void script_over(struct ctx *cx)
+{
+	if (!cx->long_ended)
+		return;
+	cx->long_ended = 0;
+	tell(cx->st);
+}
+
+void script_kill(struct ctx *cx, purser_call *c, int runs)
+{
+	struct store *st = cx->st;
+	uint32_t now = get(&st->script_runs);
+
+	if (now == RUNS_NOTHING || get(&st->script_ns) != c->ns)
+		reply_error(cx, c, "NOTBUSY No scripts in execution right now.");
+	else if (now != (uint32_t)runs)
+		reply_error(cx, c, now == RUNS_FUNCTION ? busy_function : busy_script);
+	else if (get(&st->script_wrote))
+		reply_error(cx, c, "UNKILLABLE Sorry the script already executed write commands against the dataset. "
+		    "You can either wait the script termination or kill the server in a hard way using the SHUTDOWN "
+		    "NOSAVE command.");
+	else {
+		atomic_store_explicit(&st->script_kill, 1, memory_order_relaxed);
+		reply_ok(cx, c);
+	}
+}
+
+/* Its next look finds that it is to end; the job that goes on with it is in the mailbox. */
+void script_drain(struct ctx *cx) { cx->draining = 1; }
+
+void script_close(struct ctx *cx)
+{
+	cx->draining = 1;
+	while (cx->fiber_left)
+		go_on(cx);
+	forget(cx);
+	fiber_free(cx->fiber);
+	cx->fiber = NULL;
+}
