@@ -96,8 +96,7 @@ static int compile(lua_State *L, struct eval *v)
 	return 0;
 }
 
-/* May it run now?  0, or -1 with the error said. */
-static int allowed(struct run *r)
+int script_allowed(struct run *r)
 {
 	if (r->flags & SCRIPT_COMPAT)
 		return 0;
@@ -126,7 +125,7 @@ static int eval_body(lua_State *L)
 		if (compile(L, v))
 			return 0;
 	}
-	if (allowed(&v->r) == 0)
+	if (script_allowed(&v->r) == 0)
 		script_call(L, &v->r);
 	return 0;
 }

@@ -10,6 +10,7 @@ MEMORY_SOURCES = \
 	%D%/cmd_config.c \
 	%D%/cmd_dump.c \
 	%D%/cmd_expire.c \
+	%D%/cmd_function.c \
 	%D%/cmd_geo.c \
 	%D%/cmd_hash.c \
 	%D%/cmd_hll.c \

@@ -431,6 +431,57 @@ void env_set_global(lua_State *L, const char *name)
 	lua_pop(L, 1);
 }
 
+/* Access to what is not there is an error: of the table on top. */
+static void strict(lua_State *L)
+{
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, no_global);
+	lua_setfield(L, -2, "__index");
+	lua_setmetatable(L, -2);
+}
+
+/* The globals of functions: those of scripts but KEYS and ARGV, and another redis; and while a library is loaded
+ * nothing but redis. */
+static void open_functions(lua_State *L, int globals)
+{
+	lua_newtable(L);
+	strict(L);
+	redis_open(L, REDIS_LOAD);
+	strict(L);
+	env_protect(L);
+	lua_setfield(L, -2, "redis");
+	lua_setfield(L, LUA_REGISTRYINDEX, "purser.loading");
+	lua_newtable(L);
+	for (lua_pushnil(L); lua_next(L, globals); lua_pop(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_pushvalue(L, -2);
+		lua_rawset(L, -5);
+	}
+	lua_pushnil(L);
+	lua_setfield(L, -2, "__redis__err__handler");
+	redis_open(L, REDIS_FUNCTION);
+	env_protect(L);
+	lua_setfield(L, -2, "redis");
+	strict(L);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, LUA_REGISTRYINDEX, "purser.calling");
+	lua_pushvalue(L, -1);
+	env_protect(L);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, -3, "_G");
+	lua_setfield(L, LUA_REGISTRYINDEX, "purser.functions");
+	lua_pop(L, 1);
+}
+
+void env_for_functions(lua_State *L, int loading)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, "purser.functions");
+	lua_getmetatable(L, -1);
+	lua_getfield(L, LUA_REGISTRYINDEX, loading ? "purser.loading" : "purser.calling");
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 2);
+}
+
 void env_open(lua_State *L)
 {
 	static const char *const plain[] = { "_VERSION", "assert", "collectgarbage", "error", "gcinfo", "getmetatable",
@@ -459,7 +510,7 @@ void env_open(lua_State *L)
 	lua_pushcfunction(L, luaopen_cmsgpack);
 	lua_call(L, 0, 1);
 	lua_setfield(L, old, "cmsgpack");
-	redis_open(L);
+	redis_open(L, REDIS_SCRIPT);
 	lua_setfield(L, old, "redis");
 	lua_getfield(L, old, "next");
 	lua_setfield(L, LUA_REGISTRYINDEX, "purser.next");
@@ -481,10 +532,8 @@ void env_open(lua_State *L)
 	lua_newtable(L);
 	env_protect(L);
 	lua_setfield(L, LUA_REGISTRYINDEX, "purser.meta");
-	lua_createtable(L, 0, 1);
-	lua_pushcfunction(L, no_global);
-	lua_setfield(L, -2, "__index");
-	lua_setmetatable(L, globals);
+	open_functions(L, globals);
+	strict(L);
 	lua_pushvalue(L, globals);
 	lua_setfield(L, LUA_REGISTRYINDEX, globals_key);
 	env_protect(L); /* _G */

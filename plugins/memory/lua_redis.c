@@ -163,28 +163,32 @@ static int acl_check_cmd(lua_State *L)
 	return 1;
 }
 
-void redis_open(lua_State *L)
+void redis_open(lua_State *L, int whose)
 {
-	static const luaL_Reg fns[] = {
-		{ "call", call_redis }, { "pcall", call_pcall }, { "error_reply", error_reply },
-		{ "status_reply", status_reply }, { "sha1hex", sha1hex }, { "log", say },
-		{ "setresp", setresp }, { "set_repl", set_repl },
-		{ "replicate_commands", replicate_commands }, { "breakpoint", breakpoint },
-		{ "debug", debug_nothing }, { "acl_check_cmd", acl_check_cmd }, { NULL, NULL },
+	static const struct { const char *name; lua_CFunction fn; int whose; } fns[] = { /* bits 1 << REDIS_* */
+		{ "call", call_redis, 3 }, { "pcall", call_pcall, 3 }, { "error_reply", error_reply, 3 },
+		{ "status_reply", status_reply, 3 }, { "sha1hex", sha1hex, 3 }, { "log", say, 7 },
+		{ "setresp", setresp, 3 }, { "set_repl", set_repl, 3 }, { "acl_check_cmd", acl_check_cmd, 3 },
+		{ "replicate_commands", replicate_commands, 1 }, { "breakpoint", breakpoint, 1 },
+		{ "debug", debug_nothing, 1 }, { "register_function", function_register, 4 },
 	};
-	static const struct { const char *name; int value; } numbers[] = {
-		{ "LOG_DEBUG", LEVEL_DEBUG }, { "LOG_VERBOSE", LEVEL_VERBOSE }, { "LOG_NOTICE", LEVEL_NOTICE },
-		{ "LOG_WARNING", LEVEL_WARNING }, { "REPL_NONE", 0 }, { "REPL_AOF", REPL_AOF },
-		{ "REPL_SLAVE", REPL_REPLICA }, { "REPL_REPLICA", REPL_REPLICA },
-		{ "REPL_ALL", REPL_AOF | REPL_REPLICA }, { "REDIS_VERSION_NUM", VERSION_NUM },
+	static const struct { const char *name; int value, whose; } numbers[] = {
+		{ "LOG_DEBUG", LEVEL_DEBUG, 7 }, { "LOG_VERBOSE", LEVEL_VERBOSE, 7 },
+		{ "LOG_NOTICE", LEVEL_NOTICE, 7 }, { "LOG_WARNING", LEVEL_WARNING, 7 }, { "REPL_NONE", 0, 3 },
+		{ "REPL_AOF", REPL_AOF, 3 }, { "REPL_SLAVE", REPL_REPLICA, 3 }, { "REPL_REPLICA", REPL_REPLICA, 3 },
+		{ "REPL_ALL", REPL_AOF | REPL_REPLICA, 3 }, { "REDIS_VERSION_NUM", VERSION_NUM, 7 },
 	};
 
 	lua_newtable(L);
-	for (const luaL_Reg *f = fns; f->name; f++) {
-		lua_pushcfunction(L, f->func);
-		lua_setfield(L, -2, f->name);
+	for (size_t i = 0; i < sizeof(fns) / sizeof(*fns); i++) {
+		if (!(fns[i].whose & 1 << whose))
+			continue;
+		lua_pushcfunction(L, fns[i].fn);
+		lua_setfield(L, -2, fns[i].name);
 	}
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++) {
+		if (!(numbers[i].whose & 1 << whose))
+			continue;
 		lua_pushnumber(L, numbers[i].value);
 		lua_setfield(L, -2, numbers[i].name);
 	}

@@ -11,6 +11,7 @@
 #include "script_long.h"
 
 #define HOOK_EVERY 10000             /* instructions between two looks at the clock and the memory */
+#define LOAD_NS UINT64_C(500000000)  /* for a library to register its functions */
 #define LRAND48_FIRST 0x1234abcd330eull
 
 /* ---- memory of Lua ---- */
@@ -55,6 +56,7 @@ static int open_state(lua_State *L)
 
 static void destroy(struct engine *e)
 {
+	function_close(e);
 	if (e->L)
 		lua_close(e->L);
 	obuf_free(&e->said);
@@ -203,7 +205,13 @@ static void hook(lua_State *L, lua_Debug *ar)
 	(void)ar;
 	if (e->used > e->max / 4) /* Lua fails where it could collect: make it collect in time */
 		lua_gc(L, LUA_GCSETPAUSE, 110);
-	if (!e->run || !script_looks_up(e->run->cx))
+	if (!e->run)
+		return;
+	if (e->run->loading && script_runs_for(e->run->cx) > LOAD_NS) {
+		redis_error(L, "FUNCTION LOAD timeout");
+		lua_error(L);
+	}
+	if (!script_looks_up(e->run->cx))
 		return;
 	lua_sethook(L, hook, LUA_MASKLINE, 0); /* from now on at each line: pcall() does not help */
 	redis_error(L, e->run->function ? "Script killed by user with FUNCTION KILL..." :

@@ -43,6 +43,7 @@ struct run {
 	uint32_t flags;                 /* SCRIPT_* of it */
 	uint32_t first, nkeys;          /* KEYS are argv[first ...], ARGV what follows */
 	int read_only;                  /* EVAL_RO and its like, or no-writes */
+	int loading;                    /* FUNCTION LOAD runs the code of a library */
 	int function;                   /* FCALL: keys and arguments are its parameters */
 	int wrote;                      /* SCRIPT KILL comes too late */
 	int resp;                       /* of the script: redis.setresp() */
@@ -51,6 +52,9 @@ struct run {
 	struct obuf out;                /* its reply, or with error the text of one */
 	int error;
 };
+
+struct library;
+struct rdb_in;
 
 struct engine {
 	lua_State *L;
@@ -66,6 +70,9 @@ struct engine {
 	uint32_t *keys;
 	uint8_t *words;                 /* numbers among its arguments, as text */
 	uint32_t argv_cap;
+	struct library *libraries;      /* cmd_function.c */
+	struct library *loading;        /* that redis.register_function() is about */
+	struct rdb_in *restoring;
 	uint32_t op_slot[1024];         /* names of operations: index + 1, by hash */
 };
 
@@ -81,6 +88,7 @@ void script_call(lua_State *L, struct run *r);
 int script_shebang(const purser_bytes *body, int library, uint32_t *flags, purser_bytes *name, char *text,
     size_t cap);
 uint32_t script_flag(const char *p, size_t n); /* 0: there is none of this name */
+int script_allowed(struct run *r);           /* may it run now?  0, or -1 with the error said */
 int script_load_text(lua_State *L, const char *p, size_t n, const char *chunk); /* never bytecode */
 
 /* ---- lua_env.c ---- */
@@ -91,8 +99,16 @@ int env_traceback(lua_State *L);             /* what went wrong becomes a table 
 /* The table at index is shown to scripts as one that cannot be changed: it is replaced by that. */
 void env_protect(lua_State *L);
 
+/* "purser.functions" of the registry, the environment of libraries, is that of their loading, or of their calls. */
+void env_for_functions(lua_State *L, int loading);
+
+/* ---- cmd_function.c ---- */
+int function_register(lua_State *L);         /* redis.register_function() */
+void function_close(struct engine *e);
+
 /* ---- lua_redis.c, lua_call.c, lua_value.c, libraries ---- */
-void redis_open(lua_State *L);               /* pushes the table */
+enum { REDIS_SCRIPT, REDIS_FUNCTION, REDIS_LOAD }; /* for whom the table is */
+void redis_open(lua_State *L, int whose);    /* pushes the table */
 int redis_error(lua_State *L, const char *text); /* pushes {err = text}; "ERR " in front where there is no word */
 int call_redis(lua_State *L);
 int call_pcall(lua_State *L);

@@ -159,6 +159,8 @@ static void leave(struct ctx *cx)
 	cx->slice_since_ns = clock_ns();
 }
 
+uint64_t script_runs_for(struct ctx *cx) { return clock_ns() - cx->script_since_ns; }
+
 int script_looks_up(struct ctx *cx)
 {
 	struct store *st = cx->st;

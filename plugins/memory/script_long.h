@@ -30,6 +30,7 @@ void script_writes(struct ctx *cx);        /* it can be killed no more */
 /* From the count hook: time for others, or for an end.  1: it is to be killed. */
 int script_looks_up(struct ctx *cx);
 void script_over(struct ctx *cx);          /* behind a command, no lock held */
+uint64_t script_runs_for(struct ctx *cx);   /* ns */
 /* SCRIPT KILL and FUNCTION KILL; they need no lock. */
 void script_kill(struct ctx *cx, purser_call *c, int runs);
 void script_drain(struct ctx *cx);         /* it ends soon */
