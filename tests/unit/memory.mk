@@ -11,6 +11,9 @@ UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %
 UNIT_TESTS += %D%/test_memory_rdb
 UNIT_TESTS += %D%/test_memory_stream
 UNIT_TESTS += %D%/test_memory_evict %D%/test_memory_project
+UNIT_TESTS += %D%/test_memory_wait
+%C%_test_memory_wait_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_wait_LDADD = $(MEMORY_TEST_LIBS)
 
 %C%_test_memory_table_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_table_LDADD = $(MEMORY_TEST_LIBS)

@@ -178,6 +178,12 @@ static void **h_slot(purser_session *s, purser_ctx *px)
 
 static pthread_mutex_t posting = PTHREAD_MUTEX_INITIALIZER;
 
+static void h_ready(purser_ctx *x, uint32_t route)
+{
+	(void)route;
+	of(x)->readied++;
+}
+
 static void h_post(purser_ctx *px, purser_job *job)
 {
 	purser_job **at = &of(px)->jobs;
@@ -226,7 +232,7 @@ static const purser_host host = {
 	.raw = h_raw, .raw_ref = h_raw_ref, .status = h_status, .integer = h_integer, .bulk = h_bulk,
 	.number = h_number, .null = h_null, .array = h_array, .map = h_map, .set = h_set, .error = h_error, .end = h_end, .fail = h_fail,
 	.now = h_now, .wall_ms = h_wall, .timer = h_timer, .untimer = h_untimer, .value = h_value,
-	.text = h_text, .publish = h_publish, .slot = h_slot, .post = h_post, .invalidated = h_invalidated, .log = h_log,
+	.text = h_text, .publish = h_publish, .slot = h_slot, .post = h_post, .ready = h_ready, .invalidated = h_invalidated, .log = h_log,
 };
 
 /* ---- instances and contexts ------------------------------------------------------------------------------- */

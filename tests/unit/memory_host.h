@@ -41,6 +41,7 @@ struct mh_ctx {
 	unsigned nheld;
 	void *slot;                        /* of its only session */
 	purser_job *jobs;                  /* posted */
+	unsigned readied;                  /* ready() was called so often */
 };
 
 void mh_start(struct mh *m, struct mh_settings set);
