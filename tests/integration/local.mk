@@ -33,3 +33,4 @@ SCRIPT_TESTS += %D%/35-retry-order.py
 SCRIPT_TESTS += %D%/36-scan-guarantees.py
 SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py
 EXTRA_DIST += tests/values.py
+SCRIPT_TESTS += %D%/57-streams.py
