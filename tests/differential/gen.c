@@ -723,7 +723,7 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	else if (!strcmp(name, "fval"))
 		gen_add(g, c, make_field_value(g));
 	else if (!add_bits(g, c, name) && !gen_geo(g, c, name) && !gen_dump(g, c, name) &&
-	    !gen_stream(g, c, name))
+	    !gen_stream(g, c, name) && !gen_script(g, c, name))
 		abort();
 }
 
