@@ -108,7 +108,8 @@ class Episode:
         count = self.option(["COUNT", self.number()], ["COUNT", r.randint(1, 20)])
         kind = r.randrange(24)
         if kind == 0:
-            return [["XADD", k, self.new()] + self.fields() for _ in range(r.randrange(1, 150))]
+            small = r.random() < 0.6  # 100 of them make a block, else 4 KiB do
+            return [["XADD", k, self.new()] + (["a", i] if small else self.fields()) for i in range(r.randrange(1, 150))]
         if kind == 1:
             inner = [c for _ in range(3) for c in self.commands()[:3] if c[0] not in ("MULTI", "EXEC")]
             return [["MULTI"], *inner, ["EXEC"]] if r.random() < 0.5 else [["DEL", self.stream()]]
