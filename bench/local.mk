@@ -31,3 +31,13 @@ CLEANFILES += %D%/hitratio
 .PHONY: bench-hitratio
 bench-hitratio: %D%/hitratio
 	%D%/hitratio $(BENCH_FLAGS)
+
+# CPU of one turn of a worker while large things come and go: make bench-turns BENCH_FLAGS='1000000 hash'
+EXTRA_PROGRAMS += %D%/turns
+%C%_turns_SOURCES = %D%/turns.c
+%C%_turns_LDADD = tests/unit/libmemory.a $(LUA_LIBS) -lm
+CLEANFILES += %D%/turns
+
+.PHONY: bench-turns
+bench-turns: %D%/turns
+	%D%/turns $(BENCH_FLAGS)

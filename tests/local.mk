@@ -8,6 +8,7 @@ include %D%/plugins/local.mk
 include %D%/differential/local.mk
 include %D%/chaos/local.mk
 include %D%/clients/local.mk
+include %D%/churn/local.mk
 include %D%/suites/local.mk
 include %D%/lint/local.mk
 include %D%/otlp/local.mk

@@ -193,6 +193,17 @@ static int wanted(const purser_call *c, const char *name)
 	return c->argc == 1;
 }
 
+/* What of it is the caller's; a project that has written nothing has no account. */
+static void info_project(struct ctx *cx, const purser_call *c, struct text *t)
+{
+	int64_t project = project_known(cx, c);
+
+	say(t, "used_memory_project:%lld\r\nproject_keys:%lld\r\nused_memory_tables:%lld\r\n",
+	    (long long)(project < 0 ? 0 : project_sum(cx->st, (uint32_t)project, ACCOUNT_USED)),
+	    (long long)(project < 0 ? 0 : project_sum(cx->st, (uint32_t)project, ACCOUNT_KEYS)),
+	    (long long)project_sum(cx->st, PROJECT_NONE, ACCOUNT_USED));
+}
+
 void op_info(struct ctx *cx, purser_call *c)
 {
 	struct text t = { NULL, 0, 0, 0 };
@@ -206,6 +217,8 @@ void op_info(struct ctx *cx, purser_call *c)
 		if (t.n)
 			say(&t, "\r\n");
 		sections[i].write(cx, &t);
+		if (sections[i].write == info_memory)
+			info_project(cx, c, &t);
 	}
 	if (t.failed) {
 		reply_nomem(cx, c);

@@ -127,11 +127,14 @@ static int64_t find(const struct store *st, purser_bytes prefix)
 
 int64_t project_known(struct ctx *cx, const purser_call *c)
 {
-	uint64_t id = call_project(c);
+	uint32_t n = known(cx->st), i;
 
 	if (!c->ns_prefix)
 		return PROJECT_BARE;
-	return cx->seen[c->ns % PROJECTS_SEEN].id == id ? (int64_t)cx->seen[c->ns % PROJECTS_SEEN].project : -1;
+	for (i = PROJECT_BARE + 1; i < n; i++)
+		if (atomic_load_explicit(&cx->st->project[i]->id, memory_order_relaxed) == call_project(c))
+			return i;
+	return -1;
 }
 
 /* ---- a prefix that is new ------------------------------------------------------------------------------------ */
@@ -188,6 +191,7 @@ static int64_t add_project(struct ctx *cx, purser_bytes prefix)
 	st->account[n] = accounts_new();
 	if (!p || !st->account[n])
 		goto fail;
+	atomic_init(&p->id, PROJECT_ANY);
 	p->n = (uint32_t)prefix.n;
 	memcpy(p->prefix, prefix.p, prefix.n);
 	w.p = p;
@@ -255,6 +259,7 @@ int project_switch(struct ctx *cx, const purser_call *c, purser_bytes key)
 		if (i > PROJECT_BARE) {
 			s->id = call_project(c);
 			s->project = (uint32_t)i;
+			atomic_store_explicit(&cx->st->project[i]->id, s->id, memory_order_relaxed);
 		}
 	}
 	account_enter(cx, (uint32_t)i);

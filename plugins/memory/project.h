@@ -18,6 +18,7 @@
 #define PROJECT_PREFIX_MAX 200u
 
 struct project {
+	_Atomic uint64_t id;               /* call_project() of the last that said it has this prefix */
 	uint32_t n;
 	uint8_t prefix[PROJECT_PREFIX_MAX];
 };

@@ -34,3 +34,4 @@ SCRIPT_TESTS += %D%/36-scan-guarantees.py
 SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py
 EXTRA_DIST += tests/values.py
 SCRIPT_TESTS += %D%/57-streams.py
+SCRIPT_TESTS += %D%/59-memory-projects.py

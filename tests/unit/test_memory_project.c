@@ -260,6 +260,7 @@ static void freed_in_pieces(void **state)
 /* What is counted for whom: reads, what expired, what was evicted. */
 static void events_of_projects(void **state)
 {
+	char line[96];
 	struct mh m;
 	struct mh_ctx x;
 	unsigned i;
@@ -283,6 +284,12 @@ static void events_of_projects(void **state)
 	assert_int_equal(project_sum(m.state, PROJECT_BARE + 2, ACCOUNT_EXPIRED), 0);
 	assert_int_equal(project_sum(m.state, PROJECT_BARE + 2, ACCOUNT_KEYS), 1);
 	assert_int_equal(project_sum(m.state, PROJECT_BARE + 1, ACCOUNT_KEYS), 0);
+	as(&x, 2);
+	snprintf(line, sizeof(line), "used_memory_project:%lld\r\nproject_keys:1\r\n",
+	    (long long)project_sum(m.state, PROJECT_BARE + 2, ACCOUNT_USED));
+	assert_non_null(strstr(mh_run(&x, "INFO memory"), line));
+	as(&x, 3); /* has written nothing */
+	assert_non_null(strstr(mh_run(&x, "INFO memory"), "used_memory_project:0\r\nproject_keys:0\r\n"));
 	check(&m, &x);
 	mh_close(&x);
 	mh_stop(&m);
