@@ -32,6 +32,7 @@ SCRIPT_TESTS += %D%/55-nonsense.py
 SCRIPT_TESTS += %D%/35-retry-order.py
 SCRIPT_TESTS += %D%/36-scan-guarantees.py
 SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py
+SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py %D%/59-snapshot-large.py
 EXTRA_DIST += tests/values.py
 SCRIPT_TESTS += %D%/57-streams.py
 SCRIPT_TESTS += %D%/59-memory-projects.py

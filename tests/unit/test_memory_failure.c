@@ -289,6 +289,10 @@ static int restore_site(const char *key, const char *to, int64_t site)
 
 	memset(&f, 0, sizeof(f));
 	setup(&f);
+	mh_run(&f.x, "XADD stream 1-1 a 1 b two");
+	mh_run(&f.x, "XADD stream 1-2 c %s", word);
+	mh_run(&f.x, "XGROUP CREATE stream g 0");
+	mh_run(&f.x, "XREADGROUP GROUP g one STREAMS stream >");
 	mh_run(&f.x, "DUMP %s", key);
 	argv[3].n = strtoul(f.x.reply + 1, NULL, 10);
 	payload = malloc(argv[3].n);
@@ -316,7 +320,8 @@ static int restore_site(const char *key, const char *to, int64_t site)
 
 static void restored(void **state)
 {
-	static const char *const keys[] = { "int", "raw", "big", "pack", "full", "ints", "few", "many", "queue", "zset", "zmany" };
+	static const char *const keys[] = { "int", "raw", "big", "pack", "full", "ints", "few", "many", "queue", "zset", "zmany",
+		"stream" };
 	size_t i;
 	int64_t site;
 	int over;
