@@ -64,27 +64,29 @@ static int64_t hash_keys(struct ctx *cx, const struct op *op, const purser_call 
 }
 
 /* Who waits is served before anybody else comes, and for that every shard is locked: a command that may have
- * something to serve locks them before it runs.  1: they are. */
+ * something to serve locks them before it runs.  0, or -1: a script has them and takes long. */
 static int lock_more(struct ctx *cx, int64_t nkeys)
 {
 	int64_t i;
 
 	if (cx->held == SHARDS_ALL)
-		return 1;
+		return 0;
 	for (i = 0; i < nkeys && !wait_wanted(cx->st, cx->hash[i]); i++)
 		;
 	if (i == nkeys)
 		return 0;
 	shards_unlock(cx, cx->held);
-	shards_lock(cx, SHARDS_ALL);
-	return 1;
+	if (LIKELY(shards_claim(cx, SHARDS_ALL) == 0))
+		return 0;
+	cx->put_off = 1;
+	return -1;
 }
 
 /* The same where somebody waits for a key of the shard. */
 static void run_awaited(struct ctx *cx, purser_call *c, const struct op *op)
 {
-	if (op->flags & (OP_OOM | OP_WRITE))
-		lock_more(cx, 1);
+	if (op->flags & (OP_OOM | OP_WRITE) && lock_more(cx, 1))
+		return;
 	op->fn(cx, c);
 	if (cx->ready)
 		wait_serve(cx);
@@ -169,8 +171,8 @@ void op_run(struct ctx *cx, purser_call *c)
 		cx->put_off = 1;
 		return;
 	}
-	if (op->flags & (OP_OOM | OP_WRITE) && !held)
-		lock_more(cx, n);
+	if (op->flags & (OP_OOM | OP_WRITE) && !held && lock_more(cx, n))
+		return;
 	if (UNLIKELY(bare))
 		run_bare(cx, c, op, (uint32_t)n);
 	else

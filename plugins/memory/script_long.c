@@ -2,6 +2,7 @@
 #include <time.h>
 #include "fiber.h"
 #include "script_long.h"
+#include "wait.h"
 
 #define SLICE_NS UINT64_C(5000000)
 
@@ -154,8 +155,7 @@ static void leave(struct ctx *cx)
 	fiber_leave(cx->fiber);
 	cx->now_ms = now_ms;
 	cx->clock = clock;
-	cx->ready = ready;
-	cx->ready_last = ready_last;
+	wait_put_back(cx, ready, ready_last);
 	cx->slice_since_ns = clock_ns();
 }
 

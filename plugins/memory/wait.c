@@ -4,7 +4,10 @@
  */
 #include <stdlib.h>
 #include "project.h"
+#include "script_long.h"
 #include "wait.h"
+
+#define BARRED_NS UINT64_C(10000000)   /* a script that takes long has the locks: so much later again */
 
 static const char err_unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
@@ -42,6 +45,7 @@ struct waiter {
 	uint32_t nlinks, links_max;
 	uint32_t mask;                     /* shards of its keys */
 	size_t nkept;                      /* bytes behind the links */
+	int wish;                          /* PURSER_CANCEL_*, to be fulfilled when it is due */
 	uint8_t kind, served;              /* served: under the lock of any of its keys */
 	struct tape tape;
 	struct waitlink link[];
@@ -201,13 +205,19 @@ static void unlink_all(struct ctx *cx, struct waiter *w)
 	atomic_fetch_sub_explicit(&cx->st->wait_kind[w->kind], 1, memory_order_relaxed);
 }
 
-/* On the thread of its context: 1, it is nobody else's any more; 0: it has been served. */
-static int withdraw(struct waiter *w)
+/* On the thread of its context: 1, it is nobody else's any more; 0: it has been served; -1: that cannot be told
+ * now, a script of another context has the locks and takes long (who is patient waits for its end). */
+static int withdraw(struct waiter *w, int patient)
 {
 	struct ctx *cx = w->cx;
-	uint32_t mask = shards_lock(cx, w->mask);
-	int mine = !w->served;
+	uint32_t mask = w->mask & ~cx->held; /* a script of this context that has left is no danger */
+	int mine;
 
+	if (patient || cx->held)
+		mask = shards_lock(cx, mask);
+	else if (mask && shards_claim(cx, mask))
+		return -1;
+	mine = !w->served;
 	if (mine)
 		unlink_all(cx, w);
 	shards_unlock(cx, mask);
@@ -427,14 +437,19 @@ static purser_call *waiter_free(struct waiter *w)
 	return c;
 }
 
-/* As when the time has run out. */
-static void end_empty(struct waiter *w)
+/* It is nobody else's: it ends as why says. */
+static void end_waiting(struct waiter *w, int why)
 {
 	struct ctx *cx = w->cx;
 	int counts = w->kind == WAIT_NOTHING;
 	purser_call *c = waiter_free(w);
 
-	if (counts)
+	if (why == PURSER_CANCEL_UNBLOCK_ERROR)
+		cx->h->error(c, err_unblocked, sizeof(err_unblocked) - 1);
+	else if (why != PURSER_CANCEL_TIMEOUT && why != PURSER_CANCEL_UNBLOCK) {
+		cx->h->fail(c, PURSER_E_CANCELLED, PURSER_NOT_EXECUTED, NULL);
+		return;
+	} else if (counts)
 		reply_int(cx, c, 0);
 	else
 		reply_null_array(cx, c);
@@ -449,10 +464,16 @@ static void due_fire(void *arg)
 	cx->due_timer = 0;
 	while (cx->ndue && cx->due[0]->due_ns <= now) {
 		struct waiter *w = cx->due[0];
+		int mine = withdraw(w, 0);
 
+		if (mine < 0) {
+			w->due_ns = now + BARRED_NS;
+			due_down(cx, w, 1);
+			continue;
+		}
 		due_remove(cx, w);
-		if (withdraw(w))
-			end_empty(w);
+		if (mine)
+			end_waiting(w, w->wish ? w->wish : PURSER_CANCEL_TIMEOUT);
 	}
 	if (cx->ndue)
 		due_arm(cx); /* without memory the host's own deadlines end them: wait_cancel() */
@@ -526,24 +547,29 @@ int wait_for_keys(struct ctx *cx, purser_call *c, const struct wait_for *f)
 	return 1;
 }
 
+/* A wish that cannot be fulfilled now is in a moment. */
+static void wish(struct waiter *w, int why)
+{
+	struct ctx *cx = w->cx;
+
+	w->wish = why;
+	due_remove(cx, w);
+	if (due_add(cx, w, 1) == 0)
+		return;
+	if (withdraw(w, 1)) /* no memory for that */
+		end_waiting(w, why);
+}
+
 void wait_cancel(void *cs, purser_call *c, int why)
 {
 	struct waiter *w = c->user[0];
-	struct ctx *cx = cs;
+	int mine = w ? withdraw(w, 0) : 0;
 
-	if (!w || !withdraw(w))
-		return;
-	if (why == PURSER_CANCEL_TIMEOUT || why == PURSER_CANCEL_UNBLOCK) {
-		end_empty(w);
-		return;
-	}
-	waiter_free(w);
-	if (why == PURSER_CANCEL_UNBLOCK_ERROR) {
-		cx->h->error(c, err_unblocked, sizeof(err_unblocked) - 1);
-		cx->h->end(c);
-	} else {
-		cx->h->fail(c, PURSER_E_CANCELLED, PURSER_NOT_EXECUTED, NULL);
-	}
+	(void)cs;
+	if (mine > 0)
+		end_waiting(w, why);
+	else if (mine < 0)
+		wish(w, why);
 }
 
 /* Who has been served has its job under way. */
@@ -555,8 +581,8 @@ void wait_drain(void *cs)
 	place_forget(cx);
 	for (w = cx->waiters; w; w = next) {
 		next = w->next;
-		if (withdraw(w))
-			cx->h->fail(waiter_free(w), PURSER_E_CANCELLED, PURSER_NOT_EXECUTED, NULL);
+		if (withdraw(w, 1))
+			end_waiting(w, PURSER_CANCEL_SHUTDOWN);
 	}
 }
 
@@ -685,7 +711,8 @@ void wait_serve(struct ctx *cx)
 
 	if (cx->held != SHARDS_ALL) { /* a key that the command did not name, as one that has expired */
 		shards_unlock(cx, cx->held);
-		shards_lock(cx, SHARDS_ALL);
+		if (shards_claim(cx, SHARDS_ALL))
+			return; /* a script takes long: the next command of this context sees to it */
 	}
 	cx->h = &cx->st->tape;
 	while ((k = cx->ready) != NULL)
@@ -702,8 +729,18 @@ void wait_serve(struct ctx *cx)
 
 void wait_serve_beside(struct ctx *cx)
 {
-	if (!cx->ready)
+	if (!cx->ready || cx->held) /* held: a script has left for a while */
 		return;
 	wait_serve(cx);
 	shards_unlock(cx, SHARDS_ALL);
+}
+
+void wait_put_back(struct ctx *cx, struct waitkey *first, struct waitkey *last)
+{
+	if (!first)
+		return;
+	last->ready_next = cx->ready;
+	if (!cx->ready)
+		cx->ready_last = last;
+	cx->ready = first;
 }

@@ -51,10 +51,12 @@ static inline void wait_signal(struct ctx *cx, const struct pos *p, enum wait_ki
 void wait_signal_db(struct ctx *cx, uint32_t db);
 /* Does anybody wait for a key of this hash?  Under the lock of its shard. */
 int wait_wanted(const struct store *st, uint64_t hash);
-/* Serves who waits for the keys that were signalled.  All shards are locked afterwards. */
+/* Serves who waits for the keys that were signalled.  All shards are locked afterwards, or none. */
 void wait_serve(struct ctx *cx);
 /* The same where no command runs and no shard is locked. */
 void wait_serve_beside(struct ctx *cx);
+/* Keys that were signalled (cx->ready) and taken out for a while. */
+void wait_put_back(struct ctx *cx, struct waitkey *first, struct waitkey *last);
 
 /* ---- the plugin's side ------------------------------------------------------------------------------------ */
 int wait_run(void *cs, purser_call *c);    /* in place of run() for what may wait */

@@ -435,6 +435,34 @@ def fair(p):
         c.close()
 
 
+def beside_a_script(p):
+    """A script has all locks and takes long: time that runs out and clients that go hold no worker up."""
+    def client():
+        c = harness.Client(p.sock)
+        c.cmd("AUTH", "one", "x")
+        return c
+
+    many = [client() for _ in range(12)]
+    busy, other = client(), client()
+    for i, c in enumerate(many):
+        c.send("BLPOP", "never", *[("0.2",), ("also", "0.3"), ("0",)][i % 3])
+    wait_until(lambda: b"blocked_clients:12\r" in other.cmd("INFO", "clients"), "all to wait")
+    busy.send("EVAL", "while true do end", 0)
+    for c in many[2::3]:
+        c.close()
+    wait_until(lambda: other.pipeline([("PING",), ("SCRIPT", "KILL")])[1] == "OK", "the script to be killed")
+    check("killed" in busy.read().text, "the script")
+    for i, c in enumerate(many):
+        if i % 3 < 2:
+            equal(c.read(), None)
+            c.close()
+    wait_until(lambda: b"blocked_clients:0\r" in other.cmd("INFO", "clients"), "nobody to wait")
+    equal(other.cmd("RPUSH", "never", 1), 1)
+    equal(other.cmd("DEL", "never"), 1)
+    busy.close()
+    other.close()
+
+
 def main():
     rng = random.Random(harness.seed())
     with Redis(["--notify-keyspace-events", "KEA"]) as redis, \
@@ -445,6 +473,7 @@ def main():
         server.close()
         here.close()
         fair(p)
+        beside_a_script(p)
         conserved(p, rng)
         with p.client() as c:  # nobody waits, nothing is kept
             c.cmd("AUTH", "one", "x")
