@@ -175,15 +175,17 @@ static uint32_t read_named(lua_State *L)
 	while (lua_next(L, 1)) {
 		const char *key;
 
+		if (lua_type(L, -2) == LUA_TNUMBER)
+			refuse(L, "unknown argument given to redis.register_function");
 		if (lua_type(L, -2) != LUA_TSTRING)
 			refuse(L, "named argument key given to redis.register_function is not a string");
 		key = lua_tostring(L, -2);
 		if (!strcasecmp(key, "function_name")) {
-			if (lua_type(L, -1) != LUA_TSTRING)
+			if (!lua_isstring(L, -1))
 				refuse(L, "function_name argument given to redis.register_function must be a string");
 			lua_replace(L, 2);
 		} else if (!strcasecmp(key, "description")) {
-			if (lua_type(L, -1) != LUA_TSTRING)
+			if (!lua_isstring(L, -1))
 				refuse(L, "description argument given to redis.register_function must be a string");
 			lua_replace(L, 4);
 		} else if (!strcasecmp(key, "callback")) {
@@ -503,7 +505,7 @@ static void put_function(struct ctx *cx, purser_call *c, const struct function *
 	cx->h->set(c, n);
 	for (i = 0; i < sizeof(names) / sizeof(*names); i++)
 		if (f->flags & script_flag(names[i], strlen(names[i])))
-			reply_text(cx, c, names[i]);
+			cx->h->status(c, names[i]);
 }
 
 static void put_library(struct ctx *cx, purser_call *c, const struct library *l, int code)

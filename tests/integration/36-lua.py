@@ -160,6 +160,61 @@ def usual(redis, p, rng):
         equal(c.cmd("EVAL", EXTEND, 1, "lock:x", "t", 100000), b":1\r\n")
 
 
+def library(body, name="lib"):
+    return f"#!lua name={name}\n{body}"
+
+
+def register(name, body):
+    return f"redis.register_function('{name}', function(keys, args) {body} end)\n"
+
+
+NAMED = "redis.register_function{%s}"
+BROKEN = ("x", "#!lua", "#!lua\nreturn 1", "#!lua name=\nreturn 1", "#!lua name=a-b\nreturn 1", "#!js name=a\nreturn 1", "#!lua name=a foo=b\nreturn 1",
+          "#!lua name=a name=b\nreturn 1", "#!lua foo\n") + tuple(map(library, (
+              "", "return {", "error('x')", "redis.call('get', 'x')", "x = 1", "return nosuch", "redis.x = 1", "math.random()", "redis.setresp(3)", "redis.sha1hex('a')",
+              "redis.register_function()", "redis.register_function('a')", "redis.register_function('a', 'b')", "redis.register_function('a-b', function() end)",
+              "redis.register_function({}, function() end)", "redis.register_function('a', function() end, {})", "while true do end",
+              NAMED % "function_name = 'a'", NAMED % "callback = function() end", NAMED % "function_name = 'a', callback = 5", NAMED % "function_name = 5",
+              NAMED % "function_name = 'a', callback = function() end, foo = 1", NAMED % "function_name = 'a', callback = function() end, flags = 1",
+              NAMED % "function_name = 'a', callback = function() end, flags = {'x'}", NAMED % "function_name = 'a', callback = function() end, flags = {1}",
+              NAMED % "'a'", NAMED % "function_name = 'a', callback = function() end, description = 5",
+              register("a", "return 1") + register("A", "return 1"))))
+GOOD = library(register("f1", "return {keys[1], args[1]}") + register("g1", "error('boo')") + register("g2", "return redis.call('nosuch')") +
+               register("g3", "return redis.call('SET', keys[1], args[1])") + register("g4", "x = 1") + register("g5", "return nosuch") +
+               register("g6", "return redis.register_function") + register("g7", "return KEYS") + register("g8", "local t = {} for k in pairs(redis) do t[#t + 1] = k end "
+               "table.sort(t) return t") + register("g9", "redis.setresp(3) return {map = {a = 1.5}, true}") + register("g10", "return {math.abs(-1), cjson.encode(args)}") +
+               register("g11", "redis.register_function('late', function() end)") + "local n = 0\n" + register("count", "n = n + 1 return n") +
+               NAMED % "function_name = 'read', callback = function(k, a) return redis.call('GET', k[1]) end, flags = {'no-writes', 'allow-stale'}, description = 'reads'")
+
+
+def functions(redis, p):
+    """Libraries: what they say when they are wrong, calls, lists, payloads that either server takes from the other."""
+    for resp in (2, 3):
+        a, b = Raw(redis.sock, resp), Raw(p.sock, resp)
+        for code in BROKEN:
+            equal(b.cmd("FUNCTION", "LOAD", code), a.cmd("FUNCTION", "LOAD", code), code)
+        for line in (
+                ["LOAD", GOOD], ["LOAD", GOOD], ["LOAD", "REPLACE", GOOD], ["LOAD", "FOO", GOOD], ["LOAD", "REPLACE"], ["LOAD", library(register("F1", "return 1"), "other")],
+                ["DELETE", "nosuch"], ["FLUSH", "x"], ["STATS"], ["LIST", "LIBRARYNAME"], ["LIST", "FOO"], ["LIST", "WITHCODE", "WITHCODE"],
+                ["LIST", "LIBRARYNAME", "x"], ["LIST", "LIBRARYNAME", "L*", "WITHCODE"][:3], ["RESTORE", "x"], ["RESTORE", "x", "FOO"], ["KILL"], ["DELETE"], ["LOAD"]):
+            x, y = a.cmd("FUNCTION", *line), b.cmd("FUNCTION", *line)
+            if line[:2] == ["LIST", "LIBRARYNAME"] and len(line) > 2: # functions come in any order
+                x, y = sorted(x.split(b"\r\n")), sorted(y.split(b"\r\n"))
+            equal(y, x, line)
+        for line in (["f1", 0], ["f1", 1, "k", "a"], ["F1", 0], ["nosuch", 0], ["f1", "x"], ["f1", -1], ["f1", 5], ["read", 1, "k"], ["count", 0], ["count", 0],
+                     ["g1", 0], ["g2", 0], ["g3", 1, "k", "v"], ["g4", 0], ["g5", 0], ["g6", 0], ["g7", 0], ["g8", 0], ["g9", 0], ["g10", 0, "a"], ["g11", 0]):
+            for word in ("FCALL", "FCALL_RO"):
+                equal(b.cmd(word, *line), a.cmd(word, *line), (word, line))
+        equal(b.cmd("EVAL", "return redis.call('FCALL', 'f1', 0)", 0), a.cmd("EVAL", "return redis.call('FCALL', 'f1', 0)", 0))
+        for one, other in ((a, b), (b, a)):
+            dump = one.cmd("FUNCTION", "DUMP").split(b"\r\n", 1)[1][:-2]
+            for line in (["RESTORE", dump], ["RESTORE", dump, "REPLACE"], ["RESTORE", dump, "APPEND"], ["RESTORE", dump, "FLUSH"], ["RESTORE", dump[:-1], "FLUSH"]):
+                equal(b.cmd("FUNCTION", *line), a.cmd("FUNCTION", *line), line[2:])
+            equal(other.cmd("FCALL", "f1", 1, "k", "a"), one.cmd("FCALL", "f1", 1, "k", "a"))
+        for line in (["FLUSH", "ASYNC"], ["LIST"], ["STATS"], ["DUMP"]):
+            equal(b.cmd("FUNCTION", *line), a.cmd("FUNCTION", *line), line)
+
+
 def atomic(p):
     """Many clients: nobody sees half of a script, and none is lost."""
     move = """local a = tonumber(redis.call('GET', KEYS[1])) local b = tonumber(redis.call('GET', KEYS[2]))
@@ -191,6 +246,7 @@ def main():
     rng = random.Random(harness.seed())
     with Redis() as redis, Purserd(config=CONFIG) as p:
         same(redis, p)
+        functions(redis, p)
         sandbox(p)
         usual(redis, p, rng)
         bounded(p)
