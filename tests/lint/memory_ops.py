@@ -12,12 +12,7 @@ import source
 sys.path.insert(0, os.path.join(source.ROOT, "docs"))
 import tables  # noqa: E402
 
-LIBRARIES = "scripts run, libraries of them do not"
-LEFT_OUT = {
-    "FCALL": LIBRARIES, "FCALL_RO": LIBRARIES, "FUNCTION|DELETE": LIBRARIES, "FUNCTION|DUMP": LIBRARIES,
-    "FUNCTION|FLUSH": LIBRARIES, "FUNCTION|LIST": LIBRARIES, "FUNCTION|LOAD": LIBRARIES, "FUNCTION|RESTORE": LIBRARIES,
-    "FUNCTION|STATS": LIBRARIES,
-}
+LEFT_OUT = {}  # name: reason
 # The other way round: operations whose command the agent refuses (refused.def).
 REFUSED = {"MOVE", "SWAPDB"}
 CHANNELS = {"SPUBLISH"}  # what the table calls a key is no key of the store
