@@ -227,7 +227,7 @@ static enum rdb_result read_key(struct file_in *f, purser_bytes *key)
 	}
 	if (s.s.n)
 		memcpy(f->key, s.s.p, s.s.n);
-	*key = (purser_bytes){ f->key, s.s.n };
+	*key = (purser_bytes){ s.s.n ? f->key : (const uint8_t *)"", s.s.n };
 	return RDB_OK;
 }
 
