@@ -39,3 +39,7 @@ UNIT_TESTS += %D%/test_memory_wait
 %C%_test_memory_evict_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory -I$(top_srcdir)/bench/hit \
 	-I$(top_srcdir)/tests/unit
 %C%_test_memory_evict_LDADD = $(MEMORY_TEST_LIBS)
+
+UNIT_TESTS += %D%/test_memory_script
+%C%_test_memory_script_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_script_LDADD = $(MEMORY_TEST_LIBS)
