@@ -162,7 +162,9 @@ GROUPS = {
     "workers": Group(
         "two workers against one, on all CPUs",
         targets("memory", "memory-w2"),
-        [Shape(50, 1, "get", pin="none"), Shape(50, 16, "get", pin="none")],
+        [Shape(50, 1, "get", pin="none"), Shape(50, 16, "get", pin="none"), Shape(50, 16, "set", pin="none"),
+         Shape(50, 16, "get", pin="none", extra=("-D", "zipf"), suffix="-zipf"),
+         Shape(50, 16, "set", pin="none", extra=("-k", "1"), suffix="-hot")],
         [Ratio("2 workers/1", "memory-w2", "memory")]),
     "fanout": Group(
         "publish to 100 subscribers; CPU is that of one PUBLISH with its 100 messages",

@@ -13,7 +13,7 @@ EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md
 doc-config: agent/purserd plugins/redis.la plugins/memory.la
 	abs_top_srcdir='$(abs_top_srcdir)' PURSERD='$(abs_top_builddir)/agent/purserd' \
 	PURSER_PLUGIN_PATH='$(abs_top_builddir)/plugins/.libs' $(PYTHON3) $(srcdir)/docs/config.py
-EXTRA_DIST += %D%/decisions/json-in.md %D%/decisions/memory-table.md %D%/decisions/time-of-operations.md
+EXTRA_DIST += %D%/decisions/json-in.md %D%/decisions/memory-table.md %D%/decisions/allocator.md %D%/decisions/time-of-operations.md
 EXTRA_DIST += %D%/decisions/ends-inside.md %D%/decisions/lua.md
 EXTRA_DIST += %D%/decisions/as-it-came.md %D%/decisions/sleeping.md
 EXTRA_DIST += %D%/decisions/pubsub-one-link.md %D%/decisions/tracking-by-broadcast.md

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include "memory.h"
+#include "keyspace.h"
 #include "script_long.h"
 
 /* Tests let an allocation fail: the one after fail_after more have succeeded. */
@@ -58,7 +58,8 @@ static inline void put(struct ctx *cx, void *p, size_t n)
 		return;
 	}
 	class = slab_class_of(n);
-	slab_put(&cx->st->heap, &cx->magazine[class], class, p);
+	if (UNLIKELY(slab_put(&cx->st->heap, &cx->magazine[class], class, p)))
+		upkeep_arm(cx); /* what is left of the class is moved together: defrag.c */
 }
 
 void *mem_get(struct ctx *cx, size_t n)
@@ -76,6 +77,16 @@ void mem_put(struct ctx *cx, void *p, size_t n)
 		return;
 	mem_account(cx, -(int64_t)chunk_size(n));
 	put(cx, p, n);
+}
+
+void *mem_better(struct ctx *cx, const void *p, size_t n)
+{
+	return is_small(n) ? slab_better(&cx->st->heap, p, slab_class_of(n)) : NULL;
+}
+
+void mem_put_moved(struct ctx *cx, void *p, size_t n)
+{
+	slab_put_shared(&cx->st->heap, p, slab_class_of(n));
 }
 
 void mem_put_shared(struct store *st, void *p, size_t n)

@@ -37,6 +37,8 @@ MEMORY_SOURCES = \
 	%D%/cmd_zstore.c \
 	%D%/crc64.c \
 	%D%/crc64.h \
+	%D%/defrag.c \
+	%D%/defrag.h \
 	%D%/event.c \
 	%D%/event.h \
 	%D%/evict.c \

@@ -143,6 +143,8 @@ struct store {
 	struct ctx *put_off;               /* contexts with calls that wait for a script's end; script_lock */
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
 	struct slab_heap heap;
+	_Atomic uint32_t defrag_lock;      /* defrag.c: of where it goes on */
+	uint32_t defrag_place, defrag_bucket, defrag_done;
 };
 
 struct ctx {
@@ -234,6 +236,10 @@ void *mem_resize(struct ctx *cx, void *p, size_t old, size_t n); /* NULL: p is a
 void mem_put_shared(struct store *st, void *p, size_t n); /* from any thread; counted in st->released */
 void *mem_get_aligned(struct ctx *cx, size_t n); /* 64-byte aligned, zeroed; mem_put_aligned */
 void mem_put_aligned(struct ctx *cx, void *p, size_t n);
+/* Another place for the n bytes at p where they are in the way of giving memory back, or NULL; the caller moves them
+ * and gives the old place up.  The accounts do not change. */
+void *mem_better(struct ctx *cx, const void *p, size_t n);
+void mem_put_moved(struct ctx *cx, void *p, size_t n);
 void heap_leave(struct ctx *cx);                 /* its magazines become everybody's */
 size_t mem_aligned_size(size_t n);               /* as it is accounted for */
 void *mem_map(struct ctx *cx, size_t n);         /* zero pages, not accounted: the caller does */

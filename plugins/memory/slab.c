@@ -306,13 +306,19 @@ void *slab_fill(struct slab_heap *h, struct magazine *m, unsigned class)
 	return p;
 }
 
-void slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t keep)
+static int has_many_free(const struct slab_class *c)
+{
+	return c->slabs > SLAB_FEW && c->blocks < (uint64_t)c->slabs * c->cap * 3 / 4;
+}
+
+int slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t keep)
 {
 	struct slab_class *c = &h->class[class];
 	struct slab *done = NULL;
+	int sparse;
 
 	if (m->n <= keep)
-		return;
+		return 0;
 	lock(&c->lock);
 	while (m->n > keep) {
 		void *p = m->head;
@@ -326,13 +332,17 @@ void slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_
 			done = s;
 		}
 	}
+	sparse = has_many_free(c);
 	unlock(&c->lock);
+	if (sparse)
+		atomic_store_explicit(&h->sparse, 1, memory_order_relaxed);
 	while (done) {
 		struct slab *s = done;
 
 		done = s->next;
 		slab_give(h, s);
 	}
+	return sparse;
 }
 
 void slab_put_shared(struct slab_heap *h, void *p, unsigned class)
@@ -350,7 +360,7 @@ void *slab_better(struct slab_heap *h, const void *p, unsigned class)
 	struct magazine m = { NULL, 0 };
 
 	lock(&c->lock);
-	if (c->blocks < (uint64_t)c->slabs * c->cap * 3 / 4 && s->bin != FULL) {
+	if (has_many_free(c) && s->bin != FULL) {
 		to = fullest(h, c, class);
 		if (to != s)
 			draw(c, to, &m, 1);

@@ -21,6 +21,7 @@
 #define SLAB_BYTES 32768u
 #define SLAB_REGION (UINT64_C(2) << 20)
 #define SLAB_BINS 8                    /* slabs of a class, by how full they are */
+#define SLAB_FEW 8u                    /* slabs of a class that are not worth moving anything */
 #define SLAB_RESERVE 8                 /* empty slabs that keep their pages; and a 32nd of those in use */
 
 struct slab;
@@ -42,6 +43,7 @@ struct slab_heap {
 	struct slab *empty, *oldest;   /* without blocks, with pages: the last one first */
 	uint32_t nempty;
 	_Atomic uint32_t nslabs;       /* with blocks */
+	_Atomic uint32_t sparse;       /* a class had many free blocks: a quarter, and more than a few slabs */
 	_Atomic uint32_t nmapped;      /* regions */
 };
 
@@ -58,11 +60,12 @@ void slab_close(struct slab_heap *h);
 
 /* A block of the class; m is the caller's magazine of that class.  NULL: no memory. */
 void *slab_fill(struct slab_heap *h, struct magazine *m, unsigned class);
-void slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t keep);
+/* 1: the class has many free blocks now. */
+int slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t keep);
 uint32_t slab_magazine_max(unsigned class);
 /* From a thread without magazines. */
 void slab_put_shared(struct slab_heap *h, void *p, unsigned class);
-/* When more than a quarter of the class's blocks is free: one in the slab that is to be filled first, if that
+/* When the class has many free blocks: one in the slab that is to be filled first, if that
  * is not p's, for the caller to move p's bytes to and give p up with slab_put_shared().  Else NULL. */
 void *slab_better(struct slab_heap *h, const void *p, unsigned class);
 /* Bytes of slabs with blocks or pages: what of the address space may be resident. */
@@ -82,11 +85,11 @@ static inline void *slab_get(struct slab_heap *h, struct magazine *m, unsigned c
 	return p;
 }
 
-static inline void slab_put(struct slab_heap *h, struct magazine *m, unsigned class, void *p)
+/* As slab_spill(). */
+static inline int slab_put(struct slab_heap *h, struct magazine *m, unsigned class, void *p)
 {
 	*(void **)p = m->head;
 	m->head = p;
-	if (__builtin_expect(++m->n > 8, 0) && m->n > slab_magazine_max(class))
-		slab_spill(h, m, class, m->n / 2);
+	return ++m->n > 8 && m->n > slab_magazine_max(class) ? slab_spill(h, m, class, m->n / 2) : 0;
 }
 #endif

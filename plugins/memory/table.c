@@ -432,6 +432,19 @@ int table_each_in(const struct table *t, uint32_t n, table_fn *fn, void *arg)
 	return 0;
 }
 
+void table_each_slot(const struct table *t, uint32_t b, void (*fn)(void *arg, uint64_t *slot), void *arg)
+{
+	struct part p = part_first(table_bucket(t, b));
+	unsigned i;
+
+	do {
+		unsigned top = part_top(&p);
+
+		for (i = 0; i < top && p.s[i]; i++)
+			fn(arg, &p.s[i]);
+	} while (part_next(&p));
+}
+
 int table_each(const struct table *t, table_fn *fn, void *arg)
 {
 	uint32_t b;

@@ -79,6 +79,8 @@ void table_swap(struct table *t, uint64_t *slot, struct item *it);
 int table_each(const struct table *t, table_fn *fn, void *arg);
 /* The items of bucket number b (and its overflow). */
 int table_each_in(const struct table *t, uint32_t b, table_fn *fn, void *arg);
+/* The same with the slots' places, for table_swap(). */
+void table_each_slot(const struct table *t, uint32_t b, void (*fn)(void *arg, uint64_t *slot), void *arg);
 /* One step of an iteration: calls fn for some items, returns the next cursor (0: the end). */
 uint32_t table_scan(const struct table *t, uint32_t cursor, table_fn *fn, void *arg);
 /* Any item, all alike; the table is not empty. */

@@ -4,6 +4,7 @@
  * piece, room made when max_memory is reached.  Every turn of the timer does a bounded amount.
  */
 #include <stdlib.h>
+#include "defrag.h"
 #include "evict.h"
 #include "keyspace.h"
 #include "list.h"
@@ -232,7 +233,7 @@ static int sweep(struct ctx *cx)
 static void upkeep(void *arg)
 {
 	struct ctx *cx = arg;
-	int more = 0;
+	int more = 0, later;
 
 	cx->timer = 0;
 	cx->now_ms = 0;
@@ -245,10 +246,13 @@ static void upkeep(void *arg)
 	if (over_limit(cx->st) && evict_chosen(cx->st) != EVICT_NONE)
 		more |= make_room(cx) == 0 && over_limit(cx->st);
 	wait_serve_beside(cx); /* streams that have gone */
-	if (more)
-		cx->timer = cx->h->timer(cx->x, TICK_BUSY_NS, upkeep, cx);
-	else if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)
-		cx->timer = cx->h->timer(cx->x, TICK_NS, upkeep, cx);
+	later = defrag_some(cx) || store_sum(cx->st, offsetof(struct ledger, ttls)) > 0;
+	if (cx->timer && more) { /* armed by what it did: that is later than now */
+		cx->h->untimer(cx->x, cx->timer);
+		cx->timer = 0;
+	}
+	if (!cx->timer && (more || later))
+		cx->timer = cx->h->timer(cx->x, more ? TICK_BUSY_NS : TICK_NS, upkeep, cx);
 }
 
 void upkeep_arm(struct ctx *cx)

@@ -218,6 +218,43 @@ static void bytes_per_item(void **state)
 	stop(f);
 }
 
+/* Most goes, here and there: what is left moves together, and the pages go back. */
+static void moves_together(void **state)
+{
+	struct fixture *f = start(0, 0);
+	struct mh_ctx *x = &f->x;
+	const struct slab_heap *h = &((struct store *)f->m.state)->heap;
+	char want[64];
+	uint64_t before;
+	int i, n = 100000;
+
+	(void)state;
+	for (i = 0; i < n; i++) {
+		mh_run(x, i % 2 ? "SET key:%d value:%d:0123456789012345678901234567890" :
+		    "SET key:%d value:%d:0123456789012345678901234567890 EX 100000", i, i);
+		if (i % 1000 == 0)
+			mh_run(x, "SADD set m%d", i);
+	}
+	before = slab_resident(h);
+	for (i = 0; i < n; i++)
+		if (i * UINT64_C(2654435761) >> 8 & 7)
+			mh_run(x, "DEL key:%d", i);
+	for (i = 0; i < 400; i++)
+		mh_pass(x, 100);
+	if (before) /* with a sanitizer malloc has all */
+		assert_true(slab_resident(h) < before / 2);
+	for (i = 0; i < n; i++) {
+		snprintf(want, sizeof(want), "$%d\r\nvalue:%d:0123456789012345678901234567890\r\n",
+		    snprintf(NULL, 0, "value:%d:", i) + 31, i);
+		assert_string_equal(mh_run(x, "GET key:%d", i),
+		    i * UINT64_C(2654435761) >> 8 & 7 ? "$-1\r\n" : want);
+	}
+	assert_string_equal(mh_run(x, "FLUSHALL"), "+OK\r\n");
+	settle(f, 50);
+	assert_int_equal(used(f), 0);
+	stop(f);
+}
+
 /* ---- max_memory --------------------------------------------------------------------------------------------- */
 #define OOM "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 
@@ -618,6 +655,7 @@ int main(void)
 		cmocka_unit_test(accounts_return_to_zero),
 		cmocka_unit_test(flush_frees_in_pieces),
 		cmocka_unit_test(bytes_per_item),
+		cmocka_unit_test(moves_together),
 		cmocka_unit_test(refuses_above_max_memory),
 		cmocka_unit_test(evicts_the_unused),
 		cmocka_unit_test(evicts_for_a_large_value),

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * When the sizes of what is stored shift, or much is deleted here and there, slabs are left with a few
+ * items each.  One walk through the keyspace moves them together; the next begins when a class has many
+ * free blocks again.  Keys with their inline values are moved, and elements of hashes and sets up to
+ * INNER_MAX; nodes of lists, sorted sets and streams, to which others point, stay.
+ */
+#include "defrag.h"
+#include "item.h"
+#include "table.h"
+
+#define TICK 2048                      /* cost of one turn: an item looked at is 1, one moved 4 */
+#define COST_MOVED 4
+#define INNER_MAX 1024
+
+struct walk { struct ctx *cx; struct table *t; int cost; };
+
+static void move_slot(void *arg, uint64_t *slot)
+{
+	struct walk *w = arg;
+	struct item *it = slot_item(*slot);
+	size_t n = item_bytes(it);
+	void *to = mem_better(w->cx, it, n);
+
+	w->cost++;
+	if (to) {
+		memcpy(to, it, n);
+		table_swap(w->t, slot, to);
+		mem_put_moved(w->cx, it, n);
+		w->cost += COST_MOVED;
+	}
+}
+
+/* Elements of a collection. */
+static int move_inner(void *arg, uint64_t slot)
+{
+	struct walk *w = arg, inner = *w;
+	uint32_t b;
+
+	if (!enc_is_table(item_enc(slot_item(slot))))
+		return 0;
+	inner.t = item_table(slot_item(slot));
+	for (b = 0; table_n(inner.t) <= INNER_MAX && b < inner.t->buckets; b++)
+		table_each_slot(inner.t, b, move_slot, &inner);
+	w->cost = inner.cost;
+	return 0;
+}
+
+/* The tables of one shard and database, from where it was left; 1: through. */
+static int walk_table(struct walk *w, struct store *st, uint32_t place)
+{
+	struct table *t = st->shard[place / st->databases].db[place % st->databases];
+
+	while (t && st->defrag_bucket < t->buckets) {
+		if (w->cost >= TICK)
+			return 0;
+		w->t = t;
+		w->cost++;
+		table_each_slot(t, st->defrag_bucket, move_slot, w);
+		table_each_in(t, st->defrag_bucket++, move_inner, w);
+	}
+	st->defrag_bucket = 0;
+	return 1;
+}
+
+int defrag_some(struct ctx *cx)
+{
+	struct store *st = cx->st;
+	struct walk w = { cx, NULL, 0 };
+	uint32_t places = SHARDS * st->databases;
+	int more;
+
+	if (!atomic_load_explicit(&st->heap.sparse, memory_order_relaxed))
+		return 0;
+	if (atomic_exchange_explicit(&st->defrag_lock, 1, memory_order_acquire))
+		return 0; /* another context is at it */
+	while (w.cost < TICK && st->defrag_done < places) {
+		uint32_t sh = st->defrag_place / st->databases;
+		uint32_t mine = shards_lock(cx, 1u << sh);
+		int through = walk_table(&w, st, st->defrag_place);
+
+		shards_unlock(cx, mine);
+		w.cost++;
+		if (through) {
+			st->defrag_place = (st->defrag_place + 1) % places;
+			st->defrag_done++;
+		}
+	}
+	more = st->defrag_done < places;
+	if (!more) {
+		st->defrag_done = 0;
+		atomic_store_explicit(&st->heap.sparse, 0, memory_order_relaxed);
+	}
+	unlock(&st->defrag_lock);
+	return more;
+}
