@@ -191,9 +191,9 @@ static void flush_frees_in_pieces(void **state)
 	for (i = 0; used(f) > 1000000 && i < 1000; i++)
 		mh_pass(x, 100);
 	assert_in_range(i, 5, 200);
-	settle(f, 5);
+	settle(f, 50);
 	mh_run(x, "FLUSHALL ASYNC");
-	settle(f, 5);
+	settle(f, 50);
 	assert_int_equal(used(f), 0);
 	assert_int_equal(mh_pass(x, 1000), 0);
 	stop(f);
