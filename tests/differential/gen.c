@@ -919,6 +919,8 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_cursor(c->argv[2]);
 	if (word_is(name, "SET") || word_is(name, "GETEX"))
 		return tame_options(g, c, word_is(name, "SET") ? 3 : 2);
+	if (word_is(name, "EVAL")) /* EVAL script 1 key SET value options */
+		return tame_options(g, c, 5);
 	if (word_is(name, "SETEX") || word_is(name, "EXPIRE"))
 		return tame_life(g, c, c->argv[2], 0);
 	if (word_is(name, "PSETEX") || word_is(name, "PEXPIRE"))
@@ -942,7 +944,9 @@ static int tame(struct gen *g, struct cmd *c)
  * and the other's does not? */
 static int leaves_dead(const struct cmd *c)
 {
-	return c->wait_ms || (c->argc >= 3 && word_is(c->argv[0], "SET") &&
+	int scripted = c->argc > 4 && word_is(c->argv[0], "EVAL") && word_is(c->argv[4], "SET");
+
+	return c->wait_ms || (((c->argc >= 3 && word_is(c->argv[0], "SET")) || scripted) &&
 	    (has_option(c, "EXAT") || has_option(c, "PXAT")));
 }
 
@@ -986,6 +990,6 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 	/* What SPOP took is chance: the rest goes too. */
 	out[1] = (struct cmd){ .rule = EXACT };
 	gen_add(g, &out[1], word_text(word_is(out[0].argv[0], "SPOP") ? "DEL" : "EXISTS"));
-	gen_add(g, &out[1], out[0].argv[1]);
+	gen_add(g, &out[1], out[0].argv[word_is(out[0].argv[0], "EVAL") ? 3 : 1]);
 	return 2;
 }
