@@ -96,6 +96,7 @@ static void info_memory(struct ctx *cx, struct text *t)
 	    "used_memory_rss_human:%s\r\nused_memory_peak:%lld\r\nused_memory_peak_human:%s\r\n",
 	    (long long)used, human(a, used), (long long)rss, human(b, rss), (long long)peak,
 	    human(d, peak));
+	say(t, "used_memory_lua:%lld\r\n", (long long)atomic_load_explicit(&cx->st->lua_used, memory_order_relaxed));
 	say(t, "used_memory_dataset:%lld\r\nmaxmemory:%lld\r\nmaxmemory_human:%s\r\n"
 	    "maxmemory_policy:%s\r\nmem_fragmentation_ratio:%.2f\r\nmem_not_counted_for_evict:0\r\n"
 	    "mem_allocator:libc\r\nlazyfree_pending_objects:%lld\r\n",

@@ -136,6 +136,7 @@ struct store {
 	uint32_t next_wait_max;
 	struct engine *engine;             /* of scripts: script.h; all shards locked */
 	int64_t script_memory;
+	_Atomic int64_t lua_used;          /* bytes of Lua, behind the last script */
 	struct snapshot *snapshot;         /* snapshot.h */
 	uint64_t script_limit_ns;
 	_Atomic uint32_t script_long, script_runs, script_ns, script_wrote, script_kill; /* script_long.h */

@@ -35,7 +35,7 @@ static void *heap(void *ud, void *p, size_t old, size_t n)
 
 static void show_used(struct engine *e)
 {
-	atomic_store_explicit(&e->used_shown, e->used, memory_order_relaxed);
+	atomic_store_explicit(&e->st->lua_used, (int64_t)e->used, memory_order_relaxed);
 }
 
 static int panic(lua_State *L)

@@ -60,7 +60,6 @@ struct engine {
 	lua_State *L;
 	struct store *st;
 	size_t used, max;               /* bytes of Lua's memory */
-	_Atomic size_t used_shown;      /* the same for INFO: any thread */
 	struct run *run;                /* NULL: none runs */
 	uint64_t lrand;                 /* state of math.random() */
 	size_t young;                   /* bytes of bodies that were loaded since the last change of generations */
@@ -79,7 +78,6 @@ struct engine {
 /* ---- script.c: all shards locked ---- */
 struct engine *engine_get(struct ctx *cx);   /* made when it is first needed; NULL: no memory */
 void engine_free(struct store *st);
-size_t engine_used(struct store *st);        /* any thread */
 /* Runs body (protected) with r as the running script; the reply of c is given. */
 void script_run(struct engine *e, struct run *r, lua_CFunction body);
 /* In body: the function to run is on the stack. */

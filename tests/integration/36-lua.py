@@ -122,6 +122,8 @@ def bounded(p):
             equal(c.cmd("EVAL", "return 1", 0), 1)
         # what is garbage is no reason to fail
         equal(c.cmd("EVAL", "local n = 0 for i = 1, 20000 do n = n + #(('x'):rep(10000) .. i) end return n > 0", 0), 1)
+        lua = int(re.search(rb"used_memory_lua:(\d+)", c.cmd("INFO", "memory"))[1])
+        check(0 < lua < 16 << 20, lua)
         # any number of scripts: those that were not used for long are forgotten
         for i in range(3000):
             equal(c.cmd("EVAL", f"return {i} --" + "x" * 100 + f" local function f() return '{i}' end", 0) if i % 2 else i, i)
