@@ -80,7 +80,8 @@ def writer(p):
     equal(other.cmd("MGET", "first", "second"), [b"1", b"1"])
     # nobody waits for it any more: it runs to its end
     gone = enter(p, "one")
-    gone.send("EVAL", "redis.call('SET', 'third', 1) local n = 0 while n < 30000000 do n = n + 1 end redis.call('SET', 'fourth', 1)", 0)
+    gone.send("EVAL", "redis.call('SET', 'third', 1) while redis.call('TIME')[1] - ARGV[1] < 2 do end redis.call('SET', 'fourth', 1)", 0,
+              int(other.cmd("TIME")[0]))
     wait_until(lambda: busy(other), "BUSY")
     gone.close()
     wait_until(lambda: not busy(other), "its end")
