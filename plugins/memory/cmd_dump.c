@@ -193,10 +193,10 @@ static int restore_put(struct ctx *cx, struct pos *p, struct item *it, const str
 			key_delete(cx, p);
 		return 0;
 	}
-	if (r->idle > 0)
-		rdb_idle(cx, it, (uint64_t)r->idle);
+	evict_set_idle(cx, it, r->idle > 0 ? (uint64_t)r->idle : 0);
 	if (p->it) {
 		key_replace(cx, p, it);
+		evict_set_fresh(cx, p->it);
 		key_is_new(cx, p->key); /* in Redis the old one goes before it comes */
 		key_ready(cx, p);
 	} else if (key_add(cx, p, it)) {

@@ -691,3 +691,54 @@ void op_function_restore(struct ctx *cx, purser_call *c)
 		cx->st->engine->restoring = NULL;
 	rdb_end(&in);
 }
+
+/* ---- snapshots --------------------------------------------------------------------------------------------------------- */
+void function_save(const struct store *st, struct rdb_out *o)
+{
+	for (const struct library *l = st->engine ? st->engine->libraries : NULL; l; l = l->next) {
+		rdb_put_byte(o, LIBRARY_OPCODE);
+		rdb_put_string(o, (purser_bytes){ l->code, l->n });
+	}
+}
+
+static int saved_body(lua_State *L)
+{
+	struct load *v = lua_touserdata(L, 1);
+	struct engine *e = engine_of(L);
+	struct library **end = &e->libraries;
+
+	if (make(L, v, v->code) || collide(e, v))
+		return 0;
+	while (*end)
+		end = &(*end)->next;
+	*end = v->made;
+	v->made = NULL;
+	return 0;
+}
+
+int function_load(struct ctx *cx, purser_bytes code, char *text, size_t cap)
+{
+	purser_call none = { 0 };
+	struct load v = { .r = { .cx = cx, .c = &none, .name = "" }, .code = code, .restore = 1 };
+	struct engine *e = engine_get(cx);
+	const char *said;
+	int rc;
+
+	v.end = &v.made;
+	if (!e) {
+		snprintf(text, cap, "out of memory");
+		return -1;
+	}
+	script_run_body(e, &v.r, saved_body);
+	e->loading = NULL;
+	libraries_free(e->L, &v.made);
+	rc = v.r.error || v.r.out.failed ? -1 : 0;
+	said = (const char *)v.r.out.p;
+	if (rc && v.r.out.failed)
+		snprintf(text, cap, "out of memory");
+	else if (rc)
+		snprintf(text, cap, "%.*s", (int)v.r.out.n - (!strncmp(said, "ERR ", 4) ? 4 : 0),
+		    said + (!strncmp(said, "ERR ", 4) ? 4 : 0));
+	obuf_free(&v.r.out);
+	return rc;
+}

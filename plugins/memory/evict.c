@@ -156,6 +156,20 @@ void evict_set_uses(struct ctx *cx, struct item *it, unsigned uses)
 		it->head = (it->head & ~0x300u) | (uses < 3 ? uses : 3) << 8;
 }
 
+void evict_set_fresh(struct ctx *cx, struct item *it)
+{
+	evict_set_uses(cx, it, evict_words(cx) == WORDS_LFU ? LFU_FRESH : 0);
+}
+
+void evict_set_idle(struct ctx *cx, struct item *it, uint64_t seconds)
+{
+	uint64_t steps = ((seconds < (1u << 23) ? seconds : 1u << 23) * UINT64_C(1000000000) + (1u << CLOCK_SHIFT) - 1) >>
+	    CLOCK_SHIFT;
+
+	if (seconds && evict_words(cx) == WORDS_CLOCK)
+		item_touch(it, (cx->clock - (uint32_t)(steps < CLOCK_MASK ? steps : CLOCK_MASK)) & CLOCK_MASK);
+}
+
 void evict_emptied(struct ctx *cx, struct shard *s)
 {
 	uint32_t d;

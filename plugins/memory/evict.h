@@ -36,6 +36,8 @@ static inline uint32_t evict_chosen(const struct store *st)
 int64_t evict_idle_ms(struct ctx *cx, const struct item *it);
 int evict_uses(struct ctx *cx, const struct item *it); /* LFU: 0..255, as it is now; S3-FIFO: 0..3 */
 void evict_set_uses(struct ctx *cx, struct item *it, unsigned uses);
+void evict_set_fresh(struct ctx *cx, struct item *it); /* uses: those of a key that was added just now */
+void evict_set_idle(struct ctx *cx, struct item *it, uint64_t seconds); /* not used for so long */
 
 /* ---- hooks of the key space (keyspace.c): only where the policy does not live by the clock --------------- */
 static inline uint32_t evict_words(const struct ctx *cx)

@@ -74,14 +74,6 @@ enum rdb_result rdb_value(struct rdb_in *in, unsigned type, purser_bytes key, in
 enum rdb_result rdb_stream(struct rdb_in *in, unsigned type, struct stream **s); /* rdb_stream.c */
 void rdb_end(struct rdb_in *in);              /* gives up its memory */
 
-/* Not used for so long: the access time of an item that comes. */
-static inline void rdb_idle(struct ctx *cx, struct item *it, uint64_t seconds)
-{
-	uint64_t steps = ((seconds < (1u << 23) ? seconds : 1u << 23) * 1000000000u + (1u << CLOCK_SHIFT) - 1) >> CLOCK_SHIFT;
-
-	item_touch(it, (cx->clock - (uint32_t)(steps < CLOCK_MASK ? steps : CLOCK_MASK)) & CLOCK_MASK);
-}
-
 /* The payload's value in *in.  0, or -1: version or checksum are wrong. */
 int rdb_open_payload(struct rdb_in *in, struct ctx *cx, purser_bytes payload);
 #endif

@@ -300,7 +300,7 @@ void script_call(lua_State *L, struct run *r)
 	}
 }
 
-void script_run(struct engine *e, struct run *r, lua_CFunction body)
+void script_run_body(struct engine *e, struct run *r, lua_CFunction body)
 {
 	struct ctx *cx = r->cx;
 
@@ -318,6 +318,13 @@ void script_run(struct engine *e, struct run *r, lua_CFunction body)
 	e->run = NULL;
 	script_ends(cx);
 	show_used(e);
+}
+
+void script_run(struct engine *e, struct run *r, lua_CFunction body)
+{
+	struct ctx *cx = r->cx;
+
+	script_run_body(e, r, body);
 	if (r->out.failed)
 		reply_error(cx, r->c, r->wrote ? "INDETERMINATE no memory for the reply of a script that has run" :
 		    "OOM no memory for the reply of the script");

@@ -55,6 +55,7 @@ struct run {
 
 struct library;
 struct rdb_in;
+struct rdb_out;
 
 struct engine {
 	lua_State *L;
@@ -80,6 +81,7 @@ struct engine *engine_get(struct ctx *cx);   /* made when it is first needed; NU
 void engine_free(struct store *st);
 /* Runs body (protected) with r as the running script; the reply of c is given. */
 void script_run(struct engine *e, struct run *r, lua_CFunction body);
+void script_run_body(struct engine *e, struct run *r, lua_CFunction body); /* ... is for the caller to give */
 /* In body: the function to run is on the stack. */
 void script_call(lua_State *L, struct run *r);
 /* "#!lua ..." at the head of a script.  Bytes of that line, 0: there is none; -1: text has an error. */
@@ -103,6 +105,9 @@ void env_for_functions(lua_State *L, int loading);
 /* ---- cmd_function.c ---- */
 int function_register(lua_State *L);         /* redis.register_function() */
 void function_close(struct engine *e);
+/* Of a snapshot: the libraries, and the code of one that comes behind the others.  0, or -1 with text. */
+void function_save(const struct store *st, struct rdb_out *o);
+int function_load(struct ctx *cx, purser_bytes code, char *text, size_t cap);
 
 /* ---- lua_redis.c, lua_call.c, lua_value.c, libraries ---- */
 enum { REDIS_SCRIPT, REDIS_FUNCTION, REDIS_LOAD }; /* for whom the table is */

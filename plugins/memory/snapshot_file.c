@@ -12,6 +12,7 @@
 #include "keyspace.h"
 #include "project.h"
 #include "rdb.h"
+#include "script.h"
 #include "snapshot.h"
 #include "table.h"
 
@@ -29,7 +30,7 @@ struct file_out {
 	uint64_t crc, bytes;
 	struct ctx *cx;
 	struct snapshot_counts *count;
-	int idle;                             /* how long keys were not used is worth a note */
+	int lru;                              /* how long keys were not used is worth a note */
 };
 
 static int flush(struct rdb_out *o, size_t n)
@@ -82,7 +83,7 @@ static int put_key(void *arg, uint64_t slot)
 {
 	struct file_out *f = arg;
 	struct item *it = slot_item(slot);
-	uint64_t idle;
+	int uses = evict_uses(f->cx, it);
 
 	if (item_has_ttl(it)) {
 		if (expired(f->cx, it)) {
@@ -92,10 +93,12 @@ static int put_key(void *arg, uint64_t slot)
 		rdb_put_byte(&f->o, OP_EXPIRES_MS);
 		rdb_put_le(&f->o, (uint64_t)item_expiry(it), 8);
 	}
-	idle = f->idle && evict_idle_ms(f->cx, it) > 0 ? (uint64_t)evict_idle_ms(f->cx, it) / 1000 : 0;
-	if (idle) {
+	if (f->lru) {
 		rdb_put_byte(&f->o, OP_IDLE);
-		rdb_put_length(&f->o, idle);
+		rdb_put_length(&f->o, (uint64_t)evict_idle_ms(f->cx, it) / 1000);
+	} else if (uses >= 0) {
+		rdb_put_byte(&f->o, OP_FREQ);
+		rdb_put_byte(&f->o, (uint8_t)uses);
 	}
 	rdb_put_byte(&f->o, (uint8_t)rdb_type_of(it));
 	rdb_put_string(&f->o, (purser_bytes){ item_key(it), item_klen(it) });
@@ -134,8 +137,9 @@ int snapshot_write(struct ctx *cx, int fd, struct snapshot_counts *n)
 	*n = (struct snapshot_counts){ 0 };
 	if (!f.o.p)
 		return ENOMEM;
-	f.idle = atomic_load_explicit(&cx->st->eviction, memory_order_relaxed) != EVICT_NONE;
+	f.lru = evict_chosen(cx->st) == EVICT_ALLKEYS_LRU || evict_chosen(cx->st) == EVICT_VOLATILE_LRU;
 	put_head(&f);
+	function_save(cx->st, &f.o);
 	for (db = 0; db < cx->st->databases && !f.o.error; db++)
 		put_database(&f, db);
 	rdb_put_byte(&f.o, OP_END);
@@ -161,6 +165,7 @@ struct file_in {
 	uint32_t db;
 	uint8_t *key;                         /* the one that is being read */
 	size_t key_cap;
+	char said[112];                       /* of a library of functions */
 };
 
 static void sum_up(struct file_in *f)
@@ -232,7 +237,7 @@ static enum rdb_result read_key(struct file_in *f, purser_bytes *key)
 }
 
 /* What stands in front of a key and is about it. */
-struct about { int expires; int64_t expiry; uint64_t idle; };
+struct about { int expires; int64_t expiry; uint64_t idle; int uses; }; /* uses -1: unknown */
 
 static enum rdb_result add_key(struct file_in *f, unsigned type, const struct about *a)
 {
@@ -261,12 +266,13 @@ static enum rdb_result add_key(struct file_in *f, unsigned type, const struct ab
 		item_free(cx, it);
 		return bad(&f->in, "a key that is there twice");
 	}
-	if (a->idle)
-		rdb_idle(cx, it, a->idle);
+	evict_set_idle(cx, it, a->idle);
 	if (key_add(cx, &p, it)) {
 		item_free(cx, it);
 		return RDB_NOMEM;
 	}
+	if (a->uses >= 0)
+		evict_set_uses(cx, it, (unsigned)a->uses);
 	f->count->keys++;
 	return RDB_OK;
 }
@@ -300,6 +306,17 @@ static enum rdb_result read_database(struct file_in *f)
 	return RDB_OK;
 }
 
+static enum rdb_result read_library(struct file_in *f)
+{
+	static const char head[] = "a library of functions: ";
+	struct rdb_string s;
+
+	TRY(rdb_string(&f->in, &s));
+	memcpy(f->said, head, sizeof(head));
+	return function_load(f->in.cx, s.s, f->said + sizeof(head) - 1, sizeof(f->said) - sizeof(head) + 1) ?
+	    bad(&f->in, f->said) : RDB_OK;
+}
+
 /* What belongs to the next key, or to none. */
 static enum rdb_result read_op(struct file_in *f, unsigned op, struct about *a)
 {
@@ -319,19 +336,21 @@ static enum rdb_result read_op(struct file_in *f, unsigned op, struct about *a)
 	case OP_IDLE:
 		return rdb_length(&f->in, &a->idle);
 	case OP_FREQ:
-		return rdb_byte(&f->in, &b);
+		TRY(rdb_byte(&f->in, &b));
+		a->uses = b;
+		return RDB_OK;
 	case OP_EXPIRES:
 		TRY(rdb_le(&f->in, 4, &v));
-		*a = (struct about){ 1, (int64_t)(int32_t)v * 1000, a->idle };
+		*a = (struct about){ 1, (int64_t)(int32_t)v * 1000, a->idle, a->uses };
 		return RDB_OK;
 	case OP_EXPIRES_MS:
 		TRY(rdb_le(&f->in, 8, &v));
-		*a = (struct about){ 1, (int64_t)v, a->idle };
+		*a = (struct about){ 1, (int64_t)v, a->idle, a->uses };
 		return RDB_OK;
 	case OP_FUNCTION:
+		return read_library(f);
 	case OP_FUNCTION_OLD:
-		return bad(&f->in, "it has a library of functions, which this backend cannot keep (FUNCTION FLUSH where it comes "
-		    "from)");
+		return bad(&f->in, "it has a library of functions as only previews of Redis 7.0 wrote it");
 	case OP_MODULE:
 		return bad(&f->in, "it has data of a module, which this backend cannot keep");
 	default:
@@ -357,7 +376,7 @@ static enum rdb_result read_end(struct file_in *f)
 
 static enum rdb_result read_all(struct file_in *f)
 {
-	struct about a = { 0, 0, 0 };
+	struct about a = { .uses = -1 };
 	uint8_t op;
 
 	TRY(read_head(f));
@@ -369,7 +388,7 @@ static enum rdb_result read_all(struct file_in *f)
 			TRY(read_op(f, op, &a));
 		} else {
 			TRY(add_key(f, op, &a));
-			a = (struct about){ 0, 0, 0 };
+			a = (struct about){ .uses = -1 };
 		}
 	}
 }

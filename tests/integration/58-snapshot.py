@@ -260,6 +260,148 @@ def larger_than_max_memory():
         harness.equal(len(c.cmd("GET", "k299")), 10000)
 
 
+LIBRARIES = {
+    b"one": b"#!lua name=one\nredis.register_function('first', function(keys, args) return {keys[1], args[1], 'of one'} end)\n"
+            b"local n = 0\nredis.register_function{function_name = 'count', callback = function() n = n + 1 return n end, "
+            b"flags = {'no-writes', 'allow-stale'}, description = 'counts'}\n",
+    b"two": b"#!lua name=two\nredis.register_function('put', function(keys, args) return redis.call('SET', keys[1], args[1]) end)",
+    b"long": b"#!lua name=long\n" + b"-- much that can be compressed\n" * 3000 + b"redis.register_function('long', function() return 5 end)",
+}
+
+
+def libraries_of(c):
+    """By name: libraries and functions come in any order."""
+    found = {}
+    for lib in c.cmd("FUNCTION", "LIST", "WITHCODE"):
+        f = dict(zip(lib[::2], lib[1::2]))
+        found[f[b"library_name"]] = (f[b"engine"], f[b"library_code"], sorted((fn[1], fn[3] or b"", sorted(fn[5])) for fn in f[b"functions"]))
+    return found
+
+
+def file_of(*parts):
+    """Without a checksum."""
+    with open(path(), "wb") as f:
+        f.write(b"REDIS0010" + b"".join(parts) + b"\xff" + bytes(8))
+
+
+def part(code, op=0xF5):
+    return bytes([op, 0x80]) + len(code).to_bytes(4, "big") + code
+
+
+def libraries():
+    """Of functions: kept, read by Redis, taken from Redis; refused when they do not load."""
+    open_to_all = {"project default.isolation": "off"}
+    os.unlink(path())
+    with purserd(open_to_all) as p:
+        c = p.client()
+        for code in LIBRARIES.values():
+            c.cmd("FUNCTION", "LOAD", code)
+        want, order = libraries_of(c), c.cmd("FUNCTION", "LIST")
+        harness.equal({k: v[1] for k, v in want.items()}, LIBRARIES)
+        harness.equal([c.cmd("FCALL", "count", 0), c.cmd("FCALL", "count", 0)], [1, 2])
+    with purserd(open_to_all) as p:
+        c = p.client()
+        harness.equal(c.cmd("FUNCTION", "LIST"), order, "in the same order")
+        harness.equal(libraries_of(c), want)
+        harness.equal(c.cmd("FCALL", "count", 0), 1)
+        harness.equal(c.cmd("FCALL", "put", 1, "k", "v"), "OK")
+        harness.equal(c.error("FUNCTION", "LOAD", LIBRARIES[b"two"]).text, "ERR Library 'two' already exists")
+    with redis_of(path()) as redis:
+        c = redis.client()
+        harness.equal(libraries_of(c), want)
+        harness.equal(c.cmd("FCALL", "first", 1, "k", "a"), [b"k", b"a", b"of one"])
+        harness.equal(c.cmd("GET", "k"), b"v")
+        size = os.path.getsize(path())
+        c.cmd("SAVE")
+        harness.check(os.path.getsize(path()) < size / 5, "Redis compresses the code")
+    with purserd(open_to_all) as p:
+        c = p.client()
+        harness.equal(libraries_of(c), want, "of Redis")
+        harness.equal([c.cmd("FCALL", "long", 0), c.cmd("FCALL", "first", 1, "k", "a"), c.cmd("GET", "k")], [5, [b"k", b"a", b"of one"], b"v"])
+        c.cmd("FUNCTION", "FLUSH")
+    with purserd(open_to_all) as p:
+        harness.equal(p.client().cmd("FUNCTION", "LIST"), [])
+    head, fn = b"#!lua name=l\n", b"redis.register_function('f', function() return 1 end)"
+    for parts, text in (([part(head + b"x x")], "a library of functions: Error compiling function: user_function:2:"),
+                        ([part(head + b"error('no good')")], "a library of functions: Error registering functions: "),
+                        ([part(head + b"redis.call('SET', 'k', 'v')" + fn)], "a library of functions: Error registering functions: "),
+                        ([part(head + b"return 1")], "a library of functions: No functions registered"),
+                        ([part(b"return 1")], "a library of functions: Missing library metadata"),
+                        ([part(b"#!js name=l\n" + fn)], "a library of functions: Engine 'js' not found"),
+                        ([part(head + b"while true do end")], "a library of functions: Error registering functions: ERR FUNCTION LOAD timeout"),
+                        ([part(head + fn)] * 2, "a library of functions: Library l already exists"),
+                        ([part(head + fn), part(b"#!lua name=m\n" + fn)], "a library of functions: Function f already exists"),
+                        ([part(head + fn, 0xF6)], "previews of Redis 7.0"),
+                        ([part(head + fn)[:20]], "ends too early")):
+        file_of(*parts)
+        refused(purserd(open_to_all), "snapshot: byte ", text, "move it away")
+        r = subprocess.run(["redis-server", "--port", "0", "--dir", harness.tmp(), "--dbfilename", "dump.rdb"], capture_output=True,
+                           text=True, check=False, timeout=60)
+        harness.check(r.returncode, f"Redis refuses it too: {parts}")
+    file_of(part(head + fn))
+    with purserd(open_to_all) as p:
+        harness.equal(p.client().cmd("FCALL", "f", 0), 1)
+
+
+def uses(p, *keys):
+    return {k: p.cmd("OBJECT", "FREQ", k) for k in keys}
+
+
+def of_policies():
+    """What eviction knows of a key is kept: how long it was not used, or how often it was; what RESTORE is told of it."""
+    os.unlink(path())
+
+    def policy(name):
+        return {"backend main.eviction": name, "backend main.max_memory": "1GiB", "backend main.lfu_decay_time": "0s"}
+
+    def of_redis_under(name):
+        return redis_of(path(), ["--maxmemory-policy", name, "--maxmemory", "1gb", "--lfu-decay-time", "0"])
+
+    def restore(c, key, *more):
+        c.cmd("RESTORE", key, 0, c.cmd("DUMP", "k"), *more)
+
+    with purserd(policy("allkeys-lfu")) as p:
+        c = p.client()
+        c.cmd("SET", "k", "v")
+        restore(c, "often", "FREQ", 200)
+        restore(c, "never", "FREQ", 0)
+        restore(c, "idle", "IDLETIME", 5000)
+        restore(c, "again", "FREQ", 100)
+        harness.equal(uses(c, "again"), {"again": 100})
+        restore(c, "again", "REPLACE")
+        want = {"often": 200, "never": 0, "idle": 5, "again": 5}
+        harness.equal(uses(c, *want), want)
+    with purserd(policy("volatile-lfu")) as p:
+        harness.equal(uses(p.client(), *want), want)
+    with of_redis_under("allkeys-lfu") as redis:
+        c = redis.client()
+        harness.equal({k: c.cmd("OBJECT", "FREQ", PREFIX + k.encode()) for k in want}, want)
+        c.cmd("SAVE")
+    with purserd(policy("allkeys-lru")) as p:
+        c = p.client()
+        for k in want:
+            harness.check(c.cmd("OBJECT", "IDLETIME", k) < 60 * harness.SLOW)
+        restore(c, "idle", "IDLETIME", 5000, "REPLACE")
+        restore(c, "often", "FREQ", 200, "REPLACE")
+        harness.check(5000 <= c.cmd("OBJECT", "IDLETIME", "idle") < 5000 + 60 * harness.SLOW)
+        harness.check(c.cmd("OBJECT", "IDLETIME", "often") < 60 * harness.SLOW)
+    for name in ("volatile-lru", "allkeys-lru", "noeviction"):
+        with purserd(policy(name)) as p:
+            harness.check(5000 <= p.client().cmd("OBJECT", "IDLETIME", "idle") < 5000 + 60 * harness.SLOW, name)
+        if name != "noeviction":
+            with of_redis_under(name) as redis:
+                harness.check(5000 <= redis.client().cmd("OBJECT", "IDLETIME", PREFIX + b"idle") < 5000 + 60 * harness.SLOW, name)
+    with purserd(policy("allkeys-lfu")) as p:
+        harness.equal(uses(p.client(), *want), dict.fromkeys(want, 5), "noeviction wrote nothing of it")
+    with purserd(policy("allkeys-s3fifo")) as p:
+        c = p.client()
+        restore(c, "often", "FREQ", 200, "REPLACE")
+        restore(c, "never", "FREQ", 0, "REPLACE")
+        harness.equal(uses(c, "often", "never"), {"often": 3, "never": 0})
+    with purserd(policy("allkeys-s3fifo")) as p:
+        harness.equal(uses(p.client(), "often", "never"), {"often": 3, "never": 0})
+
+
 def main():
     harness.require("redis-server", "redis-check-rdb")
     g = random.Random(harness.seed())
@@ -270,6 +412,8 @@ def main():
     one_owner(g)
     reload(g)
     larger_than_max_memory()
+    libraries()
+    of_policies()
 
 
 harness.run(main)
