@@ -3,7 +3,11 @@
  * How long one turn of a worker is busy in the memory plugin: CPU time of the thread in each call into it, a command or
  * the timer, while large things grow, are freed, expire and are flushed: make bench-turns.
  *
- *   turns [ELEMENTS [WHAT...]]        hash set zset list stream expiry flush keys; all, if none is named
+ *   turns [ELEMENTS [WHAT...]]        nothing hash set zset list stream pending string expiry flush keys sets; all,
+ *                                     if none is named
+ *
+ * "nothing" is arithmetic of a turn's length: what the machine does to a thread that never leaves its registers (the
+ * system counts interrupts, and the time of a virtual CPU that did not run, as the thread's).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,15 +101,124 @@ static void fill_keys(struct mh_ctx *x, uint64_t n, int ttl, struct turns *t)
 /* Turns of the timer until nothing is left. */
 static void rest(struct mh_ctx *x, struct turns *t)
 {
-	uint64_t i;
+	unsigned idle = 0;
 
-	for (i = 0; i < 10000000 && mh_stats(x->m).used_bytes > 100000; i++) {
+	while (idle < 100 || mh_stats(x->m).used_bytes > 100000) { /* pages go back behind the last element */
 		x->m->wall_ms += 2;
 		x->m->now_ns += 2000000;
 		begin(t);
-		if (mh_pass(x, 0))
+		idle++;
+		if (mh_pass(x, 0)) {
+			idle = 0;
 			end(t);
+		}
 	}
+}
+
+static void nothing(void)
+{
+	struct turns t = { 0 };
+	uint64_t i, k, v = 1;
+
+	for (i = 0; i < 20000; i++) {
+		begin(&t);
+		for (k = 0; k < 300000; k++)
+			v = v * UINT64_C(6364136223846793005) + 1;
+		end(&t);
+	}
+	say(v ? "nothing: arithmetic" : "", &t);
+}
+
+/* Everything in a stream is owed to a consumer. */
+static void pending(uint64_t n)
+{
+	struct turns read = { 0 }, gone = { 0 };
+	struct mh m;
+	struct mh_ctx x;
+	char line[80];
+	uint64_t i;
+
+	mh_start(&m, (struct mh_settings){ .databases = 1 });
+	mh_open(&x, &m);
+	mh_run(&x, "XGROUP CREATE proj:bench:big g 0 MKSTREAM");
+	fill_stream(&x, n, &read);
+	memset(&read, 0, sizeof(read));
+	for (i = 0; i < n; i += 20) {
+		begin(&read);
+		mh_run(&x, "XREADGROUP GROUP g c COUNT 20 STREAMS proj:bench:big >");
+		end(&read);
+	}
+	snprintf(line, sizeof(line), "group that owes %llu: comes", (unsigned long long)n);
+	say(line, &read);
+	begin(&gone);
+	mh_run(&x, "XGROUP DESTROY proj:bench:big g");
+	end(&gone);
+	begin(&gone);
+	mh_run(&x, "UNLINK proj:bench:big");
+	end(&gone);
+	rest(&x, &gone);
+	snprintf(line, sizeof(line), "group that owes %llu: DESTROY, UNLINK", (unsigned long long)n);
+	say(line, &gone);
+	mh_close(&x);
+	mh_stop(&m);
+}
+
+/* A string of 50 bytes for each element, at most 500 MB. */
+static void string(uint64_t n)
+{
+	static char part[65537];
+	const char *v[3] = { "APPEND", "proj:bench:big", part };
+	struct turns gone = { 0 };
+	struct mh m;
+	struct mh_ctx x;
+	uint64_t bytes = n * 50 < 500000000 ? n * 50 : 500000000, i;
+	char line[80];
+
+	memset(part, 'v', sizeof(part) - 1);
+	mh_start(&m, (struct mh_settings){ .databases = 1 });
+	mh_open(&x, &m);
+	for (i = 0; i < bytes; i += sizeof(part) - 1)
+		word(&x, 3, v);
+	begin(&gone);
+	mh_run(&x, "UNLINK proj:bench:big");
+	end(&gone);
+	rest(&x, &gone);
+	snprintf(line, sizeof(line), "string of %llu bytes: UNLINK", (unsigned long long)bytes);
+	say(line, &gone);
+	mh_close(&x);
+	mh_stop(&m);
+}
+
+/* Sets of 64 members, which are freed on the spot each, expire together. */
+static void sets(uint64_t n)
+{
+	struct turns gone = { 0 };
+	struct mh m;
+	struct mh_ctx x;
+	char key[40], member[64][16], line[80];
+	const char *v[66] = { "SADD", key };
+	const char *e[3] = { "PEXPIRE", key, "100000000" };
+	uint64_t i;
+
+	mh_start(&m, (struct mh_settings){ .databases = 1 });
+	mh_open(&x, &m);
+	for (i = 0; i < n / 64; i++) {
+		unsigned k;
+
+		snprintf(key, sizeof(key), "proj:bench:t%09llu", (unsigned long long)i);
+		for (k = 0; k < 60; k++) {
+			snprintf(member[k], sizeof(member[k]), "m%09u", k);
+			v[2 + k] = member[k];
+		}
+		word(&x, 62, v);
+		word(&x, 3, e);
+	}
+	m.wall_ms += 200000000;
+	rest(&x, &gone);
+	snprintf(line, sizeof(line), "%llu sets of 60: expire together", (unsigned long long)n / 64);
+	say(line, &gone);
+	mh_close(&x);
+	mh_stop(&m);
 }
 
 static void big(const char *what, const char *cmd, unsigned per, uint64_t n, const char *how)
@@ -185,6 +298,14 @@ int main(int argc, char **argv)
 	for (i = 0; i < sizeof(values) / sizeof(*values); i++)
 		if (wanted(values[i].what, some))
 			big(values[i].name, values[i].cmd, values[i].per, n, values[i].how);
+	if (wanted("nothing", some))
+		nothing();
+	if (wanted("pending", some))
+		pending(n);
+	if (wanted("string", some))
+		string(n);
+	if (wanted("sets", some))
+		sets(n);
 	if (wanted("flush", some))
 		keys("FLUSHALL", n);
 	if (wanted("keys", some))

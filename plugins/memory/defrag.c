@@ -2,18 +2,24 @@
  *
  * When the sizes of what is stored shift, or much is deleted here and there, slabs are left with a few
  * items each.  One walk through the keyspace moves them together; the next begins when a class has many
- * free blocks again.  Keys with their inline values are moved, and elements of hashes and sets up to
- * INNER_MAX; nodes of lists, sorted sets and streams, to which others point, stay.
+ * free blocks again.  Keys with their inline values are moved, and elements of hashes and sets; nodes of
+ * lists, sorted sets and streams, to which others point, stay.
+ *
+ * A bucket is left where the work of a turn is done: what it goes on with is the element's number, and
+ * that may be another one by then.  Nothing depends on it but what is moved in this walk.
  */
 #include "defrag.h"
 #include "item.h"
 #include "table.h"
 
-#define TICK 2048                      /* cost of one turn: an item looked at is 1, one moved 4 */
 #define COST_MOVED 4
-#define INNER_MAX 1024
 
-struct walk { struct ctx *cx; struct table *t; int cost; };
+struct walk {
+	struct ctx *cx;
+	struct table *t;
+	int64_t left;
+	uint32_t item;                 /* of the bucket: its number */
+};
 
 static void move_slot(void *arg, uint64_t *slot)
 {
@@ -22,27 +28,33 @@ static void move_slot(void *arg, uint64_t *slot)
 	size_t n = item_bytes(it);
 	void *to = mem_better(w->cx, it, n);
 
-	w->cost++;
+	w->left--;
 	if (to) {
 		memcpy(to, it, n);
 		table_swap(w->t, slot, to);
 		mem_put_moved(w->cx, it, n);
-		w->cost += COST_MOVED;
+		w->left -= COST_MOVED;
 	}
 }
 
-/* Elements of a collection. */
+/* Elements of a collection, from where it was left; 1: there are more. */
 static int move_inner(void *arg, uint64_t slot)
 {
 	struct walk *w = arg, inner = *w;
-	uint32_t b;
+	struct store *st = w->cx->st;
 
-	if (!enc_is_table(item_enc(slot_item(slot))))
+	if (w->item++ < st->defrag_item)
 		return 0;
-	inner.t = item_table(slot_item(slot));
-	for (b = 0; table_n(inner.t) <= INNER_MAX && b < inner.t->buckets; b++)
-		table_each_slot(inner.t, b, move_slot, &inner);
-	w->cost = inner.cost;
+	if (enc_is_table(item_enc(slot_item(slot)))) {
+		inner.t = item_table(slot_item(slot));
+		while (inner.left > 0 && st->defrag_inner < inner.t->buckets)
+			table_each_slot(inner.t, st->defrag_inner++, move_slot, &inner);
+		w->left = inner.left;
+		if (st->defrag_inner < inner.t->buckets)
+			return 1;
+	}
+	st->defrag_item++;
+	st->defrag_inner = 0;
 	return 0;
 }
 
@@ -52,21 +64,27 @@ static int walk_table(struct walk *w, struct store *st, uint32_t place)
 	struct table *t = st->shard[place / st->databases].db[place % st->databases];
 
 	while (t && st->defrag_bucket < t->buckets) {
-		if (w->cost >= TICK)
+		if (w->left <= 0)
 			return 0;
 		w->t = t;
-		w->cost++;
-		table_each_slot(t, st->defrag_bucket, move_slot, w);
-		table_each_in(t, st->defrag_bucket++, move_inner, w);
+		w->item = 0;
+		w->left--;
+		if (!st->defrag_item && !st->defrag_inner)
+			table_each_slot(t, st->defrag_bucket, move_slot, w);
+		if (table_each_in(t, st->defrag_bucket, move_inner, w))
+			return 0;
+		st->defrag_item = 0;
+		st->defrag_bucket++;
 	}
+	st->defrag_item = st->defrag_inner = 0;
 	st->defrag_bucket = 0;
 	return 1;
 }
 
-int defrag_some(struct ctx *cx)
+int defrag_some(struct ctx *cx, int64_t budget)
 {
 	struct store *st = cx->st;
-	struct walk w = { cx, NULL, 0 };
+	struct walk w = { cx, NULL, budget, 0 };
 	uint32_t places = SHARDS * st->databases;
 	int more;
 
@@ -74,13 +92,13 @@ int defrag_some(struct ctx *cx)
 		return 0;
 	if (atomic_exchange_explicit(&st->defrag_lock, 1, memory_order_acquire))
 		return 0; /* another context is at it */
-	while (w.cost < TICK && st->defrag_done < places) {
+	while (w.left > 0 && st->defrag_done < places) {
 		uint32_t sh = st->defrag_place / st->databases;
 		uint32_t mine = shards_lock(cx, 1u << sh);
 		int through = walk_table(&w, st, st->defrag_place);
 
 		shards_unlock(cx, mine);
-		w.cost++;
+		w.left--;
 		if (through) {
 			st->defrag_place = (st->defrag_place + 1) % places;
 			st->defrag_done++;

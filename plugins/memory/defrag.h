@@ -6,6 +6,6 @@
 #define MEMORY_DEFRAG_H
 #include "memory.h"
 
-/* A bounded part, if there is need; 1: it is to go on at the next tick. */
-int defrag_some(struct ctx *cx);
+/* A bounded part, if there is need; 1: it is to go on at the next tick.  An item looked at counts as one. */
+int defrag_some(struct ctx *cx, int64_t budget);
 #endif

@@ -309,13 +309,14 @@ static int evict_one(struct ctx *cx, int64_t *work)
 	for (i = 0; i < SHARDS; i++) {
 		uint32_t sh = (first + i) % SHARDS, mine = shards_lock(cx, 1u << sh), db = 0;
 		struct shard *s = &cx->st->shard[sh];
+		int64_t freed = cx->work;
 		struct item *it = policy == EVICT_ALLKEYS_S3FIFO ? s3_victim(cx, s, &db, work) :
 		    sampled_victim(cx, s, policy, &db, work);
 
 		if (it)
 			evict_item(cx, s, db, it);
 		shards_unlock(cx, mine);
-		*work -= it ? COST_EVICT : COST_BUCKET;
+		*work -= (it ? COST_EVICT : COST_BUCKET) + (cx->work - freed) * COST_ITEM;
 		if (it)
 			return ROOM_MADE;
 		if (*work <= 0)
@@ -333,8 +334,10 @@ int make_room(struct ctx *cx)
 		int more = 1;
 
 		if (atomic_load_explicit(&cx->st->reaping, memory_order_relaxed)) {
-			reap_some(cx, 256);
-			work -= 256 * COST_ITEM;
+			int64_t left = 256;
+
+			reap_some(cx, &left);
+			work -= (256 - left + 1) * COST_ITEM;
 		} else {
 			more = evict_chosen(cx->st) != EVICT_NONE && evict_one(cx, &one) != ROOM_NONE;
 			work -= ROOM_WORK - one;

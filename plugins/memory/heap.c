@@ -54,12 +54,13 @@ static inline void put(struct ctx *cx, void *p, size_t n)
 	unsigned class;
 
 	if (!is_small(n)) {
+		cx->work += (int64_t)(n >> 12);
 		free(p);
 		return;
 	}
 	class = slab_class_of(n);
 	if (UNLIKELY(slab_put(&cx->st->heap, &cx->magazine[class], class, p)))
-		upkeep_arm(cx); /* what is left of the class is moved together: defrag.c */
+		upkeep_arm(cx); /* what is left of the class is moved together (defrag.c), pages are given back */
 }
 
 void *mem_get(struct ctx *cx, size_t n)

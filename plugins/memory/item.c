@@ -2,14 +2,19 @@
  *
  * Items and large strings: see item.h.
  */
+#define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/mman.h>
 #include "item.h"
 #include "keyspace.h"
 #include "list.h"
 #include "number.h"
+#include "reap.h"
 #include "stream.h"
 #include "table.h"
 #include "zset.h"
+
+#define BLOB_PIECE (64u << 12)          /* of a large string, given back at once */
 
 static const struct { const char *type, *encoding; } names[ENC_COUNT] = {
 	[ENC_EMB] = { "string", "embstr" },
@@ -88,7 +93,7 @@ void item_free_shell(struct ctx *cx, struct item *it) { mem_put(cx, it, item_byt
 void item_drop_word(struct ctx *cx, unsigned enc, uint64_t word)
 {
 	if (enc == ENC_BIG)
-		blob_drop(cx, (struct blob *)(uintptr_t)word);
+		blob_dispose(cx, (struct blob *)(uintptr_t)word);
 	else if (enc_is_table(enc))
 		table_dispose(cx, (struct table *)(uintptr_t)word);
 	else if (enc == ENC_LIST)
@@ -156,6 +161,54 @@ void blob_drop(struct ctx *cx, struct blob *b)
 {
 	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
 		mem_put(cx, b, blob_bytes(b->cap));
+}
+
+/* What a blob becomes that nobody refers to any more; lies over it. */
+struct blob_rest {
+	struct reap reap;
+	size_t cap, left;                     /* bytes in front that still may have pages */
+};
+_Static_assert(sizeof(struct blob_rest) < REAP_BLOB_BYTES, "there is room for it");
+
+void blob_dispose(struct ctx *cx, struct blob *b)
+{
+	struct blob_rest *r = (struct blob_rest *)(void *)b;
+	size_t cap = b->cap;
+
+	if (blob_bytes(cap) <= REAP_BLOB_BYTES) {
+		blob_drop(cx, b);
+		return;
+	}
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	r->cap = cap;
+	r->left = blob_bytes(cap);
+	reap_later(cx, &r->reap, REAP_BLOB, 1);
+}
+
+/* Pages in the middle of a block may go while the allocator has the block still. */
+int blob_reap(struct ctx *cx, struct reap *reap, int64_t *budget)
+{
+	struct blob_rest *r = (struct blob_rest *)(void *)reap;
+	uintptr_t begin = (uintptr_t)(r + 1), end = (uintptr_t)r + r->left;
+	int64_t was = cx->work;
+
+	begin = (begin + 4095) & ~(uintptr_t)4095;
+	end &= ~(uintptr_t)4095;
+	while (end > begin && *budget > 0) {
+		size_t n = end - begin < BLOB_PIECE ? end - begin : BLOB_PIECE;
+
+		end -= n;
+		madvise((void *)end, n, MADV_DONTNEED);
+		*budget -= (int64_t)(n >> 12);
+		r->left = end - (uintptr_t)r;
+	}
+	if (end > begin)
+		return 0;
+	count_add(&cx->led->freeing, -1);
+	mem_put(cx, r, blob_bytes(r->cap));
+	cx->work = was; /* its pages are counted */
+	return 1;
 }
 
 /* A reply has no context to charge: what it frees is counted in the store. */

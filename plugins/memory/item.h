@@ -178,6 +178,10 @@ size_t string_len(struct item *it);
 
 struct blob *blob_new(struct ctx *cx, size_t len, size_t cap);
 void blob_drop(struct ctx *cx, struct blob *b);
+/* As blob_drop(); pages of a large one go back to the system piece by piece. */
+void blob_dispose(struct ctx *cx, struct blob *b);
+struct reap;
+int blob_reap(struct ctx *cx, struct reap *r, int64_t *budget);
 void blob_release(void *blob);               /* from a reply: any thread of the host */
 static inline size_t blob_bytes(size_t cap) { return sizeof(struct blob) + cap; }
 #endif

@@ -58,7 +58,7 @@ static inline struct table **db_table(struct store *st, uint64_t hash, uint32_t 
 void table_dispose(struct ctx *cx, struct table *t);
 void keys_dispose(struct ctx *cx, struct table *t); /* ... of a database: keys of any project */
 /* Piece by piece, at most budget items; 1: nothing is left. */
-int reap_some(struct ctx *cx, int64_t budget);
+int reap_some(struct ctx *cx, int64_t *budget);
 void reap_all(struct ctx *cx);
 void upkeep_arm(struct ctx *cx);      /* there is something to expire or to free */
 /* Before a command that needs memory, no lock held: 0, or -1: above max_memory and nothing to evict. */

@@ -140,12 +140,13 @@ int list_reap(struct ctx *cx, struct list *l, int64_t *budget)
 {
 	while (l->head && *budget > 0) {
 		struct node *n = l->head;
+		int64_t was = cx->work;
 
 		node_unlink(l, n);
 		l->n -= n->count;
 		count_add(&cx->led->freeing, -(int64_t)n->count);
 		node_free(cx, n);
-		*budget -= 16;
+		*budget -= 4 + (cx->work - was);
 	}
 	if (l->head)
 		return 0;
@@ -155,7 +156,7 @@ int list_reap(struct ctx *cx, struct list *l, int64_t *budget)
 
 void list_dispose(struct ctx *cx, struct list *l)
 {
-	int64_t all = INT64_MAX;
+	int64_t all = INT64_MAX, was = cx->work;
 
 	if (!l)
 		return;
@@ -165,6 +166,7 @@ void list_dispose(struct ctx *cx, struct list *l)
 	}
 	count_add(&cx->led->freeing, (int64_t)l->n);
 	list_reap(cx, l, &all);
+	reap_was(cx, was, INT64_MAX, all);
 }
 
 struct list *list_copy(struct ctx *cx, const struct list *l)

@@ -146,6 +146,7 @@ struct store {
 	struct slab_heap heap;
 	_Atomic uint32_t defrag_lock;      /* defrag.c: of where it goes on */
 	uint32_t defrag_place, defrag_bucket, defrag_done;
+	uint32_t defrag_item, defrag_inner; /* within a bucket */
 };
 
 struct ctx {
@@ -154,12 +155,14 @@ struct ctx {
 	purser_ctx *x;
 	struct ledger *led;
 	uint64_t timer;                    /* 0: not armed */
+	unsigned turns;                    /* of it, with something to free: upkeep.c */
 	uint64_t rng[2];
 	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
 	uint32_t clock;                    /* access clock: see CLOCK_SHIFT; items keep 24 bits of it */
 	uint32_t held;                     /* bit per shard */
 	struct watcher *watchers;          /* sessions that WATCH */
 	const void *added;                 /* a key that was not there: key_is_new() */
+	int64_t work;                      /* what has been freed on the spot so far, in elements and pages: reap.h */
 	uint32_t ledger_slot;
 	uint32_t script_oom;               /* a script runs above max_memory */
 	uint64_t project;                  /* call_project() of the last command with keys */

@@ -122,7 +122,7 @@ static void empty_unlink(struct slab_heap *h, struct slab *s)
 		s->next->prev = s->prev;
 	else
 		h->oldest = s->prev;
-	h->nempty--;
+	count32(&h->nempty, (uint32_t)-1);
 }
 
 static struct slab *slab_take(struct slab_heap *h)
@@ -146,18 +146,48 @@ static struct slab *slab_take(struct slab_heap *h)
 	return s;
 }
 
-static void give_pages_back(struct slab_heap *h, struct slab *s)
+static void slab_is_clean(struct slab_heap *h, struct slab *s)
 {
 	struct slab_region *r = region_of(s);
 
-	empty_unlink(h, s);
-	madvise(slab_base(s), SLAB_BYTES, MADV_DONTNEED);
 	if (!r->clean)
 		room_link(h, r);
 	r->clean |= UINT64_C(1) << (s - r->slab);
 	if (r->clean == ALL_CLEAN && (r->next || r->prev))
 		region_free(h, r);
 }
+
+static uint32_t surplus(const struct slab_heap *h)
+{
+	uint32_t keep = SLAB_RESERVE + atomic_load_explicit(&h->nslabs, memory_order_relaxed) / 32;
+	uint32_t have = atomic_load_explicit(&h->nempty, memory_order_relaxed);
+
+	return have > keep ? have - keep : 0;
+}
+
+uint32_t slab_trim(struct slab_heap *h, uint32_t most)
+{
+	uint32_t n;
+
+	for (n = 0; n < most && surplus(h); n++) {
+		struct slab *s;
+
+		lock(&h->lock);
+		s = surplus(h) ? h->oldest : NULL;
+		if (s)
+			empty_unlink(h, s);
+		unlock(&h->lock);
+		if (!s)
+			break;
+		madvise(slab_base(s), SLAB_BYTES, MADV_DONTNEED); /* nobody else knows it now */
+		lock(&h->lock);
+		slab_is_clean(h, s);
+		unlock(&h->lock);
+	}
+	return n;
+}
+
+int slab_has_surplus(const struct slab_heap *h) { return surplus(h) > 0; }
 
 static void slab_give(struct slab_heap *h, struct slab *s)
 {
@@ -170,9 +200,7 @@ static void slab_give(struct slab_heap *h, struct slab *s)
 	else
 		h->oldest = s;
 	h->empty = s;
-	h->nempty++;
-	while (h->nempty > SLAB_RESERVE + atomic_load_explicit(&h->nslabs, memory_order_relaxed) / 32)
-		give_pages_back(h, h->oldest);
+	count32(&h->nempty, 1);
 	unlock(&h->lock);
 }
 
@@ -336,13 +364,15 @@ int slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t
 	unlock(&c->lock);
 	if (sparse)
 		atomic_store_explicit(&h->sparse, 1, memory_order_relaxed);
+	if (!done)
+		return sparse;
 	while (done) {
 		struct slab *s = done;
 
 		done = s->next;
 		slab_give(h, s);
 	}
-	return sparse;
+	return sparse || slab_has_surplus(h);
 }
 
 void slab_put_shared(struct slab_heap *h, void *p, unsigned class)

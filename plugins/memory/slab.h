@@ -8,7 +8,8 @@
  * class, so that a block may be freed by another thread than the one that got it.
  *
  * New blocks come from the fullest slabs, so that others drain; a slab without blocks can become one of
- * any class, and all but a few of these go back to the kernel.
+ * any class, and the pages of all but a few of these go back to the kernel, some at a time: what is freed in
+ * another order than it came empties thousands of slabs with its last blocks.
  */
 #ifndef MEMORY_SLAB_H
 #define MEMORY_SLAB_H
@@ -41,7 +42,7 @@ struct slab_heap {
 	struct slab_region *regions;   /* all */
 	struct slab_region *room;      /* those with slabs that have no pages */
 	struct slab *empty, *oldest;   /* without blocks, with pages: the last one first */
-	uint32_t nempty;
+	_Atomic uint32_t nempty;
 	_Atomic uint32_t nslabs;       /* with blocks */
 	_Atomic uint32_t sparse;       /* a class had many free blocks: a quarter, and more than a few slabs */
 	_Atomic uint32_t nmapped;      /* regions */
@@ -60,9 +61,12 @@ void slab_close(struct slab_heap *h);
 
 /* A block of the class; m is the caller's magazine of that class.  NULL: no memory. */
 void *slab_fill(struct slab_heap *h, struct magazine *m, unsigned class);
-/* 1: the class has many free blocks now. */
+/* 1: the class has many free blocks now, or there is something for slab_trim(). */
 int slab_spill(struct slab_heap *h, struct magazine *m, unsigned class, uint32_t keep);
 uint32_t slab_magazine_max(unsigned class);
+/* Gives back the pages of empty slabs beyond the reserve, of so many at most; of how many it did. */
+uint32_t slab_trim(struct slab_heap *h, uint32_t most);
+int slab_has_surplus(const struct slab_heap *h);
 /* From a thread without magazines. */
 void slab_put_shared(struct slab_heap *h, void *p, unsigned class);
 /* When the class has many free blocks: one in the slab that is to be filled first, if that

@@ -259,7 +259,7 @@ static enum rdb_result add_key(struct file_in *f, unsigned type, const struct ab
 	if (over) {
 		f->count->expired++;
 		item_free(cx, it);
-		reap_some(cx, INT64_MAX);
+		reap_all(cx);
 		return RDB_OK;
 	}
 	if (key_find(cx, &p, f->db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH)) {

@@ -130,6 +130,8 @@ struct stream *stream_new(struct ctx *cx)
 	return s;
 }
 
+#define COST_BLOCK 4                     /* of freeing one: a block of malloc's */
+
 static void drop_block(struct ctx *cx, void *value)
 {
 	struct sblock *b;
@@ -141,13 +143,12 @@ static void drop_block(struct ctx *cx, void *value)
 
 int stream_reap(struct ctx *cx, struct stream *s, int64_t *budget)
 {
-	int64_t blocks = *budget / 16 + 1;
+	int64_t left = *budget / COST_BLOCK + 1, most = left;
+	int empty = idtree_reap(cx, &s->blocks, &left, drop_block);
 
-	if (!idtree_reap(cx, &s->blocks, &blocks, drop_block)) {
-		*budget = 0;
+	*budget -= (most - left) * COST_BLOCK + 1;
+	if (!empty)
 		return 0;
-	}
-	*budget -= 16;
 	while (s->groups.n) {
 		struct sgroup *g = (struct sgroup *)(void *)s->groups.v[s->groups.n - 1];
 
@@ -167,13 +168,13 @@ static uint64_t stream_pieces(const struct stream *s)
 	uint32_t i;
 
 	for (i = 0; i < s->groups.n; i++)
-		n += ((struct sgroup *)(void *)s->groups.v[i])->pel.n;
+		n += group_pieces((struct sgroup *)(void *)s->groups.v[i]);
 	return n;
 }
 
 void stream_dispose(struct ctx *cx, struct stream *s)
 {
-	int64_t all = INT64_MAX;
+	int64_t all = INT64_MAX, was = cx->work;
 	uint64_t n;
 
 	if (!s)
@@ -185,6 +186,7 @@ void stream_dispose(struct ctx *cx, struct stream *s)
 	}
 	count_add(&cx->led->freeing, (int64_t)n);
 	stream_reap(cx, s, &all);
+	reap_was(cx, was, INT64_MAX, all);
 }
 
 /* A block with these bytes behind all others.  0, or -1: no memory. */

@@ -129,6 +129,7 @@ struct sgroup *group_new(struct ctx *cx, struct stream *s, purser_bytes name, st
 void group_destroy(struct ctx *cx, struct stream *s, struct sgroup *g);
 void group_dispose(struct ctx *cx, struct sgroup *g);        /* one that is in no stream */
 int group_reap(struct ctx *cx, struct sgroup *g, int64_t *budget);
+uint64_t group_pieces(const struct sgroup *g); /* for reap_later() */
 struct sgroup *group_copy(struct ctx *cx, struct stream *to, const struct sgroup *g);
 
 struct sconsumer *group_consumer(const struct sgroup *g, purser_bytes name);

@@ -152,29 +152,37 @@ int group_reap(struct ctx *cx, struct sgroup *g, int64_t *budget)
 	while (empty && g->consumers.n) {
 		struct sconsumer *k = (struct sconsumer *)(void *)g->consumers.v[g->consumers.n - 1];
 
-		*budget -= 8;
-		if (!idtree_reap(cx, &k->pel, budget, NULL))
+		if (*budget <= 0 || !idtree_reap(cx, &k->pel, budget, NULL))
 			return 0;
+		*budget -= 2;
 		consumer_free(cx, k);
+		count_add(&cx->led->freeing, -1);
 		g->consumers.n--;
 	}
 	if (!empty)
 		return 0;
+	*budget -= 2;
+	count_add(&cx->led->freeing, -1);
 	mem_put(cx, g->consumers.v, g->consumers.cap * sizeof(*g->consumers.v));
 	mem_put(cx, g, sizeof(*g) + g->named.len);
 	return 1;
 }
 
+/* What is owed, who it is owed by, and itself. */
+uint64_t group_pieces(const struct sgroup *g) { return g->pel.n + g->consumers.n + 1; }
+
 void group_dispose(struct ctx *cx, struct sgroup *g)
 {
-	int64_t all = INT64_MAX;
+	int64_t all = INT64_MAX, was = cx->work;
+	uint64_t n = group_pieces(g);
 
-	if (g->pel.n > 16 * REAP_AT_ONCE) {
-		reap_later(cx, &g->named.reap, REAP_GROUP, g->pel.n);
+	if (n > 16 * REAP_AT_ONCE) {
+		reap_later(cx, &g->named.reap, REAP_GROUP, n);
 		return;
 	}
-	count_add(&cx->led->freeing, (int64_t)g->pel.n);
+	count_add(&cx->led->freeing, (int64_t)n);
 	group_reap(cx, g, &all);
+	reap_was(cx, was, INT64_MAX, all);
 }
 
 void group_destroy(struct ctx *cx, struct stream *s, struct sgroup *g)

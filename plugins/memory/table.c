@@ -545,7 +545,7 @@ int table_reap(struct ctx *cx, struct table *t, int64_t *budget,
 	while (t->buckets && *budget > 0) {
 		struct bucket *home = table_bucket(t, t->buckets - 1);
 		struct part p = part_first(home);
-		int64_t n = 0;
+		int64_t n = 0, was = cx->work;
 		int more;
 
 		do {
@@ -559,8 +559,8 @@ int table_reap(struct ctx *cx, struct table *t, int64_t *budget,
 				mem_put(cx, here, SPILL_BYTES);
 		} while (more);
 		n_add(&t->n, -n);
-		*budget -= n + 1;
 		bucket_close(cx, t);
+		*budget -= n + 1 + (cx->work - was);
 	}
 	return t->buckets == 0;
 }

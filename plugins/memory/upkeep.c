@@ -15,8 +15,11 @@
 
 #define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
 #define TICK_BUSY_NS UINT64_C(2000000)   /* there is more to do now */
-#define REAP_TICK 2048                   /* items freed in one turn: a quarter of a millisecond, or half where caches are cold */
-#define SWEEP_TICK 8192                  /* cost of one turn of active expiry: see COST_* */
+#define TURN_WORK 2048                   /* of one turn: see reap.h.  A quarter of a millisecond, or half where caches are cold */
+#define TURN_SLABS 16                    /* whose pages go back in any turn, and more when there is nothing else to do */
+#define COST_SLAB 24                     /* of one of them */
+#define TURN_MOVES 256                   /* defrag.c, the same */
+#define SWEEP_COST 4                     /* cost of active expiry that makes one of work: see COST_* */
 #define SWEEP_HOLD 512                   /* ... and of one hold of a shard's lock */
 #define COST_BUCKET 1
 #define COST_ITEM 8
@@ -83,6 +86,8 @@ static int reap_one(struct ctx *cx, struct reap *r, int64_t *budget)
 		gone = list_reap(cx, (struct list *)(void *)r, budget);
 	} else if (r->kind == REAP_STREAM) {
 		gone = stream_reap(cx, (struct stream *)(void *)r, budget);
+	} else if (r->kind == REAP_BLOB) {
+		gone = blob_reap(cx, r, budget);
 	} else if (r->kind == REAP_GROUP) {
 		gone = group_reap(cx, (struct sgroup *)(void *)r, budget);
 	} else {
@@ -97,7 +102,7 @@ static int reap_one(struct ctx *cx, struct reap *r, int64_t *budget)
 void keys_dispose(struct ctx *cx, struct table *t)
 {
 	uint32_t was = account_enter(cx, PROJECT_NONE);
-	int64_t all = INT64_MAX;
+	int64_t all = INT64_MAX, work = cx->work;
 
 	if (t) {
 		count_add(&cx->led->keys, -(int64_t)table_n(t));
@@ -109,13 +114,14 @@ void keys_dispose(struct ctx *cx, struct table *t)
 		count_add(&cx->led->freeing, (int64_t)table_n(t));
 		table_reap(cx, t, &all, reap_key);
 		table_free_empty(cx, t);
+		reap_was(cx, work, INT64_MAX, all);
 	}
 	account_enter(cx, was);
 }
 
 void table_dispose(struct ctx *cx, struct table *t)
 {
-	int64_t all = INT64_MAX;
+	int64_t all = INT64_MAX, was = cx->work;
 
 	if (!t)
 		return;
@@ -126,23 +132,26 @@ void table_dispose(struct ctx *cx, struct table *t)
 	count_add(&cx->led->freeing, (int64_t)table_n(t));
 	table_reap(cx, t, &all, reap_drop);
 	table_free_empty(cx, t);
+	reap_was(cx, was, INT64_MAX, all);
 }
 
-int reap_some(struct ctx *cx, int64_t budget)
+int reap_some(struct ctx *cx, int64_t *budget)
 {
 	struct reap *r;
 
 	if (!atomic_load_explicit(&cx->st->reaping, memory_order_relaxed))
 		return 1;
-	while (budget > 0 && (r = reap_pop(cx->st)) != NULL)
-		if (!reap_one(cx, r, &budget))
+	while (*budget > 0 && (r = reap_pop(cx->st)) != NULL)
+		if (!reap_one(cx, r, budget))
 			reap_push(cx->st, r);
 	return !atomic_load_explicit(&cx->st->reaping, memory_order_relaxed);
 }
 
 void reap_all(struct ctx *cx)
 {
-	while (!reap_some(cx, INT64_MAX))
+	int64_t all = INT64_MAX;
+
+	while (!reap_some(cx, &all))
 		;
 }
 
@@ -171,6 +180,7 @@ static int sweep_item(void *arg, uint64_t slot)
 static void sweep_bucket(struct sweep *w, uint32_t db, struct table *t, uint32_t b)
 {
 	struct ctx *cx = w->cx;
+	int64_t was = cx->work;
 	unsigned i;
 
 	w->ndue = 0;
@@ -183,6 +193,7 @@ static void sweep_bucket(struct sweep *w, uint32_t db, struct table *t, uint32_t
 		/* key_find() finds it expired and removes it. */
 		key_find(cx, &p, db, key, hash_key(cx->st, key.p, key.n), FIND_NOTOUCH);
 	}
+	w->cost += (cx->work - was) * SWEEP_COST;
 }
 
 /* Goes on in one table until it is through or the cost of a hold is reached; 1: through. */
@@ -205,16 +216,17 @@ static int sweep_table(struct sweep *w, uint32_t sh, uint32_t db, unsigned *gone
 }
 
 /* One turn over the tables of all shards; 1: much was due, come back soon. */
-static int sweep(struct ctx *cx)
+static int sweep(struct ctx *cx, int64_t *budget)
 {
 	struct store *st = cx->st;
 	struct sweep w = { .cx = cx };
 	uint32_t places = SHARDS * st->databases, steps;
+	int64_t most = *budget * SWEEP_COST;
 	unsigned gone = 0;
 
 	if (atomic_load_explicit(&st->script_runs, memory_order_relaxed))
 		return 0; /* nothing goes while a script runs */
-	for (steps = 0; steps < places && w.cost < SWEEP_TICK;) {
+	for (steps = 0; steps < places && w.cost < most;) {
 		uint32_t at = atomic_load_explicit(&st->sweep, memory_order_relaxed);
 		uint32_t sh = at % places / st->databases, db = at % st->databases;
 		uint32_t mine = shards_lock(cx, 1u << sh);
@@ -226,27 +238,55 @@ static int sweep(struct ctx *cx)
 			steps++;
 		}
 	}
+	*budget -= w.cost / SWEEP_COST;
 	return gone > 0 && gone >= w.seen / 8;
 }
 
 /* ---- the timer ---------------------------------------------------------------------------------------------- */
+static int has_ttls(const struct store *st) { return store_sum(st, offsetof(struct ledger, ttls)) > 0; }
+
+/* What is to be freed and what is to expire share the work of a turn: each has the first of it every other time. */
+static int free_some(struct ctx *cx, int64_t *left)
+{
+	int more = 0, half;
+
+	for (half = 0; half < 2; half++) {
+		if ((cx->turns + half) & 1)
+			more |= !reap_some(cx, left);
+		else if (has_ttls(cx->st))
+			more |= sweep(cx, left);
+	}
+	cx->turns++;
+	return more || *left <= 0;
+}
+
+static int give_back(struct ctx *cx, int64_t left)
+{
+	struct slab_heap *h = &cx->st->heap;
+	int64_t most = left / COST_SLAB;
+
+	slab_trim(h, most > TURN_SLABS ? (uint32_t)most : TURN_SLABS);
+	return slab_has_surplus(h);
+}
+
 static void upkeep(void *arg)
 {
 	struct ctx *cx = arg;
+	int64_t left = TURN_WORK;
 	int more = 0, later;
 
 	cx->timer = 0;
 	cx->now_ms = 0;
 	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT);
 	evict_tidy(cx);
-	if (!reap_some(cx, REAP_TICK))
-		more = 1;
-	if (store_sum(cx->st, offsetof(struct ledger, ttls)) > 0)
-		more |= sweep(cx);
-	if (over_limit(cx->st) && evict_chosen(cx->st) != EVICT_NONE)
+	if (over_limit(cx->st) && evict_chosen(cx->st) != EVICT_NONE) {
 		more |= make_room(cx) == 0 && over_limit(cx->st);
+		left /= 4; /* that is work of half a millisecond, too */
+	}
+	more |= free_some(cx, &left);
+	more |= give_back(cx, left);
 	wait_serve_beside(cx); /* streams that have gone */
-	later = defrag_some(cx) || store_sum(cx->st, offsetof(struct ledger, ttls)) > 0;
+	later = defrag_some(cx, left > TURN_MOVES ? left : TURN_MOVES) || has_ttls(cx->st);
 	if (cx->timer && more) { /* armed by what it did: that is later than now */
 		cx->h->untimer(cx->x, cx->timer);
 		cx->timer = 0;

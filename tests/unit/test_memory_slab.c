@@ -80,6 +80,8 @@ static void leave(struct slab_heap *h, struct magazine *m)
 static void assert_nothing_left(struct slab_heap *h)
 {
 	assert_int_equal(slab_resident(h), 0);
+	slab_trim(h, UINT32_MAX);
+	assert_false(slab_has_surplus(h));
 	assert_true(h->nempty <= SLAB_RESERVE);
 	assert_true(atomic_load(&h->nmapped) <= 1 + SLAB_RESERVE);
 	slab_close(h);
@@ -121,6 +123,7 @@ static void empty_goes_back(void **state)
 	struct magazine *m = calloc(SLAB_CLASSES, sizeof(*m));
 	struct block *b = calloc(N, sizeof(*b));
 	unsigned char there;
+	uint32_t many;
 	uint8_t *page;
 	int i;
 
@@ -136,6 +139,14 @@ static void empty_goes_back(void **state)
 	for (i = 0; i < N; i++)
 		put(h, m, &b[i]);
 	leave(h, m);
+	/* not at once, but some slabs at a time */
+	many = h->nempty;
+	assert_true(many > N * 56 / SLAB_BYTES);
+	assert_true(slab_has_surplus(h));
+	assert_int_equal(slab_trim(h, 10), 10);
+	assert_int_equal(h->nempty, many - 10);
+	assert_int_equal(slab_trim(h, UINT32_MAX), many - 10 - SLAB_RESERVE);
+	assert_int_equal(slab_trim(h, 10), 0);
 	assert_true(mincore(page, 4096, &there) != 0 || !(there & 1));
 	/* all small, then all large: the same slabs serve */
 	for (i = 0; i < N / 10; i++)
