@@ -919,6 +919,8 @@ static int tame(struct gen *g, struct cmd *c)
 		return tame_cursor(c->argv[2]);
 	if (word_is(name, "SET") || word_is(name, "GETEX"))
 		return tame_options(g, c, word_is(name, "SET") ? 3 : 2);
+	if (word_is(name, "RESTORE"))
+		return has_option(c, "ABSTTL") ? tame_at(g, c->argv[2], 1) : tame_life(g, c, c->argv[2], 1);
 	if (word_is(name, "EVAL")) /* EVAL script 1 key SET value options */
 		return tame_options(g, c, 5);
 	if (word_is(name, "SETEX") || word_is(name, "EXPIRE"))
