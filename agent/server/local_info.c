@@ -250,8 +250,11 @@ static void told(void *arg, const struct child_reply *rep)
 	int64_t n;
 
 	/* "=N\r\ntxt:..." */
-	if (!rep->err && resp_pick_header(&at, end, '=', &n) == 0 && n >= 4 && n <= end - at)
-		text = strndup((const char *)at + 4, (size_t)n - 4);
+	if (!rep->err && resp_pick_header(&at, end, '=', &n) == 0 && n >= 4 && n <= end - at &&
+	    (text = malloc((size_t)n - 3))) {
+		memcpy(text, at + 4, (size_t)n - 4);
+		text[n - 4] = '\0';
+	}
 	if (text && local_sharing(r) > 1 && (keyspace = strstr(text, "# Keyspace\r\n")))
 		*keyspace = '\0';
 	answer(r, text ? text : "");
