@@ -6,7 +6,7 @@ check_LIBRARIES += %D%/libmemory.a
 
 MEMORY_TEST_LIBS = %D%/libmemory.a $(CMOCKA_LIBS) $(LUA_LIBS) -lm
 
-UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %D%/test_memory_failure %D%/test_memory_threads %D%/test_memory_geo \
+UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %D%/test_memory_threads %D%/test_memory_geo \
 	%D%/test_memory_events
 UNIT_TESTS += %D%/test_memory_rdb
 UNIT_TESTS += %D%/test_memory_stream
@@ -19,8 +19,6 @@ UNIT_TESTS += %D%/test_memory_wait
 %C%_test_memory_table_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_store_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_store_LDADD = $(MEMORY_TEST_LIBS)
-%C%_test_memory_failure_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
-%C%_test_memory_failure_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_threads_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_threads_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_events_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
@@ -43,3 +41,19 @@ UNIT_TESTS += %D%/test_memory_wait
 UNIT_TESTS += %D%/test_memory_script
 %C%_test_memory_script_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_script_LDADD = $(MEMORY_TEST_LIBS)
+
+UNIT_TESTS += %D%/test_memory_failure %D%/test_memory_failure_collections %D%/test_memory_failure_streams \
+	%D%/test_memory_failure_restore
+MEMORY_FAILURE_SOURCES = %D%/memory_failure.c %D%/memory_failure.h
+%C%_test_memory_failure_SOURCES = %D%/test_memory_failure.c $(MEMORY_FAILURE_SOURCES)
+%C%_test_memory_failure_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_failure_LDADD = $(MEMORY_TEST_LIBS)
+%C%_test_memory_failure_collections_SOURCES = %D%/test_memory_failure_collections.c $(MEMORY_FAILURE_SOURCES)
+%C%_test_memory_failure_collections_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_failure_collections_LDADD = $(MEMORY_TEST_LIBS)
+%C%_test_memory_failure_streams_SOURCES = %D%/test_memory_failure_streams.c $(MEMORY_FAILURE_SOURCES)
+%C%_test_memory_failure_streams_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_failure_streams_LDADD = $(MEMORY_TEST_LIBS)
+%C%_test_memory_failure_restore_SOURCES = %D%/test_memory_failure_restore.c $(MEMORY_FAILURE_SOURCES)
+%C%_test_memory_failure_restore_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_failure_restore_LDADD = $(MEMORY_TEST_LIBS)

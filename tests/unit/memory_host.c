@@ -320,6 +320,8 @@ int mh_op(const char *name, size_t n)
 	for (i = 0; i < p->nops; i++) {
 		const char *op = ((const purser_op *)((const char *)p->ops + i * p->op_stride))->name;
 
+		if ((op[0] ^ name[0]) & 0x5f) /* most of them, in any case of letters */
+			continue;
 		for (at = 0; at < n && op[at] && toupper((unsigned char)name[at]) == op[at]; at++)
 			;
 		if (at == n && !op[at])
