@@ -12,6 +12,7 @@
 #include <lua5.1/lua-bitop.h>
 #include <lua5.1/lua-cjson.h>
 
+#define PATTERN_DEPTH 50000u               /* items of a pattern: some 100 bytes of stack each */
 #define READONLY "Attempt to modify a readonly table"
 
 /* Keys of the registry. */
@@ -130,6 +131,26 @@ static int changes(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* The upvalue is the function itself, which matches one item inside the other on the stack of C: Lua 5.1 knows no
+ * end of that. */
+static int matches(lua_State *L)
+{
+	size_t n = 0, i, depth = 0;
+	const char *p = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &n) : NULL;
+
+	if (n > PATTERN_DEPTH)
+		for (i = 0; i < n; i++)
+			depth += strchr("?*+-()", p[i]) && p[i];
+	if (depth > PATTERN_DEPTH)
+		return luaL_error(L, "pattern too complex");
+	return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+static int find_of(lua_State *L)
+{
+	return lua_toboolean(L, 4) ? lua_tocfunction(L, lua_upvalueindex(1))(L) : matches(L); /* plain: no pattern */
+}
+
 static int getmetatable_of(lua_State *L)
 {
 	luaL_checkany(L, 1);
@@ -149,6 +170,13 @@ static int getmetatable_of(lua_State *L)
 	}
 	luaL_getmetafield(L, 1, "__metatable");
 	return 1;
+}
+
+/* The upvalue is the function itself.  What a script says of the collector holds until it ends. */
+static int collectgarbage_of(lua_State *L)
+{
+	engine_of(L)->collector = 1;
+	return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
 /* An error of Redis, which is a table, becomes its text. */
@@ -374,11 +402,22 @@ static void replace(lua_State *L, int table, const char *name, lua_CFunction f)
 	lua_setfield(L, table, name);
 }
 
-static void guard(lua_State *L, int table, const char *name)
+static void guard(lua_State *L, int table, const char *name, lua_CFunction by)
 {
 	lua_getfield(L, table, name);
-	lua_pushcclosure(L, changes, 1);
+	lua_pushcclosure(L, by, 1);
 	lua_setfield(L, table, name);
+}
+
+static void mend_strings(lua_State *L, int old)
+{
+	static const char *const names[] = { "match", "gmatch", "gfind", "gsub" };
+
+	lua_getfield(L, old, "string");
+	guard(L, lua_gettop(L), "find", find_of);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		guard(L, lua_gettop(L), names[i], matches);
+	lua_pop(L, 1);
 }
 
 /* Lua's own globals (index old) with other functions where theirs would do harm. */
@@ -392,11 +431,13 @@ static void mend(lua_State *L, int old)
 	replace(L, old, "load", load_of);
 	replace(L, old, "loadstring", loadstring_of);
 	replace(L, old, "__redis__err__handler", env_traceback);
-	guard(L, old, "rawset");
-	guard(L, old, "setmetatable");
+	guard(L, old, "collectgarbage", collectgarbage_of);
+	guard(L, old, "rawset", changes);
+	guard(L, old, "setmetatable", changes);
 	lua_getfield(L, old, "table");
-	guard(L, lua_gettop(L), "insert");
+	guard(L, lua_gettop(L), "insert", changes);
 	lua_pop(L, 1);
+	mend_strings(L, old);
 	lua_getfield(L, old, "math");
 	replace(L, lua_gettop(L), "random", random_of);
 	replace(L, lua_gettop(L), "randomseed", randomseed_of);

@@ -63,6 +63,7 @@ struct engine {
 	size_t used, max;               /* bytes of Lua's memory */
 	struct run *run;                /* NULL: none runs */
 	uint64_t lrand;                 /* state of math.random() */
+	int collector;                  /* the script has spoken to the collector */
 	size_t young;                   /* bytes of bodies that were loaded since the last change of generations */
 	purser_host host;               /* replies of nested commands come here */
 	struct obuf said;
@@ -89,6 +90,7 @@ int script_shebang(const purser_bytes *body, int library, uint32_t *flags, purse
     size_t cap);
 uint32_t script_flag(const char *p, size_t n); /* 0: there is none of this name */
 int script_allowed(struct run *r);           /* may it run now?  0, or -1 with the error said */
+int script_killed(lua_State *L);             /* raises the error of that */
 int script_load_text(lua_State *L, const char *p, size_t n, const char *chunk); /* never bytecode */
 
 /* ---- lua_env.c ---- */

@@ -144,6 +144,22 @@ STATE = """local j = cjson.decode(redis.call('HGET', KEYS[1], 'data') or '{"trie
 redis.call('HSET', KEYS[1], 'data', cjson.encode(j)) return j.tries"""
 
 
+def harmless(p):
+    """A pattern that would need more stack than there is, and a collector that is stopped, are the script's own trouble."""
+    with p.client() as c:
+        for call in ("string.find(s, q)", "string.match(s, q)", "string.gsub(s, q, '')", "string.gmatch(s, q)()", "s:find(q)"):
+            for item in ("a?", "a-", "a*", "()"):
+                e = c.error("EVAL", f"local s, q = string.rep('a', 1000000), string.rep('{item}', 1000000) return {call}", 0)
+                check("pattern too complex" in e.text or "too many captures" in e.text, call, item, e)
+        script = "local n = 20000 return #string.match(string.rep('a', n), string.rep('a?', n))"
+        equal(c.cmd("EVAL", script, 0), 20000)
+        equal(c.cmd("EVAL", "return string.find(string.rep('-', 200000), string.rep('-', 100000), 1, true)", 0), 1)
+        for how in ("'stop'", "'setpause', 100000", "'setstepmul', 1"):
+            c.cmd("EVAL", f"collectgarbage({how})", 0)
+            # ten times what there is, none of it kept
+            equal(c.cmd("EVAL", "for n = 1, 1600 do local s = string.rep('x', 100000) .. n end return 1", 0), 1)
+
+
 def usual(redis, p, rng):
     """Locks, limiters and queues as libraries write them: the same random use on both servers."""
     a, b = Raw(redis.sock, 2), Raw(p.sock, 2)
@@ -252,6 +268,7 @@ def main():
         sandbox(p)
         usual(redis, p, rng)
         bounded(p)
+        harmless(p)
         atomic(p)
     with Purserd({"agent.workers": 3}, config=CONFIG) as p:
         atomic(p)
