@@ -157,9 +157,13 @@ static void info_keyspace(struct ctx *cx, struct text *t)
 		uint64_t keys = 0, ttls = 0;
 
 		for (s = 0; s < SHARDS; s++) {
-			uint32_t mine = shards_lock(cx, 1u << s);
+			uint32_t mine = ~cx->held & 1u << s;
 			struct table *tab;
 
+			if (mine && shards_claim(cx, mine)) {
+				cx->put_off = 1; /* a script takes long */
+				return;
+			}
 			tab = cx->st->shard[s].db[db];
 			keys += table_n(tab);
 			ttls += table_ttls(tab);
@@ -220,6 +224,10 @@ void op_info(struct ctx *cx, purser_call *c)
 		sections[i].write(cx, &t);
 		if (sections[i].write == info_memory)
 			info_project(cx, c, &t);
+	}
+	if (cx->put_off) {
+		free(t.p);
+		return;
 	}
 	if (t.failed) {
 		reply_nomem(cx, c);

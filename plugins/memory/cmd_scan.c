@@ -130,7 +130,12 @@ void op_scan(struct ctx *cx, purser_call *c)
 	while (shard < SHARDS && !s.nomem && s.seen < (uint64_t)s.count) {
 		struct table *t;
 
-		shards_lock(cx, 1u << shard);
+		if (cx->held) {
+			shards_lock(cx, 1u << shard);
+		} else if (shards_claim(cx, 1u << shard)) {
+			cx->put_off = 1; /* a script takes long; who has a lock keeps it from that */
+			return;
+		}
 		t = cx->st->shard[shard].db[c->db];
 		at = t ? table_scan(t, at, scan_item, &s) : 0;
 		shard += at == 0;

@@ -94,9 +94,12 @@ int defrag_some(struct ctx *cx, int64_t budget)
 		return 0; /* another context is at it */
 	while (w.left > 0 && st->defrag_done < places) {
 		uint32_t sh = st->defrag_place / st->databases;
-		uint32_t mine = shards_lock(cx, 1u << sh);
-		int through = walk_table(&w, st, st->defrag_place);
+		uint32_t mine = shards_beside(cx, 1u << sh);
+		int through;
 
+		if (!mine)
+			break;
+		through = walk_table(&w, st, st->defrag_place);
 		shards_unlock(cx, mine);
 		w.left--;
 		if (through) {

@@ -190,8 +190,10 @@ void evict_tidy(struct ctx *cx)
 	    evict_words(cx) == WORDS_S3)
 		return;
 	for (s = 0; s < SHARDS; s++) {
-		uint32_t mine = shards_lock(cx, 1u << s);
+		uint32_t mine = shards_beside(cx, 1u << s);
 
+		if (!mine)
+			return;
 		s3_free(cx, &cx->st->shard[s]);
 		shards_unlock(cx, mine);
 	}
@@ -281,7 +283,7 @@ static struct item *sampled_victim(struct ctx *cx, struct shard *s, uint32_t pol
 }
 
 /* ---- making room ------------------------------------------------------------------------------------------------------ */
-enum { ROOM_NONE = 0, ROOM_MADE = 1, ROOM_LATER = 2 };
+enum { ROOM_NONE = 0, ROOM_MADE = 1, ROOM_LATER = 2, ROOM_BARRED = 3 }; /* a script takes long */
 
 static void evict_item(struct ctx *cx, struct shard *s, uint32_t db, struct item *it)
 {
@@ -307,12 +309,15 @@ static int evict_one(struct ctx *cx, int64_t *work)
 	uint32_t policy = evict_chosen(cx->st), first = rng_below(cx, SHARDS), i;
 
 	for (i = 0; i < SHARDS; i++) {
-		uint32_t sh = (first + i) % SHARDS, mine = shards_lock(cx, 1u << sh), db = 0;
+		uint32_t sh = (first + i) % SHARDS, mine = shards_beside(cx, 1u << sh), db = 0;
 		struct shard *s = &cx->st->shard[sh];
 		int64_t freed = cx->work;
-		struct item *it = policy == EVICT_ALLKEYS_S3FIFO ? s3_victim(cx, s, &db, work) :
-		    sampled_victim(cx, s, policy, &db, work);
+		struct item *it;
 
+		if (!mine)
+			return ROOM_BARRED;
+		it = policy == EVICT_ALLKEYS_S3FIFO ? s3_victim(cx, s, &db, work) :
+		    sampled_victim(cx, s, policy, &db, work);
 		if (it)
 			evict_item(cx, s, db, it);
 		shards_unlock(cx, mine);
@@ -331,7 +336,7 @@ int make_room(struct ctx *cx)
 
 	while (over_limit(cx->st)) {
 		int64_t one = ROOM_WORK;
-		int more = 1;
+		int more = 1, did;
 
 		if (atomic_load_explicit(&cx->st->reaping, memory_order_relaxed)) {
 			int64_t left = 256;
@@ -339,7 +344,10 @@ int make_room(struct ctx *cx)
 			reap_some(cx, &left);
 			work -= (256 - left + 1) * COST_ITEM;
 		} else {
-			more = evict_chosen(cx->st) != EVICT_NONE && evict_one(cx, &one) != ROOM_NONE;
+			did = evict_chosen(cx->st) != EVICT_NONE ? evict_one(cx, &one) : ROOM_NONE;
+			if (did == ROOM_BARRED)
+				return 0; /* and the command is put off */
+			more = did != ROOM_NONE;
 			work -= ROOM_WORK - one;
 		}
 		if (!over_limit(cx->st))

@@ -198,6 +198,11 @@ int shards_claim(struct ctx *cx, uint32_t mask)
 	return 0;
 }
 
+uint32_t shards_beside(struct ctx *cx, uint32_t mask)
+{
+	return cx->held || script_bars(cx->st) || shards_claim(cx, mask) ? 0 : mask;
+}
+
 /* Sections are short; a holder that lost its CPU is waited for with ever longer naps. */
 void lock_slow(_Atomic uint32_t *l)
 {

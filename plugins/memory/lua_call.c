@@ -408,7 +408,6 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 		if (ops[op].flags & (OP_WRITE | OP_OOM)) {
 			c->flags |= PURSER_CALL_WRITE;
 			r->wrote = 1;
-			script_writes(cx);
 		}
 		op_run(cx, c);
 	}
@@ -453,6 +452,8 @@ static int call(lua_State *L, int raise)
 		push_refusal(L, text, strlen(text));
 		return raise ? lua_error(L) : 1;
 	}
+	if (op < OP_COUNT && ops[op].flags & (OP_WRITE | OP_OOM) && script_writes(e->run->cx))
+		return script_killed(L);
 	e->said.n = 0;
 	e->said.failed = 0;
 	run_nested(e, (uint32_t)argc, op);

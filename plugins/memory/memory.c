@@ -152,7 +152,8 @@ void op_run(struct ctx *cx, purser_call *c)
 	}
 	count_add(&cx->led->commands, 1);
 	if (UNLIKELY(call_project(c) != cx->project) && enter_project(cx, c, op)) {
-		reply_nomem(cx, c);
+		if (!cx->put_off)
+			reply_nomem(cx, c);
 		return;
 	}
 	bare = project_is_bare(cx, c);

@@ -139,7 +139,7 @@ struct store {
 	_Atomic int64_t lua_used;          /* bytes of Lua, behind the last script */
 	struct snapshot *snapshot;         /* snapshot.h */
 	uint64_t script_limit_ns;
-	_Atomic uint32_t script_long, script_runs, script_ns, script_wrote, script_kill; /* script_long.h */
+	_Atomic uint32_t script_long, script_runs, script_ns, script_state; /* script_long.h */
 	_Atomic uint32_t script_lock;
 	struct ctx *put_off;               /* contexts with calls that wait for a script's end; script_lock */
 	int64_t fail_after;                /* tests: this many allocations succeed; < 0: all */
@@ -270,6 +270,8 @@ uint32_t shards_lock(struct ctx *cx, uint32_t mask);
 /* The same for a command that holds none; -1: a script that takes long has them, nothing is locked. */
 int shards_claim(struct ctx *cx, uint32_t mask);
 int shard_wait(struct ctx *cx, _Atomic uint32_t *l);
+/* The same for what goes on beside commands: not while a script has left its worker either.  What was locked; 0. */
+uint32_t shards_beside(struct ctx *cx, uint32_t mask);
 void shards_unlock(struct ctx *cx, uint32_t mask);
 #define SHARDS_ALL ((1u << SHARDS) - 1)
 #endif

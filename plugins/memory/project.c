@@ -220,7 +220,13 @@ static int64_t project_of_prefix(struct ctx *cx, purser_bytes prefix)
 
 	if (i >= 0)
 		return i;
-	mine_locks = shards_lock(cx, SHARDS_ALL);
+	mine_locks = SHARDS_ALL & ~cx->held;
+	if (cx->held)
+		shards_lock(cx, mine_locks);
+	else if (shards_claim(cx, mine_locks)) {
+		cx->put_off = 1; /* a script takes long */
+		return -1;
+	}
 	i = find(cx->st, prefix);
 	if (i < 0)
 		i = add_project(cx, prefix);

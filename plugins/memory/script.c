@@ -66,6 +66,14 @@ static void destroy(struct engine *e)
 	free(e);
 }
 
+static void collector_begins(struct engine *e)
+{
+	lua_gc(e->L, LUA_GCSETPAUSE, 150);
+	lua_gc(e->L, LUA_GCSETSTEPMUL, 200);
+	lua_gc(e->L, LUA_GCRESTART, 0);
+	e->collector = 0;
+}
+
 struct engine *engine_get(struct ctx *cx)
 {
 	struct store *st = cx->st;
@@ -85,7 +93,7 @@ struct engine *engine_get(struct ctx *cx)
 	lua_atpanic(e->L, panic);
 	if (lua_cpcall(e->L, open_state, NULL))
 		goto fail;
-	lua_gc(e->L, LUA_GCSETPAUSE, 150);
+	collector_begins(e);
 	show_used(e);
 	st->engine = e;
 	return e;
@@ -198,6 +206,16 @@ static void say_error(struct run *r, const char *text, size_t n)
 	r->error = 1;
 }
 
+static void hook(lua_State *L, lua_Debug *ar);
+
+int script_killed(lua_State *L)
+{
+	lua_sethook(L, hook, LUA_MASKLINE, 0); /* from now on at each line: pcall() does not help */
+	redis_error(L, engine_of(L)->run->function ? "Script killed by user with FUNCTION KILL..." :
+	    "Script killed by user with SCRIPT KILL...");
+	return lua_error(L);
+}
+
 static void hook(lua_State *L, lua_Debug *ar)
 {
 	struct engine *e = engine_of(L);
@@ -211,12 +229,8 @@ static void hook(lua_State *L, lua_Debug *ar)
 		redis_error(L, "FUNCTION LOAD timeout");
 		lua_error(L);
 	}
-	if (!script_looks_up(e->run->cx))
-		return;
-	lua_sethook(L, hook, LUA_MASKLINE, 0); /* from now on at each line: pcall() does not help */
-	redis_error(L, e->run->function ? "Script killed by user with FUNCTION KILL..." :
-	    "Script killed by user with SCRIPT KILL...");
-	lua_error(L);
+	if (script_looks_up(e->run->cx))
+		script_killed(L);
 }
 
 /* What the handler made of an error; on top. */
@@ -313,6 +327,8 @@ void script_run_body(struct engine *e, struct run *r, lua_CFunction body)
 		take_error(e->L, r);
 	lua_sethook(e->L, NULL, 0, 0);
 	lua_settop(e->L, 0);
+	if (e->collector)
+		collector_begins(e);
 	if (e->used > e->max / 2)
 		lua_gc(e->L, LUA_GCCOLLECT, 0);
 	e->run = NULL;

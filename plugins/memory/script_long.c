@@ -3,6 +3,7 @@
 #include "fiber.h"
 #include "script_long.h"
 #include "wait.h"
+#include "watch.h"
 
 #define SLICE_NS UINT64_C(5000000)
 
@@ -20,6 +21,11 @@ static uint64_t clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* store.script_state: one of these, and above it a number that each script has for itself, so that who kills one does
+ * not kill the next, and nobody kills what has written. */
+enum { STATE_RUNS, STATE_KILLED, STATE_WROTE, STATE_NONE };
+#define STATE(word) ((word) & 3u)
+
 static uint32_t get(_Atomic uint32_t *v) { return atomic_load_explicit(v, memory_order_relaxed); }
 
 /* ---- who was put off --------------------------------------------------------------------------------------- */
@@ -30,6 +36,8 @@ static void offer_again(void *arg)
 	lock(&cx->st->script_lock);
 	cx->long_told = 0;
 	unlock(&cx->st->script_lock);
+	watch_tidy(cx);
+	wait_serve_beside(cx);
 	for (uint32_t route = 0; route <= PURSER_ROUTE_PINNED; route++)
 		cx->h->ready(cx->x, route);
 }
@@ -66,6 +74,21 @@ static void forget(struct ctx *cx)
 	unlock(&cx->st->script_lock);
 }
 
+void script_await(struct ctx *cx)
+{
+	struct store *st = cx->st;
+
+	lock(&st->script_lock);
+	if (!cx->is_put_off) {
+		cx->is_put_off = 1;
+		cx->next_put_off = st->put_off;
+		st->put_off = cx;
+	}
+	unlock(&st->script_lock);
+	if (!script_bars(st)) /* it ended meanwhile, and nobody may have seen that we wait */
+		tell(st);
+}
+
 int script_put_off(struct ctx *cx, purser_call *c)
 {
 	struct store *st = cx->st;
@@ -77,15 +100,7 @@ int script_put_off(struct ctx *cx, purser_call *c)
 		cx->h->end(c);
 		return PURSER_DONE;
 	}
-	lock(&st->script_lock);
-	if (!cx->is_put_off) {
-		cx->is_put_off = 1;
-		cx->next_put_off = st->put_off;
-		st->put_off = cx;
-	}
-	unlock(&st->script_lock);
-	if (!script_bars(st)) /* it ended meanwhile, and nobody may have seen that we wait */
-		tell(st);
+	script_await(cx);
 	return PURSER_AGAIN;
 }
 
@@ -122,20 +137,32 @@ void script_begins(struct ctx *cx, purser_call *c, int runs)
 {
 	struct store *st = cx->st;
 
-	atomic_store_explicit(&st->script_ns, c->ns, memory_order_relaxed);
-	atomic_store_explicit(&st->script_wrote, 0, memory_order_relaxed);
-	atomic_store_explicit(&st->script_kill, 0, memory_order_relaxed);
-	atomic_store_explicit(&st->script_runs, (uint32_t)runs, memory_order_relaxed);
+	atomic_store(&st->script_state, (get(&st->script_state) | STATE_NONE) + 1 + STATE_NONE);
+	atomic_store(&st->script_ns, c->ns);
+	atomic_store(&st->script_runs, (uint32_t)runs);
+	atomic_store(&st->script_state, get(&st->script_state) & ~STATE_NONE); /* STATE_RUNS */
 	cx->script_since_ns = cx->slice_since_ns = clock_ns();
 }
 
-void script_writes(struct ctx *cx) { atomic_store_explicit(&cx->st->script_wrote, 1, memory_order_relaxed); }
+static int killed(struct store *st) { return STATE(get(&st->script_state)) == STATE_KILLED; }
+
+int script_writes(struct ctx *cx)
+{
+	struct store *st = cx->st;
+	uint32_t now = get(&st->script_state);
+
+	if (STATE(now) == STATE_WROTE)
+		return 0;
+	return STATE(now) == STATE_RUNS && atomic_compare_exchange_strong(&st->script_state, &now, now | STATE_WROTE) ?
+	    0 : -1;
+}
 
 void script_ends(struct ctx *cx)
 {
 	struct store *st = cx->st;
 
-	atomic_store_explicit(&st->script_runs, RUNS_NOTHING, memory_order_relaxed);
+	atomic_store(&st->script_state, get(&st->script_state) | STATE_NONE);
+	atomic_store(&st->script_runs, RUNS_NOTHING);
 	if (!script_bars(st))
 		return;
 	atomic_store(&st->script_long, LONG_NO);
@@ -166,7 +193,7 @@ int script_looks_up(struct ctx *cx)
 	struct store *st = cx->st;
 	uint64_t now = clock_ns();
 
-	if (get(&st->script_kill) || cx->draining)
+	if (killed(st) || cx->draining)
 		return 1;
 	if (now - cx->script_since_ns > st->script_limit_ns && get(&st->script_long) != LONG_BUSY) {
 		atomic_store(&st->script_long, LONG_BUSY);
@@ -179,7 +206,7 @@ int script_looks_up(struct ctx *cx)
 	if (!script_bars(st))
 		atomic_store(&st->script_long, LONG_WAITS);
 	leave(cx);
-	return get(&st->script_kill) || cx->draining;
+	return killed(st) || cx->draining;
 }
 
 /* Behind the command: its locks are free. */
@@ -194,20 +221,22 @@ void script_over(struct ctx *cx)
 void script_kill(struct ctx *cx, purser_call *c, int runs)
 {
 	struct store *st = cx->st;
-	uint32_t now = get(&st->script_runs);
+	uint32_t state = atomic_load(&st->script_state), now = atomic_load(&st->script_runs);
+	int theirs = atomic_load(&st->script_ns) != c->ns;
 
-	if (now == RUNS_NOTHING || get(&st->script_ns) != c->ns)
+	if (now == RUNS_NOTHING || theirs || STATE(state) == STATE_NONE)
 		reply_error(cx, c, "NOTBUSY No scripts in execution right now.");
 	else if (now != (uint32_t)runs)
 		reply_error(cx, c, now == RUNS_FUNCTION ? busy_function : busy_script);
-	else if (get(&st->script_wrote))
+	else if (STATE(state) == STATE_WROTE)
 		reply_error(cx, c, "UNKILLABLE Sorry the script already executed write commands against the dataset. "
 		    "You can either wait the script termination or kill the server in a hard way using the SHUTDOWN "
 		    "NOSAVE command.");
-	else {
-		atomic_store_explicit(&st->script_kill, 1, memory_order_relaxed);
+	else if (STATE(state) == STATE_KILLED ||
+	    atomic_compare_exchange_strong(&st->script_state, &state, state | STATE_KILLED))
 		reply_ok(cx, c);
-	}
+	else
+		script_kill(cx, c, runs); /* it has ended, or written, meanwhile */
 }
 
 /* Its next look finds that it is to end; the job that goes on with it is in the mailbox. */

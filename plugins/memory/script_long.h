@@ -21,12 +21,15 @@ static inline int script_bars(const struct store *st)
 }
 /* A call that cannot run now: what submit() says of it, BUSY may be answered. */
 int script_put_off(struct ctx *cx, purser_call *c);
+/* When the script has ended, what is left of this context is seen to: wait_serve_beside(), watch_tidy(). */
+void script_await(struct ctx *cx);
 /* Runs fn(cx, c) on the fiber of the context; what submit() says. */
 int script_on_fiber(struct ctx *cx, purser_call *c, int (*fn)(struct ctx *cx, purser_call *c));
 /* The script that this context runs begins and ends; all shards are locked. */
 void script_begins(struct ctx *cx, purser_call *c, int runs);
 void script_ends(struct ctx *cx);
-void script_writes(struct ctx *cx);        /* it can be killed no more */
+/* It can be killed no more; -1: it is to be killed already, and must not write. */
+int script_writes(struct ctx *cx);
 /* From the count hook: time for others, or for an end.  1: it is to be killed. */
 int script_looks_up(struct ctx *cx);
 void script_over(struct ctx *cx);          /* behind a command, no lock held */

@@ -9,6 +9,7 @@
 #include "keyspace.h"
 #include "list.h"
 #include "project.h"
+#include "script_long.h"
 #include "stream.h"
 #include "table.h"
 #include "wait.h"
@@ -229,9 +230,12 @@ static int sweep(struct ctx *cx, int64_t *budget)
 	for (steps = 0; steps < places && w.cost < most;) {
 		uint32_t at = atomic_load_explicit(&st->sweep, memory_order_relaxed);
 		uint32_t sh = at % places / st->databases, db = at % st->databases;
-		uint32_t mine = shards_lock(cx, 1u << sh);
-		int through = sweep_table(&w, sh, db, &gone);
+		uint32_t mine = shards_beside(cx, 1u << sh);
+		int through;
 
+		if (!mine)
+			return 0;
+		through = sweep_table(&w, sh, db, &gone);
 		shards_unlock(cx, mine);
 		if (through) {
 			atomic_compare_exchange_strong(&st->sweep, &at, (at + 1) % places);
@@ -279,14 +283,15 @@ static void upkeep(void *arg)
 	cx->now_ms = 0;
 	cx->clock = (uint32_t)(cx->h->now(cx->x) >> CLOCK_SHIFT);
 	evict_tidy(cx);
-	if (over_limit(cx->st) && evict_chosen(cx->st) != EVICT_NONE) {
+	if (over_limit(cx->st) && !script_bars(cx->st) && evict_chosen(cx->st) != EVICT_NONE) {
 		more |= make_room(cx) == 0 && over_limit(cx->st);
 		left /= 4; /* that is work of half a millisecond, too */
 	}
 	more |= free_some(cx, &left);
 	more |= give_back(cx, left);
 	wait_serve_beside(cx); /* streams that have gone */
-	later = defrag_some(cx, left > TURN_MOVES ? left : TURN_MOVES) || has_ttls(cx->st);
+	later = defrag_some(cx, left > TURN_MOVES ? left : TURN_MOVES) || has_ttls(cx->st) ||
+	    script_bars(cx->st);
 	if (cx->timer && more) { /* armed by what it did: that is later than now */
 		cx->h->untimer(cx->x, cx->timer);
 		cx->timer = 0;

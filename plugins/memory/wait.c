@@ -400,12 +400,13 @@ static int due_add(struct ctx *cx, struct waiter *w, int64_t ms)
 		return 0;
 	if (cx->ndue == cx->due_cap) {
 		uint32_t cap = cx->due_cap ? 2 * cx->due_cap : 8;
-		struct waiter **d = cx->due ?
-		    mem_resize(cx, cx->due, cx->due_cap * sizeof(*d), cap * sizeof(*d)) :
-		    own_get(cx, cap * sizeof(*d));
+		struct waiter **d = own_get(cx, cap * sizeof(*d));
 
 		if (!d)
 			return -1;
+		if (cx->ndue)
+			memcpy(d, cx->due, cx->ndue * sizeof(*d));
+		own_put(cx, cx->due, cx->due_cap * sizeof(*d));
 		cx->due = d;
 		cx->due_cap = cap;
 	}
@@ -589,6 +590,11 @@ void wait_drain(void *cs)
 void wait_close(struct ctx *cx)
 {
 	wait_drain(cx);
+	if (cx->ready) { /* others wait for these keys too */
+		shards_lock(cx, SHARDS_ALL);
+		wait_serve(cx);
+		shards_unlock(cx, SHARDS_ALL);
+	}
 	if (cx->due_timer)
 		cx->h->untimer(cx->x, cx->due_timer);
 }
@@ -711,8 +717,10 @@ void wait_serve(struct ctx *cx)
 
 	if (cx->held != SHARDS_ALL) { /* a key that the command did not name, as one that has expired */
 		shards_unlock(cx, cx->held);
-		if (shards_claim(cx, SHARDS_ALL))
-			return; /* a script takes long: the next command of this context sees to it */
+		if (shards_claim(cx, SHARDS_ALL)) {
+			script_await(cx); /* it takes long: behind it, wait_serve_beside() */
+			return;
+		}
 	}
 	cx->h = &cx->st->tape;
 	while ((k = cx->ready) != NULL)

@@ -3,6 +3,7 @@
  * WATCH, UNWATCH: see watch.h.
  */
 #include "cmd.h"
+#include "script_long.h"
 #include "watch.h"
 
 #define BUCKETS 16u                    /* at first; a power of two */
@@ -21,6 +22,7 @@ struct watcher {                       /* in the session's slot */
 	struct watcher *next, **at;    /* of the context */
 	struct watch *first;
 	_Atomic uint32_t changed;      /* set under the lock of a shard that has one of its keys */
+	int over;                      /* to be ended when a script that takes long has ended */
 };
 
 struct watch_table {
@@ -137,15 +139,22 @@ static int watch_key(struct ctx *cx, struct watcher *w, uint32_t db, uint64_t ha
 	return 0;
 }
 
-/* Those in front of `until` are not watched any more; each shard's lock is held or taken. */
-static void unwatch(struct ctx *cx, struct watcher *w, const struct watch *until)
+/* Those in front of `until` are not watched any more; each shard's lock is held or taken.  0, or -1: some are left, a
+ * script has the locks and takes long (who is patient waits for its end). */
+static int unwatch(struct ctx *cx, struct watcher *w, const struct watch *until, int patient)
 {
 	struct watch *v;
 	int64_t n = 0;
 
 	while ((v = w->first) != until) {
-		uint32_t mine = shards_lock(cx, 1u << shard_of(v->hash));
-		struct watch_table **t = shard_table(cx, v->hash);
+		uint32_t mine = 1u << shard_of(v->hash);
+		struct watch_table **t;
+
+		if (patient || cx->held)
+			mine = shards_lock(cx, mine);
+		else if (shards_claim(cx, mine))
+			break;
+		t = shard_table(cx, v->hash);
 
 		w->first = v->more;
 		*v->at = v->next;
@@ -161,6 +170,7 @@ static void unwatch(struct ctx *cx, struct watcher *w, const struct watch *until
 	}
 	if (n)
 		count(cx->st, -n);
+	return v == until ? 0 : -1;
 }
 
 static struct watcher *watcher_new(struct ctx *cx)
@@ -176,19 +186,43 @@ static struct watcher *watcher_new(struct ctx *cx)
 	return w;
 }
 
-void watch_end(struct ctx *cx, struct watcher *w)
+static void watcher_free(struct ctx *cx, struct watcher *w)
 {
-	unwatch(cx, w, NULL);
 	*w->at = w->next;
 	if (w->next)
 		w->next->at = w->at;
 	own_put(cx, w, sizeof(*w));
 }
 
+void watch_end(struct ctx *cx, struct watcher *w)
+{
+	if (unwatch(cx, w, NULL, 0) == 0) {
+		watcher_free(cx, w);
+		return;
+	}
+	w->over = 1;
+	script_await(cx);
+}
+
+void watch_tidy(struct ctx *cx)
+{
+	struct watcher *w, *next;
+
+	for (w = cx->watchers; w; w = next) {
+		next = w->next;
+		if (w->over)
+			watch_end(cx, w);
+	}
+}
+
 void watch_end_all(struct ctx *cx)
 {
-	while (cx->watchers)
-		watch_end(cx, cx->watchers);
+	struct watcher *w;
+
+	while ((w = cx->watchers) != NULL) {
+		unwatch(cx, w, NULL, 1);
+		watcher_free(cx, w);
+	}
 }
 
 void op_watch(struct ctx *cx, purser_call *c)
@@ -215,7 +249,7 @@ void op_watch(struct ctx *cx, purser_call *c)
 		return;
 	}
 	if (w && *slot)
-		unwatch(cx, w, had);
+		unwatch(cx, w, had, 1); /* under the locks of this command */
 	else if (w)
 		watch_end(cx, w);
 	reply_nomem(cx, c);

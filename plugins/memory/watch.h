@@ -17,8 +17,10 @@ struct watcher;
 /* EXEC with every shard locked: has something that its session watches changed, or expired?  The watch is over. */
 int watch_exec(struct ctx *cx, const purser_call *c);
 void watch_forget(struct ctx *cx, const purser_call *c); /* the same of a call that ends unrun */
-/* The session watches nothing any more; takes the locks. */
+/* The session watches nothing any more; takes the locks, or while a script has them and takes long is put off until
+ * watch_tidy(). */
 void watch_end(struct ctx *cx, struct watcher *w);
+void watch_tidy(struct ctx *cx);
 void watch_end_all(struct ctx *cx);       /* of all sessions of this context */
 
 /* Under the lock of the key's shard. */

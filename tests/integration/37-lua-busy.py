@@ -108,6 +108,41 @@ def waits(p):
             check(c.read()[0] == f"l{i}".encode(), "BLPOP")
 
 
+def used(c):
+    return int(c.cmd("INFO", "memory").decode().split("used_memory:")[1].split("\r\n")[0])
+
+
+def watching(p):
+    """Who watches, and leaves or says EXEC while a script runs for ever, stops no worker."""
+    one, kill = enter(p, "one"), enter(p, "one")
+    others = [enter(p, "one") for _ in range(6)]
+    equal(kill.cmd("EVAL", "return 1", 0), 1)
+    kill.cmd("DEL", "a", "b")
+    before = used(kill)
+    watchers = [enter(p, "one") for _ in range(12)]
+    for w in watchers:
+        equal(w.cmd("WATCH", "a", "b", "c", "d"), "OK")
+    one.send("EVAL", FOREVER[0], 0)
+    wait_until(lambda: busy(kill), "BUSY")
+    for w in watchers[::2]:
+        w.close()
+    for w in watchers[1::2]:
+        got = w.pipeline([["MULTI"], ["SET", "a", 1], ["EXEC"]])
+        check(got[-1].word in ("BUSY", "EXECABORT"), got)
+    for c in others:
+        equal(c.error("GET", "a").word, "BUSY")
+    equal(kill.cmd("SCRIPT", "KILL"), "OK")
+    check("Script killed" in one.read().text)
+    for w in watchers[1::2]: # it watches no more
+        equal(w.cmd("GET", "a"), None)
+        w.cmd("WATCH", "a")
+    equal(kill.cmd("SET", "a", 1), "OK")
+    for w in watchers[1::2]:
+        equal(w.pipeline([["MULTI"], ["PING"], ["EXEC"]])[-1], None)
+    kill.cmd("DEL", "a")
+    wait_until(lambda: used(kill) <= before, "what was watched to be forgotten")
+
+
 def main():
     with Redis(**{}) as redis:
         with redis.client() as d:
@@ -116,6 +151,7 @@ def main():
             with Purserd({"agent.workers": workers}, config=CONFIG.format(limit="200ms")) as p:
                 killed(p, redis)
                 writer(p)
+                watching(p)
             with Purserd({"agent.workers": workers}, config=CONFIG.format(limit="1h")) as p:
                 waits(p)
             # it stops in the middle of one

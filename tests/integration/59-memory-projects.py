@@ -38,8 +38,12 @@ def clients(p):
 
 
 def sums(shop, blog, all_):
-    m = [memory(c) for c in (shop, blog, all_)]
-    equal(len({x["used_memory"] for x in m}), 1, "all see the same store")
+    m = []
+
+    def same():  # what goes on beside commands may come between
+        m[:] = [memory(c) for c in (shop, blog, all_)]
+        return len({(x["used_memory"], x["used_memory_tables"]) for x in m}) == 1
+    harness.wait_until(same, "all to see the same store")
     own = [int(x["used_memory_project"]) for x in m]
     equal(sum(own) + int(m[0]["used_memory_tables"]), int(m[0]["used_memory"]), "projects and tables")
     return own, [int(x["project_keys"]) for x in m]
@@ -63,6 +67,22 @@ def accounts(p):
     return sums(shop, blog, all_)
 
 
+def waiting(p):
+    """Who waits for a while costs his project nothing that stays."""
+    shop, blog, all_ = clients(p)
+    was = sums(shop, blog, all_)
+    for _ in range(3):
+        waiters = [p.client() for _ in range(40)]
+        for c in waiters:
+            c.cmd("PURSER.PROJECT", "shop")
+            c.send("BLPOP", "queue", 1000)
+        harness.wait_until(lambda: b"blocked_clients:40\r" in shop.cmd("INFO", "clients"), "forty to wait")
+        for c in waiters:
+            c.close()
+        harness.wait_until(lambda: b"blocked_clients:0\r" in shop.cmd("INFO", "clients"), "them to be gone")
+    equal(sums(shop, blog, all_), was)
+
+
 def after_restart(p, was):
     shop, blog, all_ = clients(p)
     shop.cmd("GET", "k1")
@@ -80,6 +100,7 @@ def main():
     config = CONFIG.format(snapshot=snapshot)
     with harness.Purserd(config=config) as p:
         was = accounts(p)
+        waiting(p)
     with harness.Purserd(config=config) as p:
         after_restart(p, was)
 
