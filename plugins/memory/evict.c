@@ -103,20 +103,32 @@ void evict_used(struct ctx *cx, struct item *it)
 		lfu_used(cx, it);
 }
 
+/* Its database; or databases: a table aside, in which a value is built that is no key yet. */
+static uint32_t pos_db(struct ctx *cx, const struct shard *s, const struct pos *p)
+{
+	uintptr_t at = (uintptr_t)p->tp - (uintptr_t)s->db;
+
+	return at < cx->st->databases * sizeof(*s->db) ? (uint32_t)(at / sizeof(*s->db)) :
+	    cx->st->databases;
+}
+
 void evict_added(struct ctx *cx, const struct pos *p, struct item *it)
 {
 	struct shard *s = shard_at(cx, p->hash);
+	uint32_t db = pos_db(cx, s, p);
 
-	if (evict_words(cx) == WORDS_S3)
-		s3_added(cx, s, (uint32_t)(p->tp - s->db), p->hash, it);
-	else
+	if (evict_words(cx) != WORDS_S3)
 		lfu_set(cx, it, LFU_FRESH);
+	else if (db < cx->st->databases)
+		s3_added(cx, s, db, p->hash, it);
 }
 
 void evict_removed(struct ctx *cx, const struct pos *p, struct item *it)
 {
-	if (evict_words(cx) == WORDS_S3)
-		s3_removed(shard_at(cx, p->hash), it);
+	struct shard *s = shard_at(cx, p->hash);
+
+	if (evict_words(cx) == WORDS_S3 && pos_db(cx, s, p) < cx->st->databases)
+		s3_removed(s, it);
 }
 
 void evict_moved(struct ctx *cx, struct item *it, uint32_t head)

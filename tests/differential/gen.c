@@ -760,7 +760,8 @@ static void damage(struct gen *g, struct cmd *c)
 
 	if (c->argc > 1 && c->argv[1].n == 2 && c->argv[1].p[0] == 'y')
 		return;
-
+	if (word_is(c->argv[0], "EVAL") || word_is(c->argv[0], "EVAL_RO"))
+		return; /* it could name a key that it does not declare */
 	if (r < 2 && c->argc > 1)
 		c->argc--;
 	else if (r < 4)

@@ -124,6 +124,38 @@ static void few_that_expire(void **state)
 	stop(f);
 }
 
+/* RESTORE builds a hash or set in a table aside: that is no key to the queues of any policy. */
+static void built_aside(void **state)
+{
+	static const int64_t policies[] = { EVICT_ALLKEYS_S3FIFO, EVICT_ALLKEYS_LFU };
+	struct fixture *f;
+	struct mh_ctx *x;
+	uint8_t payload[256];
+	purser_bytes argv[4] = { { (const uint8_t *)"RESTORE", 7 }, { NULL, 0 }, { (const uint8_t *)"0", 1 },
+		{ payload, 0 } };
+	char key[16];
+	unsigned p, i;
+
+	(void)state;
+	for (p = 0; p < 2; p++) {
+		f = start(1000000, policies[p]);
+		x = &f->x;
+		mh_run(x, "SADD s a b c");
+		mh_run(x, "DUMP s");
+		argv[3].n = strtoul(x->reply + 1, NULL, 10);
+		assert_in_range(argv[3].n, 12, sizeof(payload));
+		memcpy(payload, strchr(x->reply, '\n') + 1, argv[3].n);
+		for (i = 0; i < 20000; i++) { /* many times as long as a ring */
+			argv[1] = (purser_bytes){ (const uint8_t *)key, (size_t)snprintf(key, sizeof(key), "k%u", i) };
+			assert_string_equal(mh_argv(x, 4, argv), "+OK\r\n");
+			if (i % 2)
+				mh_run(x, "DEL k%u", i);
+		}
+		assert_string_equal(mh_run(x, "SISMEMBER k%u b", 19998), ":1\r\n");
+		stop(f);
+	}
+}
+
 static void soonest_first(void **state)
 {
 	struct fixture *f = start(400000, EVICT_VOLATILE_TTL);
@@ -443,6 +475,7 @@ int main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(only_what_expires),
 		cmocka_unit_test(few_that_expire),
+		cmocka_unit_test(built_aside),
 		cmocka_unit_test(soonest_first),
 		cmocka_unit_test(often_used_stay),
 		cmocka_unit_test(scans_pass_by),
