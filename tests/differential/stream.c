@@ -166,6 +166,10 @@ static void add_read(struct gen *g, struct cmd *c, int of_group)
 		gen_add(g, c, word_text("COUNT"));
 		gen_add(g, c, count(g));
 	}
+	if (rng_below(g, 12) == 0) {
+		gen_add(g, c, word_text("BLOCK"));
+		gen_add(g, c, ONE_OF(g, "1", "1", "2", "5", "10", "-1", "abc", ""));
+	}
 	if (rng_below(g, of_group ? 4 : 60) == 0)
 		gen_add(g, c, word_text("NOACK"));
 	if (rng_below(g, 60) == 0)

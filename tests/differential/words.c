@@ -73,6 +73,18 @@ int word_int(struct word w, int64_t *out)
 	return *end || end != text + w.n ? -1 : 0;
 }
 
+/* XREAD and XREADGROUP: behind any BLOCK. */
+static int stream_waits_long(const struct cmd *c)
+{
+	int64_t ms;
+	uint32_t i;
+
+	for (i = 1; i + 1 < c->argc; i++)
+		if (word_is(c->argv[i], "BLOCK") && word_int(c->argv[i + 1], &ms) == 0 && (ms == 0 || ms > 20))
+			return 1;
+	return 0;
+}
+
 /* May it wait for longer than a moment?  Only a time that is refused or short may be sent. */
 int waits_long(const struct cmd *c)
 {
@@ -84,6 +96,8 @@ int waits_long(const struct cmd *c)
 	for (i = 0; i < sizeof(at_end) / sizeof(*at_end); i++)
 		if (word_is(c->argv[0], at_end[i]))
 			arg = c->argc - 1;
+	if (word_is(c->argv[0], "XREAD") || word_is(c->argv[0], "XREADGROUP"))
+		return stream_waits_long(c);
 	if (word_is(c->argv[0], "BLMPOP") || word_is(c->argv[0], "BZMPOP"))
 		arg = 1;
 	if (!arg || arg >= c->argc || c->argv[arg].n >= sizeof(text))

@@ -539,6 +539,48 @@ static void long_ones_go_slowly(void **state)
 	stop(f);
 }
 
+static int64_t usage(struct fixture *f)
+{
+	assert_int_equal(mh_run(&f->x, "MEMORY USAGE s")[0], ':');
+	return strtoll(f->x.reply + 1, NULL, 10);
+}
+
+/* It looks at some of the blocks and entries that wait. */
+static void assert_near(int64_t n, int64_t want) { assert_in_range(n + 256, want - want / 16, want + want / 16 + 512); }
+
+/* MEMORY USAGE follows what the accounts say, of entries and of groups. */
+static void usage_is_known(void **state)
+{
+	struct fixture *f = start();
+	int64_t used, said;
+	uint32_t i;
+
+	(void)state;
+	mh_run(&f->x, "XADD s 1-1 f v");
+	used = store_used(f->st);
+	said = usage(f);
+	assert_in_range(said, 64, used);
+	for (i = 2; i < 3000; i++)
+		mh_run(&f->x, "XADD s %u-1 field%u value", i, below(5));
+	assert_near(usage(f) - said, store_used(f->st) - used);
+	mh_run(&f->x, "XGROUP CREATE s g 0");
+	for (i = 0; i < 5; i++)
+		mh_run(&f->x, "XREADGROUP GROUP g c%u COUNT 200 STREAMS s >", i);
+	assert_true(store_used(f->st) > used + 1000 * 20);
+	assert_near(usage(f) - said, store_used(f->st) - used);
+	mh_run(&f->x, "XTRIM s MAXLEN 10");
+	mh_run(&f->x, "XGROUP DELCONSUMER s g c1");
+	for (i = 0; i < 100; i++)
+		mh_pass(&f->x, 100);
+	assert_near(usage(f) - said, store_used(f->st) - used);
+	mh_run(&f->x, "XGROUP DESTROY s g");
+	for (i = 0; i < 100; i++)
+		mh_pass(&f->x, 100);
+	assert_near(usage(f) - said, store_used(f->st) - used);
+	mh_run(&f->x, "DEL s");
+	stop(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -548,6 +590,7 @@ int main(void)
 		cmocka_unit_test(stream_against_array),
 		cmocka_unit_test(group_against_array),
 		cmocka_unit_test(long_ones_go_slowly),
+		cmocka_unit_test(usage_is_known),
 	};
 	const char *given = getenv("PURSER_SEED");
 
