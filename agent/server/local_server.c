@@ -33,7 +33,11 @@ void local_ask_store(struct request *r, const purser_bytes *argv, uint32_t argc,
 		.instance = r->project->instance, .db = r->cl->db,
 		.deadline_ns = r->start_ns + instance_of(r)->operation_timeout_ns };
 
-	child_ask(&a, argv, argc, fn, r);
+	/* The answer comes later: others have written where these words are by then. */
+	if (req_pin(r))
+		local_failure(r, ERR_OOM, NULL);
+	else
+		child_ask(&a, argv, argc, fn, r);
 }
 
 /* ---- CONFIG GET: what client libraries and tools ask for ---- */

@@ -3,6 +3,8 @@
 """CONFIG GET, SET, RESETSTAT and INFO: replies of a redis-server where a setting means the same, what a store in this
 process alone lets its project set, and the sections that tools read."""
 
+import signal
+
 import harness
 from harness import Client, Purserd, Redis, check, equal
 
@@ -147,6 +149,24 @@ def sections(p):
         equal(c.cmd("CONFIG", "GET", "save", "timeout"), {b"save": b"", b"timeout": b"0"})
 
 
+def in_a_crowd():
+    """What is asked of the store while more clients are ready than are read at once."""
+    with Purserd({"agent.workers": 1}, config=OWN) as p:
+        askers, others = [p.client() for _ in range(40)], [p.client() for _ in range(80)]
+        for c in askers + others:
+            c.cmd("PING")
+        p.signal(signal.SIGSTOP)
+        for c in askers:
+            c.send("CONFIG", "GET", "maxmemory-policy", *("databases" for _ in range(20)))
+        for c in others:
+            c.send("SET", "x" * 50, "y" * 400)
+        p.signal(signal.SIGCONT)
+        for c in askers:
+            equal(sorted(c.read()[::2]), [b"databases", b"maxmemory-policy"])
+        for c in others:
+            equal(c.read(), "OK")
+
+
 def main():
     with Redis() as redis:
         same_as_redis(redis)
@@ -155,6 +175,7 @@ def main():
         sections(p)
     with Purserd(config=OWN) as p:
         it_matters(p)
+    in_a_crowd()
 
 
 harness.run(main)
