@@ -19,14 +19,20 @@ def used(c):
 
 def crowd(policy, seed, seconds):
     with Purserd({"agent.workers": 3, "backend main.plugin": "memory", "backend main.eviction": policy,
-                  "backend main.max_memory": "32MiB"}, name=policy) as p, p.client() as c:
+                  "backend main.max_memory": "32MiB", "agent.mode": "development", "project default.isolation": "off"}, name=policy) as p, p.client() as c:
         c.cmd("SET", "k", 1)
         c.cmd("DEL", "k")
         before = used(c)
         program = os.path.join(harness.builddir, "tests/differential/crowd")
-        r = subprocess.run([program, p.sock, str(seed), str(seconds), "64"], capture_output=True, text=True, check=False)
-        print(policy, r.stdout, flush=True)
-        check(r.returncode == 0, r.stdout, r.stderr)
+        with subprocess.Popen([program, p.sock, str(seed), str(seconds), "64"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+            while True:  # and the configuration is read again meanwhile
+                try:
+                    out, _ = run.communicate(timeout=1)
+                    break
+                except subprocess.TimeoutExpired:
+                    p.reload()
+        print(policy, out, flush=True)
+        check(run.returncode == 0, out, "the agent's status:", p.p.poll())
 
         def empty():
             c.cmd("FLUSHALL")  # each time: what those who have left had sent may still run

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * crowd SOCKET SEED SECONDS CLIENTS: so many clients at once send the random commands of the differential
- * test in pipelines, in transactions, watching, tracking, waiting for lists, and some leave with replies on
- * the way.  What they are answered is not compared, but every request has one answer and it is RESP.
+ * test in pipelines, in transactions, watching, tracking, waiting, by scripts and functions, while settings
+ * change, and some leave with replies on the way.  What they are answered is not compared, but every request has one answer and it is RESP.
  * Status 0: so it was; 1: not, and what came instead.
  */
 #include <config.h>
@@ -45,7 +45,7 @@ static double seconds(void)
 /* ---- what a client sends --------------------------------------------------------------------------- */
 static void add(struct client *c, const char *const *text, uint32_t n)
 {
-	struct word w[8];
+	struct word w[9];
 	struct cmd cmd = { .argc = n, .argv = w };
 
 	for (uint32_t i = 0; i < n; i++)
@@ -79,6 +79,71 @@ static void begin(struct client *c)
 		ADD(c, "SUBSCRIBE", "news");
 		c->want--; /* confirmed by a push */
 	}
+	if (c->resp == 3 && rng_below(g, 8) == 0) {
+		ADD(c, "PSUBSCRIBE", "__key*");
+		c->want--;
+	}
+}
+
+static const char *const scripts[] = {
+	"for i, k in ipairs(KEYS) do redis.pcall('DEL', k) redis.pcall('RPUSH', k, ARGV[1], i) end return #KEYS",
+	"for i, k in ipairs(KEYS) do redis.pcall('ZADD', k, i, ARGV[1]) redis.pcall('SET', k .. '0', i, 'PX', 5) end",
+	"local r = {} for i = 1, 40000 do r[1] = i .. ARGV[1] end return redis.pcall('SET', KEYS[1], r[1])",
+	"for _, k in ipairs(KEYS) do redis.pcall('XADD', k, '*', 'f', ARGV[1]) redis.pcall('EXPIRE', k, 1) end",
+	"redis.call('UNLINK', unpack(KEYS)) return redis.call('DBSIZE')",
+	"return redis.call('RENAME', KEYS[1], KEYS[2])",
+};
+static const char library[] = "#!lua name=crowd\nredis.register_function('several', function(keys, args) "
+    "for _, k in ipairs(keys) do redis.pcall('HSET', k, args[1], 1) end return #keys end)";
+
+/* Scripts and functions, and what makes them go. */
+static void script(struct client *c)
+{
+	struct gen *g = &c->gen;
+
+	switch (rng_below(g, 8)) {
+	case 0:
+		ADD(c, "SCRIPT", "FLUSH");
+		break;
+	case 1:
+		ADD(c, "FUNCTION", "LOAD", "REPLACE", library);
+		break;
+	case 2:
+		ADD(c, "FUNCTION", rng_below(g, 4) ? "LIST" : "FLUSH");
+		break;
+	case 3:
+		ADD(c, "FCALL", "several", "2", key(g), key(g), "field");
+		break;
+	case 4:
+		ADD(c, "SCRIPT", "KILL");
+		break;
+	default:
+		ADD(c, "EVAL", scripts[rng_below(g, sizeof(scripts) / sizeof(*scripts))], "3", key(g), key(g), key(g),
+		    "of the crowd");
+	}
+}
+
+/* Settings of the store that change while others use it. */
+static void set(struct client *c)
+{
+	static const char *const policies[] = { "noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-s3fifo",
+		"volatile-ttl", "allkeys-random" };
+	static const char *const events[] = { "", "KEA", "KEAnm", "Kl", "Ex" };
+	struct gen *g = &c->gen;
+
+	switch (rng_below(g, 4)) {
+	case 0:
+		ADD(c, "CONFIG", "SET", "maxmemory-policy", policies[rng_below(g, 6)]);
+		break;
+	case 1:
+		ADD(c, "CONFIG", "SET", "notify-keyspace-events", events[rng_below(g, 5)]);
+		break;
+	case 2:
+		ADD(c, "CONFIG", "SET", "maxmemory", rng_below(g, 2) ? "32mb" : "4mb");
+		break;
+	default:
+		ADD(c, "CONFIG", "RESETSTAT");
+	}
 }
 
 static void batch(struct client *c)
@@ -87,6 +152,7 @@ static void batch(struct client *c)
 	uint32_t n = 1 + rng_below(g, BATCH_MAX), what = rng_below(g, 64);
 	int exec = what < 10;
 	struct cmd cmd[2];
+	char id[16];
 
 	if (exec && rng_below(g, 2))
 		ADD(c, "WATCH", key(g), key(g));
@@ -115,6 +181,22 @@ static void batch(struct client *c)
 		break;
 	case 14:
 		ADD(c, "INFO");
+		break;
+	case 15:
+	case 16:
+		script(c);
+		break;
+	case 17:
+		ADD(c, "XGROUP", "CREATE", key(g), "crowd", "$", "MKSTREAM");
+		add(c, (const char *const[]){ "XREADGROUP", "GROUP", "crowd", c->name, "BLOCK", "20", "STREAMS", key(g), ">" }, 9);
+		break;
+	case 18:
+		snprintf(id, sizeof(id), "%u", 1 + rng_below(g, 512));
+		ADD(c, "CLIENT", "UNBLOCK", id, rng_below(g, 2) ? "ERROR" : "TIMEOUT");
+		break;
+	case 19:
+		if (rng_below(g, 4) == 0)
+			set(c);
 		break;
 	default:
 		break;

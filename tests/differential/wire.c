@@ -119,7 +119,7 @@ const char *side_move(struct side *s, short events, uint32_t want)
 	if (n == 0)
 		return "closed the connection";
 	if (n < 0)
-		return errno == EAGAIN ? NULL : "cannot be read from";
+		return errno == EAGAIN ? NULL : errno == ECONNRESET ? "reset the connection" : "cannot be read from";
 	s->nin += (size_t)n;
 	return cut(s, want) ? "does not speak RESP" : NULL;
 }
