@@ -78,6 +78,8 @@ void script_await(struct ctx *cx)
 {
 	struct store *st = cx->st;
 
+	if (cx->draining) /* nothing may be posted to it any more */
+		return;
 	lock(&st->script_lock);
 	if (!cx->is_put_off) {
 		cx->is_put_off = 1;
@@ -240,7 +242,11 @@ void script_kill(struct ctx *cx, purser_call *c, int runs)
 }
 
 /* Its next look finds that it is to end; the job that goes on with it is in the mailbox. */
-void script_drain(struct ctx *cx) { cx->draining = 1; }
+void script_drain(struct ctx *cx)
+{
+	cx->draining = 1;
+	forget(cx); /* what has been posted comes before close() */
+}
 
 void script_close(struct ctx *cx)
 {
