@@ -195,7 +195,7 @@ static void sets(uint64_t n)
 	struct turns gone = { 0 };
 	struct mh m;
 	struct mh_ctx x;
-	char key[40], member[64][16], line[80];
+	char key[40], member[64][96], line[80];
 	const char *v[66] = { "SADD", key };
 	const char *e[3] = { "PEXPIRE", key, "100000000" };
 	uint64_t i;
@@ -207,7 +207,7 @@ static void sets(uint64_t n)
 
 		snprintf(key, sizeof(key), "proj:bench:t%09llu", (unsigned long long)i);
 		for (k = 0; k < 60; k++) {
-			snprintf(member[k], sizeof(member[k]), "m%09u", k);
+			snprintf(member[k], sizeof(member[k]), "m%090u", k); /* too long to be packed */
 			v[2 + k] = member[k];
 		}
 		word(&x, 62, v);

@@ -49,12 +49,26 @@ static inline void *get(struct ctx *cx, size_t n)
 	return slab_get(&cx->st->heap, &cx->magazine[class], class);
 }
 
+#define PAGES_FIRST (16u << 10)        /* blocks above have mostly whole pages */
+
+/* malloc gives back what many freed blocks have become together, when the last of them goes: gigabytes at
+ * once.  What is freed in a turn of the timer has no pages by then. */
+static void pages_first(void *p, size_t n)
+{
+	uintptr_t begin = ((uintptr_t)p + 4095) & ~(uintptr_t)4095, end = ((uintptr_t)p + n) & ~(uintptr_t)4095;
+
+	if (end > begin)
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 static inline void put(struct ctx *cx, void *p, size_t n)
 {
 	unsigned class;
 
 	if (!is_small(n)) {
 		cx->work += (int64_t)(n >> 12);
+		if (cx->in_turn && n > PAGES_FIRST)
+			pages_first(p, n);
 		free(p);
 		return;
 	}

@@ -192,6 +192,7 @@ int blob_reap(struct ctx *cx, struct reap *reap, int64_t *budget)
 	struct blob_rest *r = (struct blob_rest *)(void *)reap;
 	uintptr_t begin = (uintptr_t)(r + 1), end = (uintptr_t)r + r->left;
 	int64_t was = cx->work;
+	int in_turn = cx->in_turn;
 
 	begin = (begin + 4095) & ~(uintptr_t)4095;
 	end &= ~(uintptr_t)4095;
@@ -206,8 +207,10 @@ int blob_reap(struct ctx *cx, struct reap *reap, int64_t *budget)
 	if (end > begin)
 		return 0;
 	count_add(&cx->led->freeing, -1);
+	cx->in_turn = 0;
 	mem_put(cx, r, blob_bytes(r->cap));
-	cx->work = was; /* its pages are counted */
+	cx->in_turn = in_turn;
+	cx->work = was; /* its pages are gone, and counted */
 	return 1;
 }
 

@@ -12,7 +12,7 @@
 #include "item.h"
 #include "reap.h"
 
-#define NODE_BYTES 4096u
+#define NODE_BYTES (4096u - (uint32_t)sizeof(struct node)) /* a block without a rest: slab.h */
 
 struct node {
 	struct node *prev, *next;

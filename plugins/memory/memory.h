@@ -156,6 +156,7 @@ struct ctx {
 	struct ledger *led;
 	uint64_t timer;                    /* 0: not armed */
 	unsigned turns;                    /* of it, with something to free: upkeep.c */
+	int in_turn;                       /* it is in one */
 	uint64_t rng[2];
 	uint64_t now_ms;                   /* wall clock of this command; 0: not asked yet */
 	uint32_t clock;                    /* access clock: see CLOCK_SHIFT; items keep 24 bits of it */
@@ -220,12 +221,11 @@ void stats_reset(struct store *st);
 int64_t store_sum(const struct store *st, size_t field); /* offsetof(struct ledger, ...) */
 
 /* ---- memory with accounts (heap.c) ------------------------------------------------------------------ */
-/* What n bytes take: a block of 8-byte steps (slab.h), or malloc's (glibc: 8 of header, multiples of 16;
- * pages above). */
+/* What n bytes take: a block of slab.h, or malloc's (glibc: 8 of header, multiples of 16; pages above). */
 static inline size_t chunk_size(size_t n)
 {
 	if (LIKELY(n <= SLAB_MAX))
-		return slab_class_of(n) * (size_t)8;
+		return slab_class_bytes(slab_class_of(n));
 	if (UNLIKELY(n >= (128u << 10)))
 		return (n + 16 + 4095) & ~(size_t)4095;
 	return (n + 8 + 15) & ~(size_t)15;

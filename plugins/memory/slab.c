@@ -8,6 +8,18 @@
 #include "memory.h"
 #include "slab.h"
 
+const uint16_t slab_coarse[SLAB_COARSE] = {
+	1088, 1152, 1216, 1280, 1344, 1408, 1472, 1536, 1600, 1664, 1792, 1920,
+	2048, 2176, 2304, 2496, 2688, 2944, 3264, 3584, 4096, 4672, 5440,
+};
+const uint8_t slab_coarse_of[(SLAB_MAX - SLAB_FINE) / 64] = {
+	129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 139, 140, 140, 141, 141,
+	142, 142, 143, 143, 144, 144, 144, 145, 145, 145, 146, 146, 146, 146, 147, 147,
+	147, 147, 147, 148, 148, 148, 148, 148, 149, 149, 149, 149, 149, 149, 149, 149,
+	150, 150, 150, 150, 150, 150, 150, 150, 150, 151, 151, 151, 151, 151, 151, 151,
+	151, 151, 151, 151, 151,
+};
+
 #define SLABS 64u
 #define BATCH_BYTES 4096u              /* what goes between a magazine and the slabs at once, about */
 #define FULL SLAB_BINS                 /* in no bin: nothing to give */
@@ -275,7 +287,7 @@ static uint32_t draw(struct slab_class *c, struct slab *s, struct magazine *m, u
 		if (p)
 			s->free = *(void **)p;
 		else
-			p = base + (size_t)s->fresh++ * s->class * 8;
+			p = base + s->fresh++ * slab_class_bytes(s->class);
 		*(void **)p = m->head;
 		m->head = p;
 	}
@@ -306,7 +318,7 @@ static struct slab *put_back(struct slab_class *c, void *p)
 /* ---- what contexts use ----------------------------------------------------------------------------------------- */
 uint32_t slab_magazine_max(unsigned class)
 {
-	uint32_t n = 2 * BATCH_BYTES / (class * 8);
+	uint32_t n = 2 * BATCH_BYTES / (uint32_t)slab_class_bytes(class);
 
 	return n < 8 ? 8 : n > 128 ? 128 : n;
 }
@@ -405,7 +417,7 @@ void slab_open(struct slab_heap *h)
 
 	memset(h, 0, sizeof(*h));
 	for (i = 1; i < SLAB_CLASSES; i++)
-		h->class[i].cap = SLAB_BYTES / (i * 8);
+		h->class[i].cap = SLAB_BYTES / (uint32_t)slab_class_bytes(i);
 }
 
 void slab_close(struct slab_heap *h)

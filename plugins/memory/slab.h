@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * slab: blocks of 8-byte steps without headers, for sizes up to SLAB_MAX.  Who frees knows the size.
+ * slab: blocks without headers for sizes up to SLAB_MAX, in steps of 8 bytes, above SLAB_FINE in those by which
+ * a slab can be divided.  Who frees knows the size.
  *
  * A region is 2 MiB of address space: a page of descriptors and 63 slabs of 32 KiB.  A slab has blocks of
  * one class (size); where it is follows from the address of any block in it.  Each context has a magazine
@@ -17,8 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLAB_MAX 1024u                 /* larger blocks are malloc's */
-#define SLAB_CLASSES (SLAB_MAX / 8 + 1)
+#define SLAB_FINE 1024u
+#define SLAB_COARSE 23u                /* classes above */
+#define SLAB_MAX 5440u                 /* larger blocks are malloc's */
+#define SLAB_CLASSES (SLAB_FINE / 8 + 1 + SLAB_COARSE)
 #define SLAB_BYTES 32768u
 #define SLAB_REGION (UINT64_C(2) << 20)
 #define SLAB_BINS 8                    /* slabs of a class, by how full they are */
@@ -53,7 +56,20 @@ struct magazine {
 	uint32_t n;
 };
 
-static inline unsigned slab_class_of(size_t n) { return n ? (unsigned)((n + 7) / 8) : 1; }
+extern const uint16_t slab_coarse[SLAB_COARSE];                  /* bytes */
+extern const uint8_t slab_coarse_of[(SLAB_MAX - SLAB_FINE) / 64];
+
+static inline unsigned slab_class_of(size_t n)
+{
+	if (__builtin_expect(n > SLAB_FINE, 0))
+		return slab_coarse_of[(n - SLAB_FINE - 1) / 64];
+	return n ? (unsigned)((n + 7) / 8) : 1;
+}
+
+static inline size_t slab_class_bytes(unsigned class)
+{
+	return class <= SLAB_FINE / 8 ? class * (size_t)8 : slab_coarse[class - SLAB_FINE / 8 - 1];
+}
 
 void slab_open(struct slab_heap *h);
 /* Every region goes, whatever is in it. */

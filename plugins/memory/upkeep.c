@@ -287,7 +287,9 @@ static void upkeep(void *arg)
 		more |= make_room(cx) == 0 && over_limit(cx->st);
 		left /= 4; /* that is work of half a millisecond, too */
 	}
+	cx->in_turn = 1;
 	more |= free_some(cx, &left);
+	cx->in_turn = 0;
 	more |= give_back(cx, left);
 	wait_serve_beside(cx); /* streams that have gone */
 	later = defrag_some(cx, left > TURN_MOVES ? left : TURN_MOVES) || has_ttls(cx->st) ||

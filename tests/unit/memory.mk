@@ -11,7 +11,9 @@ UNIT_TESTS += %D%/test_memory_table %D%/test_memory_slab %D%/test_memory_store %
 UNIT_TESTS += %D%/test_memory_rdb
 UNIT_TESTS += %D%/test_memory_stream
 UNIT_TESTS += %D%/test_memory_evict %D%/test_memory_project
-UNIT_TESTS += %D%/test_memory_wait
+UNIT_TESTS += %D%/test_memory_wait %D%/test_memory_turns
+%C%_test_memory_turns_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
+%C%_test_memory_turns_LDADD = $(MEMORY_TEST_LIBS)
 %C%_test_memory_wait_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory
 %C%_test_memory_wait_LDADD = $(MEMORY_TEST_LIBS)
 
