@@ -16,7 +16,7 @@
 
 #define TICK_NS UINT64_C(100000000)      /* 100 ms, as Redis' hz 10 */
 #define TICK_BUSY_NS UINT64_C(2000000)   /* there is more to do now */
-#define TURN_WORK 2048                   /* of one turn: see reap.h.  A quarter of a millisecond, or half where caches are cold */
+#define TURN_WORK 1536                   /* of one turn: see reap.h.  A fifth of a millisecond, or two where caches are cold */
 #define TURN_SLABS 16                    /* whose pages go back in any turn, and more when there is nothing else to do */
 #define COST_SLAB 24                     /* of one of them */
 #define TURN_MOVES 256                   /* defrag.c, the same */

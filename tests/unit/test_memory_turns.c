@@ -20,7 +20,7 @@
 #include "memory_host.h"
 
 #define N 100000u
-#define TURN 2048u                     /* elements or pages */
+#define TURN 1536u                     /* elements or pages */
 #define BUCKET 500u                    /* and what the last bucket of a turn may have: eight sets of 60 */
 #define NODES (TURN / 4 + 1)           /* of lists, blocks of streams */
 #define SLABS_IDLE (TURN / 24 + 1)     /* whose pages go in a turn that has nothing else to do */
