@@ -201,7 +201,7 @@ int blob_reap(struct ctx *cx, struct reap *reap, int64_t *budget)
 
 		end -= n;
 		madvise((void *)end, n, MADV_DONTNEED);
-		*budget -= (int64_t)(n >> 12);
+		*budget -= 2 * (int64_t)(n >> 12); /* cleared pages: 0.4 us each on a busy machine */
 		r->left = end - (uintptr_t)r;
 	}
 	if (end > begin)

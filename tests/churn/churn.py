@@ -17,7 +17,8 @@ SECONDS = float(os.environ.get("PURSER_SECONDS", "60"))
 KEYS = 60000
 BATCH = 200
 WINDOW = 2                 # seconds of one look at what is resident
-WARM_MOST = 150            # of these until it must have its shape
+WARM_LEAST = 6000000       # commands: under s3fifo what is kept changes for 5 millions
+WARM_MOST = 1000           # looks until it must have its shape
 POLICIES = ("noeviction allkeys-lru allkeys-lfu allkeys-random allkeys-s3fifo volatile-lru volatile-lfu volatile-random "
             "volatile-ttl")
 
@@ -86,7 +87,7 @@ class Churn:
             n += 1
             check(n <= WARM_MOST, f"{self.policy}: still growing after {self.commands} commands, {most / 2**20:.2f} MiB")
             now = self.window(WINDOW)[0]
-            calm = calm + 1 if now <= 1.001 * most and self.evicts() else 0
+            calm = calm + 1 if now <= 1.001 * most and self.commands > WARM_LEAST and self.evicts() else 0
             most = max(most, now)
 
     def measure(self, seconds):

@@ -454,7 +454,7 @@ static void limits_of_strings(void **state)
 	assert_true(used(f) > (int64_t)n); /* its pages go back some at a time */
 	for (turns = 0; used(f) && turns < 1000; turns++)
 		mh_pass(x, 100);
-	assert_in_range(turns, (n >> 12) / 1600, (n >> 12) / 1536 + 2);
+	assert_in_range(turns, (n >> 12) / 832, (n >> 12) / 768 + 2);
 	free(huge);
 	stop(f);
 }

@@ -224,10 +224,10 @@ static void string(void **state)
 		calls = 0;
 		pages = 0;
 		mh_pass(&f->x, 100);
-		if (pages > TURN + PIECE + SLABS_IDLE * SLAB_PAGES || calls > TURN / PIECE + 1 + SLABS_IDLE)
+		if (pages > TURN / 2 + PIECE + SLABS_IDLE * SLAB_PAGES || calls > TURN / PIECE + 1 + SLABS_IDLE)
 			fail_msg("turn %u: %zu pages, %u calls", n, pages, calls);
 	}
-	assert_in_range(n, BYTES / 4096 / (TURN + PIECE), BYTES / 4096 / TURN + 2);
+	assert_in_range(n, BYTES / 4096 / (TURN / 2 + PIECE), BYTES / 4096 / (TURN / 2) + 2);
 	stop(f);
 }
 
