@@ -56,6 +56,7 @@ static void read_file(struct mh_ctx *x, const uint8_t *data, size_t size)
 		MUST(snapshot_write(x->cs, again, &m) == 0);
 		MUST(m.keys + m.expired == n.keys);
 		MUST(strcmp(mh_run(x, "FLUSHALL"), "+OK\r\n") == 0);
+		MUST(strcmp(mh_run(x, "FUNCTION FLUSH"), "+OK\r\n") == 0);
 		MUST(lseek(again, 0, SEEK_SET) == 0);
 		MUST(snapshot_read(x->cs, again, &n, why, &at) == 0 && n.keys + n.expired == m.keys);
 	} else {
@@ -76,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memcpy(p, data, size);
 	n = seal(p, size);
-	mh_start(&m, (struct mh_settings){ 0, 0, 1 });
+	mh_start(&m, (struct mh_settings){ .databases = 1, .script_memory = 8 << 20 });
 	mh_open(&x, &m);
 	if (size > 5 && memcmp(data, "REDIS", 5) == 0) {
 		read_file(&x, data, size);
