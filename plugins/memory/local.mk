@@ -69,6 +69,7 @@ MEMORY_SOURCES = \
 	%D%/lua_call.c \
 	%D%/lua_cmsgpack.c \
 	%D%/lua_env.c \
+	%D%/lua_guard.c \
 	%D%/lua_redis.c \
 	%D%/lua_struct.c \
 	%D%/lua_value.c \

@@ -458,12 +458,15 @@ static int call(lua_State *L, int raise)
 	e->said.failed = 0;
 	run_nested(e, (uint32_t)argc, op);
 	obuf_put(&e->said, "", 1);
-	if (e->said.failed)
+	if (e->said.failed) {
+		obuf_free(&e->said);
 		return luaL_error(L, "not enough memory");
+	}
 	if (e->said.p[0] == '-') {
 		push_refusal(L, (const char *)e->said.p + 1, e->said.n - 4);
 		return raise ? lua_error(L) : 1;
 	}
+	script_worked(L, e->said.n > SAID_KEEP);
 	value_push(L, e->said.p);
 	if (e->said.cap > SAID_KEEP)
 		obuf_free(&e->said);

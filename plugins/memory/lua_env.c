@@ -13,6 +13,7 @@
 #include <lua5.1/lua-cjson.h>
 
 #define PATTERN_DEPTH 50000u               /* items of a pattern: some 100 bytes of stack each */
+#define SUBJECT_LONG 65536u                /* behind it the hook comes soon */
 #define READONLY "Attempt to modify a readonly table"
 
 /* Keys of the registry. */
@@ -138,6 +139,7 @@ static int matches(lua_State *L)
 	size_t n = 0, i, depth = 0;
 	const char *p = lua_type(L, 2) == LUA_TSTRING ? lua_tolstring(L, 2, &n) : NULL;
 
+	script_worked(L, lua_type(L, 1) == LUA_TSTRING && lua_objlen(L, 1) > SUBJECT_LONG);
 	if (n > PATTERN_DEPTH)
 		for (i = 0; i < n; i++)
 			depth += strchr("?*+-()", p[i]) && p[i];
@@ -149,6 +151,13 @@ static int matches(lua_State *L)
 static int find_of(lua_State *L)
 {
 	return lua_toboolean(L, 4) ? lua_tocfunction(L, lua_upvalueindex(1))(L) : matches(L); /* plain: no pattern */
+}
+
+static int insert_of(lua_State *L)
+{
+	if (!is_face(L, 1))
+		guard_insert(L);
+	return changes(L);
 }
 
 static int getmetatable_of(lua_State *L)
@@ -435,7 +444,7 @@ static void mend(lua_State *L, int old)
 	guard(L, old, "rawset", changes);
 	guard(L, old, "setmetatable", changes);
 	lua_getfield(L, old, "table");
-	guard(L, lua_gettop(L), "insert", changes);
+	guard(L, lua_gettop(L), "insert", insert_of);
 	lua_pop(L, 1);
 	mend_strings(L, old);
 	lua_getfield(L, old, "math");
@@ -544,6 +553,7 @@ void env_open(lua_State *L)
 	old = lua_gettop(L);
 	lua_pushcfunction(L, luaopen_cjson);
 	lua_call(L, 0, 1);
+	guard_json(L, lua_gettop(L));
 	lua_setfield(L, old, "cjson");
 	lua_pushcfunction(L, luaopen_struct);
 	lua_call(L, 0, 1);
@@ -555,6 +565,7 @@ void env_open(lua_State *L)
 	lua_setfield(L, old, "redis");
 	lua_getfield(L, old, "next");
 	lua_setfield(L, LUA_REGISTRYINDEX, "purser.next");
+	guard_open(L, old);
 	mend(L, old);
 
 	lua_newtable(L);

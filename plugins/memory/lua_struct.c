@@ -28,9 +28,9 @@ static size_t digits(lua_State *L, struct format *f, size_t usual)
 	if (!isdigit((unsigned char)*f->at))
 		return usual;
 	for (; isdigit((unsigned char)*f->at); f->at++) {
-		if (v > (INT_MAX - 9) / 10)
-			luaL_error(L, "integral size overflow");
 		v = v * 10 + (size_t)(*f->at - '0');
+		if (v > INT_MAX)
+			luaL_error(L, "integral size overflow");
 	}
 	return v;
 }

@@ -14,11 +14,13 @@ void obuf_put(struct obuf *o, const void *p, size_t n)
 {
 	if (o->cap - o->n < n) {
 		size_t cap = o->cap ? o->cap : 256;
-		uint8_t *q;
+		uint8_t *q = NULL;
 
-		while (cap - o->n < n)
-			cap *= 2;
-		q = o->failed ? NULL : realloc(o->p, cap);
+		if (!o->failed && (!o->max || (n <= o->max && o->n <= o->max - n))) {
+			while (cap - o->n < n)
+				cap *= 2;
+			q = realloc(o->p, cap);
+		}
 		if (!q) {
 			o->failed = 1;
 			return;
@@ -48,7 +50,7 @@ void obuf_bulk(struct obuf *o, const void *p, size_t n)
 void obuf_free(struct obuf *o)
 {
 	free(o->p);
-	*o = (struct obuf){ 0 };
+	*o = (struct obuf){ .max = o->max };
 }
 
 /* A line of RESP has no line ends in it. */
@@ -214,6 +216,10 @@ void value_put(lua_State *L, struct obuf *o, int to, int from)
 	const char *s;
 	size_t n;
 
+	if (o->failed) { /* a table may be in itself many times */
+		lua_pop(L, 1);
+		return;
+	}
 	if (!lua_checkstack(L, 4)) {
 		put_line(o, '-', "ERR reached lua stack limit", 27);
 		lua_pop(L, 1);

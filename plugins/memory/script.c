@@ -10,7 +10,10 @@
 #include "script.h"
 #include "script_long.h"
 
-#define HOOK_EVERY 10000             /* instructions between two looks at the clock and the memory */
+#define HOOK_FIRST 100               /* instructions between two looks at the clock and the memory: at first, */
+#define HOOK_MOST 1000               /* as long as they are quick, */
+#define HOOK_LEAST 5                 /* and when each of them takes long, as table.sort() may */
+#define HOOK_NS UINT64_C(500000)
 #define LOAD_NS UINT64_C(500000000)  /* for a library to register its functions */
 #define LRAND48_FIRST 0x1234abcd330eull
 
@@ -84,7 +87,7 @@ struct engine *engine_get(struct ctx *cx)
 	if (mem_must_fail(st) || !(e = calloc(1, sizeof(*e))))
 		return NULL;
 	e->st = st;
-	e->max = (size_t)st->script_memory;
+	e->max = e->said.max = (size_t)st->script_memory;
 	e->lrand = LRAND48_FIRST;
 	call_prepare(e, st->h);
 	e->L = lua_newstate(heap, e);
@@ -216,6 +219,29 @@ int script_killed(lua_State *L)
 	return lua_error(L);
 }
 
+/* The next time sooner where instructions take long. */
+static void pace(lua_State *L, struct engine *e, lua_Hook again)
+{
+	uint64_t now = script_runs_for(e->run->cx);
+	int every = e->every;
+
+	if (now - e->looked_ns > HOOK_NS)
+		every = every / 10 < HOOK_LEAST ? HOOK_LEAST : every / 10;
+	else if (every < HOOK_MOST)
+		every = every * 2 < HOOK_MOST ? every * 2 : HOOK_MOST;
+	e->looked_ns = now;
+	if (every != e->every || lua_gethookcount(L) != every) {
+		e->every = every;
+		lua_sethook(L, again, LUA_MASKCOUNT, every);
+	}
+}
+
+void script_worked(lua_State *L, int much)
+{
+	if (much && lua_gethookmask(L) == LUA_MASKCOUNT && lua_gethookcount(L) > HOOK_LEAST)
+		lua_sethook(L, lua_gethook(L), LUA_MASKCOUNT, HOOK_LEAST);
+}
+
 static void hook(lua_State *L, lua_Debug *ar)
 {
 	struct engine *e = engine_of(L);
@@ -231,6 +257,8 @@ static void hook(lua_State *L, lua_Debug *ar)
 	}
 	if (script_looks_up(e->run->cx))
 		script_killed(L);
+	else
+		pace(L, e, hook);
 }
 
 /* What the handler made of an error; on top. */
@@ -320,9 +348,12 @@ void script_run_body(struct engine *e, struct run *r, lua_CFunction body)
 
 	r->resp = 2;
 	r->db = r->c->db;
+	r->out.max = e->max;
 	e->run = r;
 	script_begins(cx, r->c, r->function ? RUNS_FUNCTION : RUNS_SCRIPT);
-	lua_sethook(e->L, hook, LUA_MASKCOUNT, HOOK_EVERY);
+	e->every = HOOK_FIRST;
+	e->looked_ns = 0;
+	lua_sethook(e->L, hook, LUA_MASKCOUNT, HOOK_FIRST);
 	if (lua_cpcall(e->L, body, r))
 		take_error(e->L, r);
 	lua_sethook(e->L, NULL, 0, 0);

@@ -4,6 +4,7 @@
  *
  *   script.c       the engine: one Lua state a store, its memory, its cache, running one script
  *   lua_env.c      what a script sees: the sandbox
+ *   lua_guard.c    functions that need a look at their arguments first
  *   lua_redis.c    the table redis
  *   lua_call.c     redis.call(): a command inside a script
  *   lua_value.c    values of Lua to RESP and back
@@ -22,8 +23,8 @@
 #include "cmd.h"
 #include "sha1.h"
 
-/* RESP that is being made; memory of malloc. */
-struct obuf { uint8_t *p; size_t n, cap; int failed; };
+/* RESP that is being made; memory of malloc, max bytes of it (0: any number). */
+struct obuf { uint8_t *p; size_t n, cap, max; int failed; };
 void obuf_put(struct obuf *o, const void *p, size_t n);
 void obuf_head(struct obuf *o, char type, int64_t v);
 void obuf_bulk(struct obuf *o, const void *p, size_t n);
@@ -64,6 +65,8 @@ struct engine {
 	struct run *run;                /* NULL: none runs */
 	uint64_t lrand;                 /* state of math.random() */
 	int collector;                  /* the script has spoken to the collector */
+	uint64_t looked_ns;             /* when the hook came last, since the script began */
+	int every;                      /* instructions until it comes again */
 	size_t young;                   /* bytes of bodies that were loaded since the last change of generations */
 	purser_host host;               /* replies of nested commands come here */
 	struct obuf said;
@@ -83,6 +86,8 @@ void engine_free(struct store *st);
 /* Runs body (protected) with r as the running script; the reply of c is given. */
 void script_run(struct engine *e, struct run *r, lua_CFunction body);
 void script_run_body(struct engine *e, struct run *r, lua_CFunction body); /* ... is for the caller to give */
+/* A function of C that takes as long as many instructions of Lua, if much: the hook comes soon. */
+void script_worked(lua_State *L, int much);
 /* In body: the function to run is on the stack. */
 void script_call(lua_State *L, struct run *r);
 /* "#!lua ..." at the head of a script.  Bytes of that line, 0: there is none; -1: text has an error. */
@@ -103,6 +108,11 @@ void env_protect(lua_State *L);
 
 /* "purser.functions" of the registry, the environment of libraries, is that of their loading, or of their calls. */
 void env_for_functions(lua_State *L, int loading);
+
+/* ---- lua_guard.c ---- */
+void guard_open(lua_State *L, int globals);
+void guard_insert(lua_State *L);              /* its arguments are those of table.insert() */
+void guard_json(lua_State *L, int cjson);    /* index of a table */
 
 /* ---- cmd_function.c ---- */
 int function_register(lua_State *L);         /* redis.register_function() */

@@ -130,6 +130,25 @@ def bounded(p):
         equal(c.cmd("EVAL", "return 1", 0), 1)
 
 
+def hostile(p):
+    """One call of a library's function does not take all memory, nor the worker for minutes."""
+    many = "local s, t = ('x'):rep(1e6), {} for i = 1, 3000 do t[i] = s end "
+    within = "local t = {1} for i = 1, 40 do t = {t, t} end "
+    with p.client() as c:
+        for script in (many + "return t", within + "return t", many + "return cjson.encode(t)", many + "return cjson.new().encode(t)",
+                       within + "return cjson.encode(t)"):
+            equal(c.error("EVAL", script, 0).word, "OOM", script)
+        c.cmd("SET", "hostile", b"x" * 1000000)
+        for script in ("local a = {'MGET'} for i = 1, 3000 do a[#a + 1] = 'hostile' end return redis.call(unpack(a))",
+                       "return redis.call('SET', 'hostile2', ('x'):rep(1e6)) and redis.call('MGET', unpack(redis.call('LRANGE', KEYS[1], 0, -1)))"):
+            c.cmd("DEL", "hostiles")
+            c.cmd("RPUSH", "hostiles", *["hostile"] * 3000)
+            check("not enough memory" in str(c.error("EVAL", script, 1, "hostiles")), script)
+        c.cmd("DEL", "hostile", "hostile2", "hostiles")
+        equal(c.cmd("EVAL", "return string.rep('', 2147483647)", 0), b"")
+        check("position out of bounds" in str(c.error("EVAL", "table.insert({}, -2147483647, 1)", 0)))
+
+
 LIMITER = """local n = redis.call('INCRBY', KEYS[1], ARGV[2]) if tonumber(n) == tonumber(ARGV[2]) then redis.call('EXPIRE', KEYS[1], ARGV[1]) end return n"""
 SLIDING = """local now = tonumber(ARGV[1]) redis.call('ZREMRANGEBYSCORE', KEYS[1], 0, now - tonumber(ARGV[2]))
 local n = redis.call('ZCARD', KEYS[1]) if n < tonumber(ARGV[3]) then redis.call('ZADD', KEYS[1], now, now) redis.call('PEXPIRE', KEYS[1], ARGV[2]) return {1, n + 1} end return {0, n}"""
@@ -269,6 +288,7 @@ def main():
         usual(redis, p, rng)
         bounded(p)
         harmless(p)
+        hostile(p)
         atomic(p)
     with Purserd({"agent.workers": 3}, config=CONFIG) as p:
         atomic(p)

@@ -23,7 +23,9 @@ FOREVER = ("while true do end", "while true do pcall(function() while true do en
            "local function f() return f() end f()", "coroutine.wrap(function() while true do end end)()",
            "while true do xpcall(function() while true do end end, function() while true do end end) end",
            "table.sort({1, 2, 3}, function() while true do end end)",
-           "string.gsub('x', 'x', function() while true do end end)")
+           "string.gsub('x', 'x', function() while true do end end)",
+           "local t = {} for i = 1, 100000 do t[i] = i end while true do table.sort(t) end",
+           "while true do string.rep('x', 1e6) end")
 
 
 def enter(p, project):
