@@ -74,7 +74,7 @@ int gen_geo(struct gen *g, struct cmd *c, const char *name);
 int gen_dump(struct gen *g, struct cmd *c, const char *name);
 int gen_stream(struct gen *g, struct cmd *c, const char *name);
 int gen_script(struct gen *g, struct cmd *c, const char *name);
-int tame_stream(struct cmd *c);         /* 1: its replies can be compared */
+int tame_stream(const struct cmd *c);   /* 1: its replies can be compared */
 struct word word_text(const char *s);
 int word_is(struct word w, const char *upper); /* any case */
 int waits_long(const struct cmd *c);

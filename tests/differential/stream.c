@@ -296,17 +296,15 @@ int gen_stream(struct gen *g, struct cmd *c, const char *name)
 }
 
 /* An id of the clock's is nobody else's, and error texts of the agent are of bounded length. */
-int tame_stream(struct cmd *c)
+int tame_stream(const struct cmd *c)
 {
-	int adds = word_is(c->argv[0], "XADD");
+	int adds = word_is(c->argv[0], "XADD"), sets = word_is(c->argv[0], "XSETID");
 	uint32_t i;
 
 	for (i = 1; i < c->argc; i++) {
-		const struct word *w = &c->argv[i];
-
-		/* Where no number is left in a millisecond, what Redis says hangs on an errno that others left. */
-		if (adds && w->n > 2 && w->p[w->n - 1] == '*' && w->p[w->n - 2] == '-')
-			c->rule = SHAPE;
+		/* Where no number is left in a millisecond, what Redis says to 1-* hangs on an errno that others left. */
+		if ((adds || sets) && word_is(c->argv[i], "1-18446744073709551615"))
+			return 0;
 		if ((adds && c->argv[i].n == 1 && c->argv[i].p[0] == '*') || (!adds && c->argv[i].n > 200))
 			return 0;
 	}
