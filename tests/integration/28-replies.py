@@ -121,7 +121,8 @@ def sha(script):
 
 
 NOT_SERVED = {f"FUNCTION|{sub}": ("FUNCTION", sub, *words) for sub, *words in (  # refused by the agent, with a text of its own
-    ("DELETE", "x"), ("DUMP",), ("FLUSH",), ("LIST",), ("LOAD", "x"), ("RESTORE", "x"), ("STATS",))}
+    ("DELETE", "x"), ("DUMP",), ("FLUSH",), ("KILL",), ("LIST",), ("LOAD", "x"), ("RESTORE", "x"), ("STATS",))}
+NOT_SERVED["SCRIPT|KILL"] = ("SCRIPT", "KILL")  # both are served by a store in the process: 37-lua-busy.py
 
 
 # What is said between the agent's own clients has tests of its own: 52-pubsub.py, 53-monitor.py, 54-tracking.py.
