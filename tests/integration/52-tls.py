@@ -176,7 +176,8 @@ def resumed():
                                "a new link")
                 total, again = handshakes(p)
                 if "--tls-session-caching" not in args:
-                    check(again >= total - 2 and again >= 3, total, again)
+                    # a link may be killed before its ticket has come
+                    check(again >= 3 and again >= total * 3 / 4, total, again)
                     p.wait_log("connected|recovered")
 
 
