@@ -175,3 +175,12 @@ void reply_bad_expiry(struct ctx *cx, purser_call *c)
 
 	reply_errorf(cx, c, "ERR invalid expire time in '%s' command", op_lower(c, name));
 }
+
+void reply_help(struct ctx *cx, purser_call *c, const char *const *lines, size_t n)
+{
+	size_t i;
+
+	reply_array(cx, c, n);
+	for (i = 0; i < n; i++)
+		cx->h->status(c, lines[i]);
+}

@@ -111,6 +111,8 @@ void reply_value(struct ctx *cx, purser_call *c, struct item *it);
 void reply_nomem(struct ctx *cx, purser_call *c);
 void reply_arity(struct ctx *cx, purser_call *c);
 void reply_bad_expiry(struct ctx *cx, purser_call *c);
+/* The lines of a HELP subcommand. */
+void reply_help(struct ctx *cx, purser_call *c, const char *const *lines, size_t n);
 /* The name of the command as errors show it: lower case. */
 const char *op_lower(const purser_call *c, char buf[40]);
 

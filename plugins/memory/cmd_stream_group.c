@@ -230,11 +230,8 @@ void op_xgroup_help(struct ctx *cx, purser_call *c)
 		"HELP",
 		"    Prints this help.",
 	};
-	size_t i, n = sizeof(help) / sizeof(*help);
 
-	reply_array(cx, c, n);
-	for (i = 0; i < n; i++)
-		cx->h->status(c, help[i]);
+	reply_help(cx, c, help, sizeof(help) / sizeof(*help));
 }
 
 /* ---- XACK --------------------------------------------------------------------------------------------------- */
