@@ -313,8 +313,9 @@ typedef struct purser_metric { const char *name, *unit, *doc; uint32_t kind; } p
 #define PURSER_CAP_INFO         (UINT64_C(1) << 15) /* runs INFO itself */
 #define PURSER_CAP_ANY_COMMAND  (UINT64_C(1) << 32) /* passes on what it does not list (a proxy) */
 #define PURSER_CAP_KEEPS_DATA   (UINT64_C(1) << 33) /* the instance IS the data */
-#define PURSER_CAP_ENDS_INSIDE  (UINT64_C(1) << 34) /* submit() ends every call that does not BLOCK, so
-                                                     * the host need not copy its arguments */
+#define PURSER_CAP_ENDS_INSIDE  (UINT64_C(1) << 34) /* submit() ends every call that does not BLOCK and
+                                                     * is no script, or answers AGAIN: the host need
+                                                     * not copy the arguments before */
 enum {
 	PURSER_INLINE = 1,          /* submit never blocks; called by all workers at once */
 	PURSER_BLOCKING = 2         /* run may block; the host calls it on its threads */
