@@ -32,6 +32,8 @@ struct track_area;
 struct monitored;
 struct outband;
 struct script_run;
+struct jwt_policy;
+struct jwt_worker;
 
 /* ---- one configuration generation as requests see it ---- */
 struct generation {
@@ -47,6 +49,7 @@ struct generation {
 	size_t subscriber_limit;        /* bytes that may wait for one subscriber */
 	uint32_t max_subscriptions;     /* of one client */
 	uint32_t tracking_max_keys;     /* CLIENT TRACKING: keys that one worker remembers */
+	struct jwt_policy *jwt;         /* the [jwt] sections (access/jwt.h); NULL: there are none */
 };
 struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* the last one frees it */
@@ -288,6 +291,7 @@ struct worker {
 	struct metric_shard *metrics;
 	struct trace *trace;
 	struct scripts *scripts;        /* main's: shared by all workers */
+	struct jwt_worker *jwt;         /* access/jwt.h */
 	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */

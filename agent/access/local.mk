@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 agent_libagent_a_SOURCES += %D%/project.h %D%/isolate.c %D%/channel.h %D%/channel.c
+agent_libagent_a_SOURCES += %D%/jwt.h %D%/jwt_reasons.def %D%/jwt_reason.c
