@@ -9,6 +9,7 @@
  *   words.c    random numbers, memory, words
  *   wire.c     two connections driven together, replies cut out of the stream
  *   compare.c  the rules: bytes, any order, times within a tolerance, whole iterations, membership
+ *   ask.c      one command to both, and what must be asked to judge the replies
  *   run.c      episodes, and shrinking one that showed a difference
  */
 #ifndef DIFF_H
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <time.h>
 
 struct word { const uint8_t *p; uint32_t n; };
 
@@ -85,6 +87,10 @@ struct reply { size_t at, n; };        /* in side.in */
 struct side {
 	const char *name, *path;
 	int fd;
+	uint32_t want;                 /* replies */
+	/* NULL, or shown each frame; 1: it is no reply.  It may change want.  Without it pushes are none. */
+	int (*look)(struct side *s, const uint8_t *frame, size_t n);
+	void *owner;
 	uint8_t *in;
 	size_t nin, cap, at;
 	struct reply *replies;
@@ -97,8 +103,9 @@ void side_close(struct side *s);
 void side_add(struct side *s, const struct cmd *c);
 /* Sends and receives what the events of poll() allow, and cuts replies, at most want.  NULL, or what is wrong. */
 const char *side_move(struct side *s, short events, uint32_t want);
-/* Sends what was added to both sides and waits for so many replies of each.  0, or -1: a connection broke
- * or said something that is not RESP (*text says what). */
+/* Sends what was added to the sides and waits until each has as many replies as it wants; of two: so many replies
+ * of each.  0, or -1: a connection broke or said something that is not RESP (*text says what). */
+int exchange_sides(struct side *const *side, unsigned n, const char **text);
 int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const char **text);
 static inline const uint8_t *reply_bytes(const struct side *s, uint32_t i) { return s->in + s->replies[i].at; }
 
@@ -113,6 +120,31 @@ int reply_bulk(struct word r, struct word *out);
 void sort_words(struct word *w, size_t n, size_t per); /* groups of per words, by their bytes */
 void print_bytes(FILE *f, const uint8_t *p, size_t n);
 void print_cmd(FILE *f, const struct cmd *c);
+
+/* ---- ask.c ------------------------------------------------------------------------------------------------ */
+struct options;
+struct session {
+	const struct options *o;
+	struct side a, b;
+	uint32_t resp, db;
+	uint64_t tolerance;        /* ms that the two may be apart by now */
+	struct arena mem;          /* of the episode */
+	uint64_t done;             /* commands compared */
+	FILE *report;              /* NULL: quiet, while shrinking */
+};
+double clock_seconds(clockid_t clock);
+struct cmd words(struct session *s, uint32_t argc, const char *const *text);
+#define WORDS(s, ...) words(s, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *), \
+	(const char *[]){ __VA_ARGS__ })
+/* Sends what was added; so many replies of each.  -1: a connection broke, which is reported. */
+int send_pair(struct session *s, uint32_t na, uint32_t nb);
+/* The same command to both; the replies are number 0 of each side. */
+int ask(struct session *s, const struct cmd *c);
+/* ... compared by its rule, which is SINGLE or behind it. */
+int ask_single(struct session *s, const struct cmd *c);
+/* Replies number i by a rule.  -1: they differ, which is reported. */
+int compare(struct session *s, const struct cmd *c, uint32_t i, enum rule rule);
+int differ(struct session *s, const struct cmd *c, uint32_t i, const char *what);
 
 /* ---- run.c ------------------------------------------------------------------------------------------------ */
 struct options {

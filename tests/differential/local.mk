@@ -2,7 +2,7 @@
 # Random commands to two servers, replies compared.  Long: make check-differential SECONDS=600
 
 check_PROGRAMS += %D%/differential
-%C%_differential_SOURCES = %D%/differential.c %D%/diff.h %D%/run.c %D%/gen.c %D%/dump.c %D%/geo.c %D%/stream.c %D%/gen_script.c %D%/words.c \
+%C%_differential_SOURCES = %D%/differential.c %D%/diff.h %D%/run.c %D%/ask.c %D%/gen.c %D%/dump.c %D%/geo.c %D%/stream.c %D%/gen_script.c %D%/words.c \
 	%D%/commands.def %D%/wire.c %D%/compare.c
 %C%_differential_LDADD =
 check_PROGRAMS += %D%/crowd

@@ -15,6 +15,7 @@
 #include "diff.h"
 
 #define SILENCE_MS 10000
+#define SIDES_MAX 32
 
 static void *grow(void *p, size_t *cap, size_t want, size_t each)
 {
@@ -79,20 +80,21 @@ void side_add(struct side *s, const struct cmd *c)
 }
 
 /* Cuts whole replies out of what has come.  0, or -1: not RESP. */
-static int cut(struct side *s, uint32_t want)
+static int cut(struct side *s)
 {
-	while (s->nreplies < want && s->at < s->nin) {
+	while (s->nreplies < s->want && s->at < s->nin) {
+		const uint8_t *p = s->in + s->at;
 		purser_scan scan;
 		int64_t n;
 		size_t cap = s->creplies;
 
 		purser_scan_begin(&scan);
-		n = purser_scan_feed(&scan, s->in + s->at, s->nin - s->at);
+		n = purser_scan_feed(&scan, p, s->nin - s->at);
 		if (n < 0)
 			return -1;
 		if (!purser_scan_done(&scan))
 			return 0;
-		if (s->in[s->at] != '>') { /* a push is no reply */
+		if (s->look ? !s->look(s, p, (size_t)n) : *p != '>') { /* a push is no reply */
 			s->replies = grow(s->replies, &cap, s->nreplies + 1, sizeof(*s->replies));
 			s->creplies = (uint32_t)cap;
 			s->replies[s->nreplies++] = (struct reply){ s->at, (size_t)n };
@@ -102,7 +104,7 @@ static int cut(struct side *s, uint32_t want)
 	return 0;
 }
 
-const char *side_move(struct side *s, short events, uint32_t want)
+static const char *turn(struct side *s, short events)
 {
 	ssize_t n;
 
@@ -121,32 +123,55 @@ const char *side_move(struct side *s, short events, uint32_t want)
 	if (n < 0)
 		return errno == EAGAIN ? NULL : errno == ECONNRESET ? "reset the connection" : "cannot be read from";
 	s->nin += (size_t)n;
-	return cut(s, want) ? "does not speak RESP" : NULL;
+	return cut(s) ? "does not speak RESP" : NULL;
 }
 
-int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const char **text)
+const char *side_move(struct side *s, short events, uint32_t want)
 {
-	struct side *side[2] = { a, b };
-	uint32_t want[2] = { na, nb };
+	s->want = want;
+	return turn(s, events);
+}
+
+/* The replies of before are forgotten, what has come behind them is not. */
+static int begin(struct side *s)
+{
+	if (s->nin > s->at)
+		memmove(s->in, s->in + s->at, s->nin - s->at);
+	s->nin -= s->at;
+	s->at = s->sent = 0;
+	s->nreplies = 0;
+	return cut(s);
+}
+
+int exchange_sides(struct side *const *side, unsigned n, const char **text)
+{
 	static char what[128];
-	int i, rc;
+	const char *bad;
+	unsigned i, left = 1;
 
-	for (i = 0; i < 2; i++)
-		side[i]->nreplies = 0, side[i]->nin = side[i]->at = side[i]->sent = 0;
-	while (a->nreplies < na || b->nreplies < nb) {
-		struct pollfd p[2];
+	for (i = 0; i < n; i++)
+		if (begin(side[i])) {
+			snprintf(what, sizeof(what), "%s does not speak RESP", side[i]->name);
+			*text = what;
+			return -1;
+		}
+	while (left) {
+		struct pollfd p[SIDES_MAX];
+		int rc;
 
-		for (i = 0; i < 2; i++) {
-			p[i].fd = side[i]->nreplies < want[i] ? side[i]->fd : -1;
+		for (left = 0, i = 0; i < n; i++) {
+			int more = side[i]->nreplies < side[i]->want;
+
+			left += more != 0;
+			p[i].fd = more ? side[i]->fd : -1;
 			p[i].events = (short)(POLLIN | (side[i]->sent < side[i]->nout ? POLLOUT : 0));
 			p[i].revents = 0;
 		}
-		rc = poll(p, 2, SILENCE_MS);
-		for (i = 0; i < 2; i++) {
-			const char *bad = rc == 0 && p[i].fd >= 0 ? "does not answer" : NULL;
-
+		rc = left ? poll(p, n, SILENCE_MS) : 0;
+		for (i = 0; left && i < n; i++) {
+			bad = rc == 0 && p[i].fd >= 0 ? "does not answer" : NULL;
 			if (rc > 0 && p[i].revents)
-				bad = side_move(side[i], p[i].revents, want[i]);
+				bad = turn(side[i], p[i].revents);
 			if (bad) {
 				snprintf(what, sizeof(what), "%s %s", side[i]->name, bad);
 				*text = what;
@@ -154,6 +179,14 @@ int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const cha
 			}
 		}
 	}
-	a->nout = b->nout = 0;
+	for (i = 0; i < n; i++)
+		side[i]->nout = 0;
 	return 0;
+}
+
+int exchange(struct side *a, struct side *b, uint32_t na, uint32_t nb, const char **text)
+{
+	a->want = na;
+	b->want = nb;
+	return exchange_sides((struct side *const[]){ a, b }, 2, text);
 }
