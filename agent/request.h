@@ -10,6 +10,7 @@
 #define REQUEST_H
 #include <pthread.h>
 #include <stdatomic.h>
+#include "access/peer.h"
 #include "access/project.h"
 #include "backend/call.h"
 #include "backend/instance.h"
@@ -55,8 +56,6 @@ struct generation *generation_ref(struct generation *g);
 void generation_unref(struct generation *g); /* the last one frees it */
 
 /* ---- a client: what a connection is, whatever protocol it speaks ---- */
-struct peer { uint32_t pid, uid, gid; };
-
 /* Requests of a client whose attempt has failed, until it is decided what becomes of them, and until they
  * are sent again (request_retry.c).  While there are any, no new request of the client starts. */
 struct client_retry {
@@ -72,7 +71,7 @@ struct client {
 	struct worker *w;
 	struct generation *gen;         /* one reference */
 	const struct project *project;  /* of gen; NULL: none chosen */
-	struct peer peer;               /* SO_PEERCRED; all ones over TCP */
+	struct peer peer;               /* who connected, as the kernel says */
 	uint16_t db;
 	uint8_t resp;                   /* 2 or 3 */
 	uint8_t reply_mode;             /* CLIENT REPLY: enum client_reply */

@@ -166,5 +166,6 @@ void client_free(struct client *c)
 	out_clear(&c->out, &w->pool);
 	tx_free(c->tx, &w->pool);
 	free(c->outband);
+	peer_free(&c->peer);
 	generation_unref(c->gen);
 }

@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 agent_libagent_a_SOURCES += %D%/project.h %D%/isolate.c %D%/channel.h %D%/channel.c
 agent_libagent_a_SOURCES += %D%/jwt.h %D%/jwt_reasons.def %D%/jwt_reason.c
+agent_libagent_a_SOURCES += %D%/token.h %D%/token.c %D%/peer.h %D%/peer.c

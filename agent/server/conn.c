@@ -489,16 +489,6 @@ static void refuse_client(struct serving *s, int fd, const char *reason, const c
 static const char busy_http[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
     "Connection: close\r\n\r\n";
 
-static void read_peer(struct conn *c, int fd)
-{
-	struct ucred u;
-	socklen_t n = sizeof u;
-
-	c->cl.peer = (struct peer){ UINT32_MAX, UINT32_MAX, UINT32_MAX };
-	if (!c->tcp && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &u, &n) == 0)
-		c->cl.peer = (struct peer){ (uint32_t)u.pid, u.uid, u.gid };
-}
-
 void conn_accept(struct serving *s, int fd, bool tcp)
 {
 	struct conn *c;
@@ -525,9 +515,13 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 	c->cl.session.id = atomic_fetch_add_explicit(&s->srv->next_id, 1, memory_order_relaxed) + 1;
 	c->cl.wake = conn_wake;
 	c->cl.since_ms = loop_wall_ms(s->w.loop);
-	read_peer(c, fd);
+	c->cl.peer = PEER_NOBODY;
+	if (!tcp && peer_read(fd, &c->cl.peer))
+		log_event(s->w.log, LOG_M_ACCESS, LOG_WARN, "client.peer", "the kernel does not say who connected: "
+		    "this client is nobody");
 	if (loop_watch(s->w.loop, &c->io, fd, PURSER_IO_IN)) {
 		refuse_client(s, fd, "memory", "-OOM out of memory\r\n");
+		peer_free(&c->cl.peer);
 		free(c);
 		return;
 	}

@@ -1,3 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 UNIT_TESTS += %D%/test_access_isolate
 UNIT_TESTS += %D%/test_access_channel
+UNIT_TESTS += %D%/test_access_token
+UNIT_TESTS += %D%/test_access_peer
