@@ -186,9 +186,9 @@ static int bind_sockets(struct agent *a)
 
 static void say_ready(struct agent *a)
 {
-	struct project_set *ps = &a->gen->projects;
 	struct backend *b = a->backends;
-	const char *project = ps->initial >= 0 ? ps->v[ps->initial].name : "none: a connection must choose one";
+	const struct project *def = a->gen->production ? NULL : project_find(&a->gen->projects, "default", 7);
+	const char *project = def ? def->name : "none: a connection must choose one";
 	bool fallback = !cfg_file(a->cfg);
 
 	log_event(a->log, LOG_M_MAIN, LOG_INFO, "agent.ready", fallback ?

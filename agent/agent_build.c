@@ -339,8 +339,16 @@ static struct backend *backend_for(struct agent *a, const struct cfg_section *s,
  * the one that runs can be built here as well; one that is the data cannot. */
 int build_check(struct agent *a, struct buf *why)
 {
-	int rc = 0;
+	struct access access = { .nroles = 0 };
+	int rc = access_make(&access, a->cfg, why);
 
+	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_PROJECT); s && access.nown < cfg_count(a->cfg, CFG_PROJECT);
+	     s = cfg_next(s)) {
+		struct project p = { .open = false };
+
+		rc |= access_make_project(&access, a->cfg, s, &p, why);
+	}
+	access_clear(&access);
 	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_BACKEND); s; s = cfg_next(s)) {
 		struct backend b = { .next = NULL };
 		purser_error e = { .struct_size = sizeof e };
@@ -364,55 +372,45 @@ int build_check(struct agent *a, struct buf *why)
 
 /* ---- projects ---- */
 
-static int add_project(struct agent *a, struct generation *g, const char *name, const char *prefix,
-    uint32_t databases, bool scripts, const char *backend, struct buf *why)
+static int add_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
+    struct buf *why)
 {
 	struct project *p = &g->projects.v[g->projects.n];
+	const char *prefix = cfg_project_prefix(s), *backend = cfg_name(cfg_project_backend(s));
 	size_t n = strlen(prefix);
 
-	if (n > PROJECT_PREFIX_MAX || strlen(name) > PROJECT_NAME_MAX) {
-		buf_printf(why, "[project %s]: the key prefix is longer than %u bytes\n", name, PROJECT_PREFIX_MAX);
+	if (n > PROJECT_PREFIX_MAX || strlen(cfg_name(s)) > PROJECT_NAME_MAX) {
+		buf_printf(why, "[project %s]: the key prefix is longer than %u bytes\n", cfg_name(s), PROJECT_PREFIX_MAX);
 		return -1;
 	}
-	snprintf(p->name, sizeof p->name, "%s", name);
+	snprintf(p->name, sizeof p->name, "%s", cfg_name(s));
 	memcpy(p->prefix, prefix, n);
 	p->prefix_len = (uint32_t)n;
-	p->databases = databases;
-	p->scripts = scripts;
-	p->metric_id = metric_project(a->metrics, name);
+	p->databases = (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES);
+	p->scripts = strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0;
+	p->metric_id = metric_project(a->metrics, p->name);
 	p->ns = p->metric_id;
 	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
 		if (g->instances[i] && !strcmp(g->instances[i]->name, backend))
 			p->instance = i;
 	g->projects.n++;
-	return 0;
+	return access_make_project(&g->access, cfg, s, p, why);
 }
 
 static int add_projects(struct agent *a, struct generation *g, const struct cfg *cfg, struct buf *why)
 {
-	size_t n = cfg_count(cfg, CFG_PROJECT);
+	int rc;
 
-	g->projects.v = calloc(n + 1, sizeof *g->projects.v);
-	g->projects.initial = -1;
+	g->projects.v = calloc(cfg_count(cfg, CFG_PROJECT) + 1, sizeof *g->projects.v);
+	g->access.projects = &g->projects;
 	if (!g->projects.v) {
 		buf_puts(why, "out of memory\n");
 		return -1;
 	}
-	for (const struct cfg_section *s = cfg_first(cfg, CFG_PROJECT); s; s = cfg_next(s))
-		if (add_project(a, g, cfg_name(s), cfg_project_prefix(s),
-		    (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES), strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0,
-		    cfg_name(cfg_project_backend(s)), why))
-			return -1;
-	if (g->production)
-		return 0;
-	/* development: whoever says nothing is in project default. */
-	if (!project_find(&g->projects, "default", 7) && cfg_count(cfg, CFG_BACKEND) == 1 &&
-	    add_project(a, g, "default", "proj:default:", 1, true, cfg_name(cfg_first(cfg, CFG_BACKEND)), why))
-		return -1;
-	for (uint32_t i = 0; i < g->projects.n; i++)
-		if (!strcmp(g->projects.v[i].name, "default"))
-			g->projects.initial = (int32_t)i;
-	return 0;
+	rc = access_make(&g->access, cfg, why);
+	for (const struct cfg_section *s = cfg_first(cfg, CFG_PROJECT); s && !rc; s = cfg_next(s))
+		rc = add_project(a, g, cfg, s, why);
+	return rc;
 }
 
 /* ---- generations ---- */

@@ -64,7 +64,7 @@ enum stage_result req_refuse(struct request *r, enum err_code code, const char *
 
 static inline enum stage_result stage_identify(struct request *r)
 {
-	r->project = r->cl->anonymous ? NULL : r->cl->project;
+	r->project = r->cl->project;
 	return STAGE_NEXT;
 }
 
@@ -142,21 +142,16 @@ static inline enum stage_result stage_lookup(struct request *r)
 	return r->cl->outband && r->cl->resp == 2 ? may_subscriber(r) : STAGE_NEXT;
 }
 
-/* The one place where it is decided whether somebody may. */
+/* The one place where it is decided whether somebody may; req_decide() knows what the bits do not. */
 static inline enum stage_result stage_authorize(struct request *r)
 {
-	if (r->cl->anonymous && !(r->cmd->flags & F_PUBLIC))
-		return refuse(r, ERR_NOAUTH, "over TCP nobody is known: this listener serves /healthz, /readyz, "
-		    "/metrics, /redis/status and /openapi.json; use the Unix socket for the rest");
-	/* Without a project there is no backend either, not even for HELP. */
-	if (r->project || (r->local && (r->cmd->perm == PERM_ANY || (r->cmd->flags & F_NOAUTH)))) {
-		if (r->cl->w->monitored)
-			monitor_tap(r);
-		if (r->cl->outband && r->cl->outband->tracking)
-			track_command(r);
-		return STAGE_NEXT;
-	}
-	return refuse(r, ERR_NOPROJECT, NULL);
+	if (__builtin_expect(!(r->cl->perms >> r->cmd->perm & 1), 0) && req_decide(r) != STAGE_NEXT)
+		return STAGE_DONE;
+	if (r->cl->w->monitored)
+		monitor_tap(r);
+	if (r->cl->outband && r->cl->outband->tracking)
+		track_command(r);
+	return STAGE_NEXT;
 }
 
 /* Room for the words that isolation may add, and words of its own. */

@@ -10,8 +10,7 @@
 #define REQUEST_H
 #include <pthread.h>
 #include <stdatomic.h>
-#include "access/peer.h"
-#include "access/project.h"
+#include "access/access.h"
 #include "backend/call.h"
 #include "backend/instance.h"
 #include "backend/scripts.h"
@@ -42,6 +41,7 @@ struct generation {
 	uint64_t number;
 	bool production;
 	struct project_set projects;
+	struct access access;             /* who may enter them, and do what */
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
 	uint64_t dbsize_limit;
 	size_t output_limit;
@@ -71,11 +71,18 @@ struct client {
 	struct worker *w;
 	struct generation *gen;         /* one reference */
 	const struct project *project;  /* of gen; NULL: none chosen */
-	struct peer peer;               /* who connected, as the kernel says */
+	uint32_t perms;                 /* what needs no further look: PERM_BIT()s of its role; 0 where that is narrow */
 	uint16_t db;
 	uint8_t resp;                   /* 2 or 3 */
 	uint8_t reply_mode;             /* CLIENT REPLY: enum client_reply */
 	bool anonymous;                 /* over TCP: nobody knows who it is; F_PUBLIC commands only */
+	bool narrow;                    /* its role is: every command goes through access_decide() */
+	bool operates;                  /* access_operates() */
+	uint8_t choice;                 /* enum access_choice: what access_sole() found */
+	const struct role *role;        /* that it has in project; NULL without one */
+	const struct project *home;     /* where it is when it names no project; NULL: nowhere */
+	const struct role *home_role;
+	struct identity id;
 	bool quit;                      /* close when everything is answered and sent */
 	bool cut;                       /* close at once: the reply stream cannot go on */
 	bool gone;                      /* closed: only calls that plugins hold keep it */
@@ -107,10 +114,14 @@ void client_init(struct client *c, struct worker *w);
 void client_gone(struct client *c);
 bool client_idle(const struct client *c); /* no plugin holds anything of it any more */
 void client_free(struct client *c);       /* after client_idle(): ends the plugins' state of it */
-/* Choose a project by name.  False: there is none of that name. */
+/* ---- who it is, and what it may (request_access.c) ---- */
+/* Choose a project by name.  False: there is none of that name, or it may not enter it: which, nobody is told. */
 bool client_choose(struct client *c, const void *name, size_t n);
+/* Its identity has changed: what that allows holds from now on.  False: it may no longer be in the project
+ * that it was in, and is where it would have been at its beginning. */
+bool client_identified(struct client *c);
 /* After a reload: to the worker's generation, when nothing is under way.  Its project is looked up by
- * name; is it gone, the client has none. */
+ * name; is it gone or may it not be entered any more, the client has none. */
 void client_migrate(struct client *c);
 void client_leave(struct client *c);      /* back to what it had at the beginning */
 

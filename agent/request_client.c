@@ -19,28 +19,9 @@ void generation_unref(struct generation *g)
 {
 	if (!g || atomic_fetch_sub_explicit(&g->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	free(g->projects.v);
+	access_clear(&g->access);
+	projects_clear(&g->projects);
 	free(g);
-}
-
-void client_leave(struct client *c)
-{
-	int32_t at = c->gen->projects.initial;
-
-	c->project = at < 0 ? NULL : &c->gen->projects.v[at];
-	c->db = 0;
-}
-
-bool client_choose(struct client *c, const void *name, size_t n)
-{
-	const struct project *p = project_find(&c->gen->projects, name, n);
-
-	if (!p)
-		return false;
-	if (p != c->project)
-		c->db = 0;
-	c->project = p;
-	return true;
 }
 
 void client_migrate(struct client *c)
@@ -57,7 +38,7 @@ void client_migrate(struct client *c)
 		return;
 	}
 	c->gen = generation_ref(c->w->gen);
-	client_leave(c);
+	client_identified(c);
 	if (p && client_choose(c, p->name, strlen(p->name)))
 		c->db = db < c->project->databases ? db : 0;
 	if (c->tx)
@@ -72,7 +53,7 @@ void client_init(struct client *c, struct worker *w)
 	c->w = w;
 	c->gen = generation_ref(w->gen);
 	c->resp = 2;
-	client_leave(c);
+	client_identified(c);
 	c->next = w->clients;
 	if (c->next)
 		c->next->prev = c;
@@ -166,6 +147,6 @@ void client_free(struct client *c)
 	out_clear(&c->out, &w->pool);
 	tx_free(c->tx, &w->pool);
 	free(c->outband);
-	peer_free(&c->peer);
+	peer_free(&c->id.peer);
 	generation_unref(c->gen);
 }

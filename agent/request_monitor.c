@@ -184,7 +184,7 @@ static void put_line(struct buf *b, const struct request *r)
 	uint32_t secret = first_secret(r);
 
 	buf_printf(b, "+%llu.%03llu000 [%u unix:%u]", (unsigned long long)(ms / 1000),
-	    (unsigned long long)(ms % 1000), r->cl->db, r->cl->peer.pid);
+	    (unsigned long long)(ms % 1000), r->cl->db, r->cl->id.peer.pid);
 	for (uint32_t i = 0; i < r->argc && i < WORDS_MAX; i++) {
 		buf_putc(b, ' ');
 		if (r->b.source && i == r->here) { /* a large request passes on while it arrives */

@@ -32,7 +32,7 @@ static void cut_slow(struct client *c, size_t waiting)
 	metric_cell_add(metric_cell(c->w->metrics, METRIC_CLIENTS_CUT, "slow_subscriber"), 1);
 	log_event(c->w->log, LOG_M_SERVER, LOG_WARN, "client.subscriber.slow",
 	    "a subscriber that does not read its messages is cut (subscriber_limit)",
-	    LOG_UINT("client.id", c->session.id), LOG_UINT("pid", c->peer.pid),
+	    LOG_UINT("client.id", c->session.id), LOG_UINT("pid", c->id.peer.pid),
 	    LOG_UINT("waiting", waiting));
 	c->cut = true;
 	c->wake(c);
@@ -94,7 +94,7 @@ void client_dismiss(struct client *c, const char *reason, const char *text)
 	}
 	metric_cell_add(metric_cell(c->w->metrics, METRIC_CLIENTS_CUT, reason), 1);
 	log_event(c->w->log, LOG_M_SERVER, LOG_INFO, "client.dismissed", text,
-	    LOG_UINT("client.id", c->session.id), LOG_UINT("pid", c->peer.pid), LOG_STR("reason", reason));
+	    LOG_UINT("client.id", c->session.id), LOG_UINT("pid", c->id.peer.pid), LOG_STR("reason", reason));
 	c->quit = true;
 	c->wake(c);
 }

@@ -19,6 +19,9 @@ void req_drop(struct request *r);
 void req_done(struct bcall *b);    /* bcall.done of a request */
 void req_release(struct bcall *b); /* bcall.release */
 
+/* ---- request_access.c: authorize, where the client's permissions alone do not say yes ---- */
+enum stage_result req_decide(struct request *r);
+
 /* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
 enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
 enum stage_result tx_feature(struct request *r); /* RUN_TX */

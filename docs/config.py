@@ -147,6 +147,13 @@ def narrowed(common, own):
     return [by_name.get(k["name"], k) for k in common] + [k for k in own if k["name"] not in {c["name"] for c in common}]
 
 
+# Sections that are shown as examples: their names, and values where the default would not do.
+EXAMPLES = {
+    "ROLE": ("app", {"permissions": "redis:read redis:write pubsub"}),
+    "GRANT": ("ops", {"projects": "*", "allow_uid": "root", "role": "operator"}),
+}
+
+
 def ini(sections, plugins):
     lines = INI_HEAD.splitlines()
     for ident, name, named, doc, keys in sections:
@@ -159,6 +166,10 @@ def ini(sections, plugins):
         elif ident == "PROJECT":
             keys = [dict(k, default="main") if k["name"] == "backend" else k for k in keys]
             lines += ini_section("project shop", doc, keys, False)
+        elif ident in EXAMPLES:
+            title, values = EXAMPLES[ident]
+            lines += ini_section(f"{name} {title}", doc,
+                                 [dict(k, default=values.get(k["name"], k["default"])) for k in keys], False)
         else:
             lines += ini_section(name + (" NAME" if named else ""), doc, keys, True)
     return "\n".join(lines) + "\n"

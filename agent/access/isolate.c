@@ -1,31 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
-#include <ctype.h>
 #include <string.h>
 #include <purser/resp.h>
 #include "access/project.h"
-
-const struct project *project_find(const struct project_set *s, const void *name, size_t n)
-{
-	if (n > PROJECT_NAME_MAX)
-		return NULL;
-	for (uint32_t i = 0; i < s->n; i++)
-		if (strlen(s->v[i].name) == n && memcmp(s->v[i].name, name, n) == 0)
-			return &s->v[i];
-	return NULL;
-}
-
-bool project_name_ok(const void *name, size_t n)
-{
-	const uint8_t *s = name;
-
-	if (n < 1 || n > PROJECT_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		if (!(islower(s[i]) || isdigit(s[i]) || s[i] == '.' || s[i] == '_' || s[i] == '-'))
-			return false;
-	return true;
-}
 
 purser_bytes isolate_key(const struct project *p, purser_bytes key, struct arena *a)
 {

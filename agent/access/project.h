@@ -17,8 +17,13 @@
 #define PROJECT_NAME_MAX 64u
 #define PROJECT_PREFIX_MAX 200u
 
+struct role;
+struct access_rule;
+
 struct project {
 	char name[PROJECT_NAME_MAX + 1];
+	bool open;                /* it says nothing about who may enter: in development everybody may */
+	uint8_t accept;           /* kinds of identity that may enter: ACCEPT_* */
 	uint16_t metric_id;       /* metric_project() */
 	uint32_t ns;              /* namespace number: index in the set, stable over reloads by name */
 	uint32_t instance;        /* index of the backend instance */
@@ -26,16 +31,18 @@ struct project {
 	uint32_t databases;       /* SELECT 0 .. databases - 1 */
 	bool scripts;             /* EVAL and its like are served */
 	uint8_t prefix[PROJECT_PREFIX_MAX];
+	const struct role *role;  /* of those that enter, where nothing else says it; NULL: none */
+	const struct access_rule *own; /* who may enter by the project's own section; NULL: nobody */
 };
 
-struct project_set {          /* of one configuration generation; immutable */
+struct project_set {          /* of one configuration generation */
 	struct project *v;
 	uint32_t n;
-	int32_t initial;          /* of a connection that chose none; -1: it has none */
 };
 
-/* NULL: no such project. */
+/* NULL: no such project.  A UUID may be spelled in upper case. */
 const struct project *project_find(const struct project_set *s, const void *name, size_t n);
+void projects_clear(struct project_set *s); /* what it holds */
 bool project_name_ok(const void *name, size_t n); /* [a-z0-9._-]{1,64} */
 static inline bool project_isolated(const struct project *p) { return p->prefix_len != 0; }
 

@@ -370,7 +370,7 @@ void conn_refuse(struct conn *c, enum err_code code, const char *text)
 	    c->proto == CONN_HTTP ? "http" : "resp"), 1);
 	log_event(c->sv->w.log, LOG_M_SERVER, LOG_INFO, "client.protocol_error",
 	    text ? text : err_rows[code].text, LOG_UINT("client.id", c->cl.session.id),
-	    LOG_UINT("pid", c->cl.peer.pid));
+	    LOG_UINT("pid", c->cl.id.peer.pid));
 	c->cl.quit = true;
 	buf_clear(&c->in);
 	if (!r) {
@@ -515,17 +515,18 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 	c->cl.session.id = atomic_fetch_add_explicit(&s->srv->next_id, 1, memory_order_relaxed) + 1;
 	c->cl.wake = conn_wake;
 	c->cl.since_ms = loop_wall_ms(s->w.loop);
-	c->cl.peer = PEER_NOBODY;
-	if (!tcp && peer_read(fd, &c->cl.peer))
+	c->cl.id.peer = PEER_NOBODY;
+	if (!tcp && peer_read(fd, &c->cl.id.peer))
 		log_event(s->w.log, LOG_M_ACCESS, LOG_WARN, "client.peer", "the kernel does not say who connected: "
 		    "this client is nobody");
 	if (loop_watch(s->w.loop, &c->io, fd, PURSER_IO_IN)) {
 		refuse_client(s, fd, "memory", "-OOM out of memory\r\n");
-		peer_free(&c->cl.peer);
+		peer_free(&c->cl.id.peer);
 		free(c);
 		return;
 	}
 	c->cl.anonymous = tcp;
+	c->cl.id.source = peer_known(&c->cl.id.peer) ? IDENTITY_PEER : IDENTITY_NOBODY;
 	client_init(&c->cl, &s->w);
 	metric_add(s->w.metrics, METRIC_CLIENTS_ACCEPTED, 1);
 	metric_add(s->w.metrics, METRIC_CLIENTS, 1);
@@ -554,7 +555,7 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "slow_reader"), 1);
 		log_event(s->w.log, LOG_M_SERVER, LOG_WARN, "client.slow",
 		    "a client that does not read its replies is cut (slow_reader_timeout)",
-		    LOG_UINT("client.id", c->cl.session.id), LOG_UINT("pid", c->cl.peer.pid),
+		    LOG_UINT("client.id", c->cl.session.id), LOG_UINT("pid", c->cl.id.peer.pid),
 		    LOG_UINT("waiting", c->cl.out.bytes));
 		c->cl.cut = true;
 		conn_wake(&c->cl);

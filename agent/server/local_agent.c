@@ -107,8 +107,8 @@ static void do_whoami(struct request *r)
 
 	buf_printf(&b, "{\"client_id\":%llu,\"protocol\":\"%s\"", (unsigned long long)cl->session.id,
 	    r->sink ? "http" : cl->resp == 3 ? "resp3" : "resp2");
-	if (cl->peer.uid != UINT32_MAX)
-		buf_printf(&b, ",\"pid\":%u,\"uid\":%u,\"gid\":%u", cl->peer.pid, cl->peer.uid, cl->peer.gid);
+	if (cl->id.peer.uid != UINT32_MAX)
+		buf_printf(&b, ",\"pid\":%u,\"uid\":%u,\"gid\":%u", cl->id.peer.pid, cl->id.peer.uid, cl->id.peer.gid);
 	buf_puts(&b, ",\"name\":");
 	put_json(&b, cl->name);
 	buf_puts(&b, ",\"mode\":");
@@ -218,7 +218,7 @@ static void do_loglevel(struct request *r)
 	log_set(r->cl->w->log, md, (enum log_level)lv);
 	log_event(r->cl->w->log, LOG_M_MAIN, LOG_INFO, "log.level", "a log level was changed",
 	    LOG_STR("log.module", m.n ? module : "all"), LOG_STR("log.level", level),
-	    LOG_UINT("uid", r->cl->peer.uid));
+	    LOG_UINT("uid", r->cl->id.peer.uid));
 	local_ok(r);
 }
 

@@ -65,7 +65,7 @@ static void do_breaker(struct request *r)
 		}
 		log_event(r->cl->w->log, LOG_M_BACKEND, LOG_INFO, "breaker.operator", "an operator sets a breaker",
 		    LOG_BYTES("backend", word(r, 1).p, word(r, 1).n), LOG_STR("to", breaker_name(to)),
-		    LOG_UINT("uid", r->cl->peer.uid));
+		    LOG_UINT("uid", r->cl->id.peer.uid));
 	}
 	reply_array(&r->b, n * GUARD_CLASSES);
 	for (unsigned k = 0; k < INSTANCES_MAX; k++)
@@ -197,7 +197,7 @@ static void add(struct request *r)
 		return;
 	}
 	log_event(r->cl->w->log, LOG_M_SERVER, LOG_WARN, "fault.added", "requests will fail on purpose",
-	    LOG_UINT("id", f.id), LOG_STR("kind", fault_name(f.kind)), LOG_UINT("uid", r->cl->peer.uid));
+	    LOG_UINT("id", f.id), LOG_STR("kind", fault_name(f.kind)), LOG_UINT("uid", r->cl->id.peer.uid));
 	reply_integer(&r->b, (int64_t)f.id);
 	req_finish(r);
 }

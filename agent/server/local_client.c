@@ -50,7 +50,7 @@ static void put_client(struct buf *b, const struct client *cl, const struct comm
 	buf_printf(b, "id=%llu addr=unix:%u laddr=unix:0 fd=%d name=%s age=%llu idle=%llu flags=%s%s%s%s%sU db=%u "
 	    "sub=%u psub=%u ssub=%u multi=%d qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 "
 	    "oll=%u omem=%zu tot-mem=0 events=r cmd=%s user=%s redir=%lld resp=%u lib-name=%s lib-ver=%s\n",
-	    (unsigned long long)cl->session.id, cl->peer.pid, c->io.fd, cl->name,
+	    (unsigned long long)cl->session.id, cl->id.peer.pid, c->io.fd, cl->name,
 	    seconds(cl->since_ms, loop_wall_ms(cl->w->loop), 1000),
 	    seconds(c->last_ns, loop_now(cl->w->loop), UINT64_C(1000000000)), o && o->monitor ? "O" : "",
 	    subscribed ? "P" : "", multi ? "x" : "", client_waits(cl) ? "b" : "",
@@ -73,7 +73,7 @@ static void do_client_info(struct request *r)
 static bool is_addr(const struct client *c, purser_bytes addr)
 {
 	char text[32];
-	int n = snprintf(text, sizeof text, "unix:%u", c->peer.pid);
+	int n = snprintf(text, sizeof text, "unix:%u", c->id.peer.pid);
 
 	return addr.n == (size_t)n && memcmp(addr.p, text, (size_t)n) == 0;
 }

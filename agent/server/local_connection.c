@@ -96,8 +96,7 @@ static bool stays(const struct client *cl, purser_bytes name)
 /* The user name names the project; "default" is whoever the connection is by itself. */
 static const char *login(struct client *cl, purser_bytes user)
 {
-	if (stays(cl, user) && !(word_is(user, "default") && cl->gen->projects.initial >= 0 &&
-	    cl->project == &cl->gen->projects.v[cl->gen->projects.initial]))
+	if (stays(cl, user) && !(word_is(user, "default") && cl->home && cl->project == cl->home))
 		return subscribed;
 	if (word_is(user, "default") && !project_find(&cl->gen->projects, user.p, user.n)) {
 		if (cl->gen->production)

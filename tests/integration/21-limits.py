@@ -92,7 +92,8 @@ def too_much(path):
 
 def before_it_is_known():
     """production: who has no project gets small ears."""
-    with harness.Purserd({"agent.mode": "production", "project a.databases": "1", "agent.preauth_max_size": "1KiB"},
+    with harness.Purserd({"agent.mode": "production", "project a.allow_uid": "*", "project b.allow_uid": "*",
+                          "agent.preauth_max_size": "1KiB"},
                          name="stranger") as p:
         with p.client() as c:
             equal(c.error("GET", "k").word, "NOPROJECT")

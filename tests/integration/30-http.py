@@ -423,7 +423,7 @@ def main():
         over_tcp(p, port)
         equal(p.client().cmd("DBSIZE"), 0)
     two = "[agent]\nmode = production\n[backend main]\nplugin = memory\n[project shop]\nbackend = main\n" \
-        "[project blog]\nbackend = main\n"
+        "[project blog]\nbackend = main\n[grant all]\nprojects = *\nallow_uid = *\nrole = operator\n"
     with harness.Purserd(config=two, name="projects") as p:
         projects(p.sock)
     if not shutil.which("redis-server"):

@@ -95,7 +95,7 @@ def not_everybodys(redis):
         equal(c.error("CONFIG", "RESETSTAT").word, "NOPERM")
         check("Keyspace" not in fields(c.cmd("INFO")), "one project sees how many keys there are of all")
         equal(c.cmd("CONFIG", "GET", "maxmemory"), [b"maxmemory", b"%d" % (100 << 20)])
-    with Purserd(config="[agent]\nmode = production\n[backend main]\nplugin = memory\n[project a]\n") as p, p.client() as c:
+    with Purserd(config="[agent]\nmode = production\n[backend main]\nplugin = memory\n[project a]\nallow_uid = *\nrole = operator\n") as p, p.client() as c:
         c.cmd("PURSER.PROJECT", "a")
         e = c.error("CONFIG", "SET", "maxmemory", "1mb")
         check(e.word == "NOPERM" and "production" in e.text, e.text)

@@ -245,7 +245,7 @@ struct health_deps deps(void)
 }
 
 struct project P[2];
-static struct project_set projects = { P, 1, 0 };
+static struct project_set projects = { .v = P, .n = 1 };
 
 struct health_setup setup(const struct health_instance *i, uint32_t n)
 {

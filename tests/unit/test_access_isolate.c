@@ -146,7 +146,7 @@ static void texts(void **state)
 static void names(void **state)
 {
 	struct project v[2] = { project("default", "proj:default:"), project("shop", "s:") };
-	struct project_set s = { v, 2, 0 };
+	struct project_set s = { .v = v, .n = 2 };
 	char longest[66];
 
 	(void)state;

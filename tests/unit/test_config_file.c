@@ -12,7 +12,7 @@ struct row {
 #define LONG50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define LONG200 LONG50 LONG50 LONG50 LONG50
 #define ALL_SECTIONS \
-	"there are [agent] [backend NAME] [project NAME] [health] [breaker] [retry] [otlp] [log]"
+	"there are [agent] [backend NAME] [project NAME] [role NAME] [grant NAME] [health] [breaker] [retry] [otlp] [log]"
 
 /* Line 1 is [backend main], line 2 plugin = memory. */
 static const struct row rows[] = {
@@ -45,9 +45,9 @@ static const struct row rows[] = {
 		CFG_INVALID },
 	{ "[health]\nwhatever = 5s\n", "purser.ini:4: [health] has no key whatever: purser.ini(5) has them all\n",
 		CFG_INVALID },
-	{ "[project shop]\nallow_uid = 1\nrole = app\n",
-		"purser.ini:4: [project shop] has no key allow_uid: purser.ini(5) has them all\n"
-		"purser.ini:5: [project shop] has no key role: purser.ini(5) has them all\n", CFG_INVALID },
+	{ "[project shop]\nallow_host = 1\nrol = app\n",
+		"purser.ini:4: [project shop] has no key allow_host: purser.ini(5) has them all\n"
+		"purser.ini:5: [project shop] has no key rol: did you mean role?\n", CFG_INVALID },
 	{ "evicton = allkeys-lru\n", "purser.ini:3: [backend main] has no key evicton: did you mean eviction?\n",
 		CFG_INVALID },
 	{ "quorum = 3\n", "purser.ini:3: [backend main] has no key quorum: purserd --dump-plugin memory "

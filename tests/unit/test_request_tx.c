@@ -117,6 +117,8 @@ static void make_project(struct project *p, const char *name, const char *prefix
 	memcpy(p->prefix, prefix, p->prefix_len);
 	p->databases = 2;
 	p->scripts = true;
+	p->open = true;
+	p->accept = ACCEPT_PEER;
 }
 
 static int setup(void **state)
@@ -152,12 +154,14 @@ static int setup(void **state)
 	W.gen->projects.v = calloc(2, sizeof *W.gen->projects.v);
 	memcpy(W.gen->projects.v, W.projects, sizeof W.projects);
 	W.gen->projects.n = 2;
+	W.gen->access.projects = &W.gen->projects;
 	W.gen->instances[0] = W.inst;
 	W.gen->tx_commands = 5;
 	W.gen->tx_bytes = 4096;
 	W.w.gen = W.gen;
 	W.c.wake = wake;
 	W.c.session.id = 7;
+	W.c.id.source = IDENTITY_PEER;
 	client_init(&W.c, &W.w);
 	loop_turn(W.w.loop, 0);
 	return 0;

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <config.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "access/access.h"
+
+/* ---- who may enter ---- */
+
+static bool among(const uint32_t *sorted, uint32_t n, uint32_t id)
+{
+	uint32_t low = 0, high = n;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (sorted[mid] < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < n && sorted[low] == id;
+}
+
+/* How exactly the rule names a peer: 3 by its uid, 2 by a group, 1 with everybody, 0 not at all. */
+static int names_peer(const struct access_rule *rule, const struct identity *id)
+{
+	if (among(rule->uid, rule->nuid, id->peer.uid))
+		return 3;
+	for (uint32_t i = 0; i < rule->ngid; i++)
+		if (peer_in_group(&id->peer, rule->gid[i]))
+			return 2;
+	return rule->anybody;
+}
+
+static bool names_project(const struct access_rule *rule, const struct project *p)
+{
+	if (rule->every_project)
+		return true;
+	for (uint32_t i = 0; i < rule->nprojects; i++)
+		if (!strcmp(rule->project[i], p->name))
+			return true;
+	return false;
+}
+
+static const struct role *enter_peer(const struct access *a, const struct identity *id, const struct project *p)
+{
+	const struct role *role = NULL;
+	int best = 0;
+
+	for (uint32_t i = 0; i < a->nrules; i++) {
+		int exact = names_project(&a->rules[i], p) ? names_peer(&a->rules[i], id) : 0;
+
+		if (exact > best) {
+			best = exact;
+			role = a->rules[i].role ? a->rules[i].role : p->role;
+		}
+	}
+	if (p->own && names_peer(p->own, id) > best)
+		role = p->own->role ? p->own->role : p->role;
+	return role;
+}
+
+const struct role *access_enter(const struct access *a, const struct identity *id, const struct project *p,
+    const char **why)
+{
+	const struct access_evidence *e = &a->evidence[id->source];
+	const struct role *role = NULL;
+	const char *reason = NULL;
+
+	if (id->source > IDENTITY_PEER && e->enters && e->enters(a, id, p, &role)) {
+		if (!(p->accept & 1u << id->source)) {
+			role = NULL;
+			reason = "the project does not accept this kind of identity";
+		} else if (!role) {
+			role = p->role ? p->role : NULL;
+			reason = role ? NULL : "neither the token nor the project says a role";
+		}
+		if (role)
+			return role;
+	}
+	if (!peer_known(&id->peer)) {
+		if (why)
+			*why = reason ? reason : "nothing that was presented is for this project";
+		return NULL;
+	}
+	if (!(p->accept & ACCEPT_PEER))
+		reason = reason ? reason : "the project does not accept local users without a token";
+	else if ((role = enter_peer(a, id, p)))
+		return role;
+	else if (p->open && !a->production)
+		return p->role ? p->role : &role_operator;
+	if (why)
+		*why = reason ? reason : "no rule lets this user in";
+	return NULL;
+}
+
+enum access_choice access_sole(const struct access *a, const struct identity *id, const struct project **p,
+    const struct role **role)
+{
+	enum access_choice found = ACCESS_NONE;
+	const struct project *def = a->production ? NULL : project_find(a->projects, "default", 7);
+
+	*p = NULL;
+	*role = NULL;
+	if (def && (*role = access_enter(a, id, def, NULL))) {
+		*p = def;
+		return ACCESS_ONE;
+	}
+	for (uint32_t i = 0; i < a->projects->n; i++) {
+		const struct role *r = access_enter(a, id, &a->projects->v[i], NULL);
+
+		if (!r)
+			continue;
+		if (found != ACCESS_NONE) {
+			*p = NULL;
+			*role = NULL;
+			return ACCESS_SEVERAL;
+		}
+		found = ACCESS_ONE;
+		*p = &a->projects->v[i];
+		*role = r;
+	}
+	return found;
+}
+
+bool access_operates(const struct access *a, const struct identity *id)
+{
+	for (uint32_t i = 0; i < a->projects->n; i++) {
+		const struct role *r = access_enter(a, id, &a->projects->v[i], NULL);
+
+		if (r && r->perms & PERM_BIT(PERM_OPERATE))
+			return true;
+	}
+	return false;
+}
+
+const struct role *access_role(const struct access *a, const char *name)
+{
+	for (uint32_t i = 0; i < a->nroles; i++)
+		if (!strcmp(a->roles[i].name, name))
+			return &a->roles[i];
+	return role_builtin(name);
+}
+
+void access_rule_clear(struct access_rule *r)
+{
+	free(r->project);
+	free(r->uid);
+	free(r->gid);
+	memset(r, 0, sizeof *r);
+}
+
+void access_clear(struct access *a)
+{
+	for (uint32_t i = 0; i < a->nroles; i++)
+		role_clear(&a->roles[i]);
+	for (uint32_t i = 0; i < a->nrules; i++)
+		access_rule_clear(&a->rules[i]);
+	for (uint32_t i = 0; i < a->nown; i++)
+		access_rule_clear(&a->own[i]);
+	free(a->roles);
+	free(a->rules);
+	free(a->own);
+	a->roles = NULL;
+	a->rules = a->own = NULL;
+	a->nroles = a->nrules = a->nown = 0;
+}
+
+/* ---- what they may do ---- */
+
+static const char tcp_text[] = "over TCP nobody is known: this listener serves /healthz, /readyz, /metrics, "
+    "/redis/status and /openapi.json; use the Unix socket for the rest";
+
+static bool no(struct access_answer *a, enum err_code err, const char *text)
+{
+	a->err = err;
+	snprintf(a->text, sizeof a->text, "%s", text ? text : err_rows[err].text);
+	return false;
+}
+
+static bool lacks(struct access_answer *a, const struct access_question *q, const char *what)
+{
+	char name[64];
+
+	cmd_lower(q->cmd, name, sizeof name);
+	a->err = ERR_NOPERM;
+	snprintf(a->text, sizeof a->text, "role %s may not run '%s': %s; PURSER.WHOAMI shows who you are",
+	    q->role->name, name, what);
+	return false;
+}
+
+/* Without a project: what tells the agent who one is, and what is public. */
+static bool outside(const struct access_question *q, struct access_answer *a)
+{
+	const struct command *c = q->cmd;
+
+	if (c->run != RUN_BACKEND) {
+		if (c->flags & (F_NOAUTH | F_PUBLIC) || (c->perm == PERM_ANY && !q->access->production))
+			return true;
+		if (c->perm == PERM_OPERATE && c->group == G_PURSER && q->operates)
+			return true;
+	}
+	return no(a, ERR_NOPROJECT, q->several ? "several projects are open to you and none is chosen: HELLO 3 AUTH "
+	    "<project> <token>, AUTH <project> <token>, PURSER.PROJECT <name>, or the header Purser-Project" : NULL);
+}
+
+/* What a key at position `at` is needed for, by the command's key specifications. */
+static uint8_t needs(const struct command *c, uint32_t at)
+{
+	uint32_t n;
+	const struct cmd_keyspec *s = cmd_keyspecs(c, &n), *hit = NULL;
+
+	for (uint32_t i = 0; i < n && !hit; i++) {
+		uint32_t first = (uint32_t)s[i].start;
+		bool one = s[i].find == FIND_RANGE && s[i].n[0] >= 0;
+
+		if (s[i].begin != BEGIN_INDEX || (at >= first && (!one || at <= first + (uint32_t)s[i].n[0])))
+			hit = &s[i];
+	}
+	if (!hit)
+		return c->flags & (F_WRITE | F_MAYWRITE) ? ROLE_CAN_READ | ROLE_CAN_WRITE : ROLE_CAN_READ;
+	return strstr(hit->flags, "insert") || strstr(hit->flags, "update") || strstr(hit->flags, "delete") ?
+	    ROLE_CAN_WRITE : ROLE_CAN_READ;
+}
+
+/* Keys of the project that the command reaches or tells of without their being named. */
+static bool reaches_all(const struct access_question *q)
+{
+	bool store;
+
+	switch (q->cmd->id) {
+	case CMD_RANDOMKEY: case CMD_FLUSHDB: case CMD_FLUSHALL: case CMD_MONITOR:
+		return true;
+	case CMD_CLIENT_TRACKING:
+		for (uint32_t i = 3; i < q->argc; i++)
+			if (cmd_word_is(q->argv[i], "BCAST"))
+				return true;
+		return false;
+	case CMD_SUBSCRIBE: case CMD_PSUBSCRIBE: /* keyspace events tell names of keys */
+		for (uint32_t i = 1; i < q->argc; i++)
+			if (q->argv[i].n >= 5 && !memcmp(q->argv[i].p, "__key", 5))
+				return true;
+		return false;
+	default:
+		break;
+	}
+	if (q->cmd->args == A_SORT)
+		for (uint32_t at = 2; cmd_sort_next(q->argv, q->argc, &at, &store); at++)
+			if (!store && q->argv[at].n && memchr(q->argv[at].p, '*', q->argv[at].n))
+				return true;
+	return q->cmd->args == A_PATTERN || q->cmd->args == A_SCAN;
+}
+
+static bool keys_allowed(const struct access_question *q, struct access_answer *a)
+{
+	uint32_t few[16], n = cmd_key_count(q->cmd, q->argv, q->argc);
+	uint32_t *keys = n <= 16 ? few : malloc(n * sizeof *keys);
+	uint8_t all = q->cmd->flags & (F_WRITE | F_MAYWRITE) ? ROLE_CAN_READ | ROLE_CAN_WRITE : ROLE_CAN_READ;
+
+	if (!keys)
+		return no(a, ERR_OOM, NULL);
+	n = n ? cmd_keys(q->cmd, q->argv, q->argc, keys) : 0;
+	for (uint32_t i = 0; i < n && !a->key; i++)
+		if (!role_has_key(q->role, q->argv[keys[i]], needs(q->cmd, keys[i])))
+			a->key = keys[i];
+	if (keys != few)
+		free(keys);
+	if (a->key)
+		return lacks(a, q, "a key is not among those that it may use");
+	if (reaches_all(q) && !role_has_every_key(q->role, all))
+		return lacks(a, q, "it reaches keys that are not among those that it may use");
+	return true;
+}
+
+bool access_decide(const struct access_question *q, struct access_answer *a)
+{
+	const struct command *c = q->cmd;
+	char text[64];
+
+	a->err = ERR_NONE;
+	a->text[0] = '\0';
+	a->key = 0;
+	if (q->id->source == IDENTITY_NOBODY && !q->role)
+		return c->flags & F_PUBLIC || no(a, ERR_NOAUTH, tcp_text);
+	if (!q->project || !q->role)
+		return outside(q, a);
+	if (!(q->role->perms & PERM_BIT(c->perm))) {
+		snprintf(text, sizeof text, "it needs %s", cmd_perm_name((enum cmd_perm)c->perm));
+		return lacks(a, q, text);
+	}
+	if (!q->role->narrow)
+		return true;
+	/* A script reads and writes without the command's saying so. */
+	if (c->perm == PERM_SCRIPT && c->more && !(q->role->perms & PERM_BIT(PERM_READ)))
+		return lacks(a, q, "it needs redis:read");
+	if (c->perm == PERM_SCRIPT && c->flags & F_MAYWRITE && !(q->role->perms & PERM_BIT(PERM_WRITE)))
+		return lacks(a, q, "it needs redis:write");
+	if (!role_has_command(q->role, c->id))
+		return lacks(a, q, "it is not among its commands");
+	return !q->role->by_key || keys_allowed(q, a);
+}
