@@ -103,12 +103,33 @@ static const char *events_parse(struct store *st, purser_bytes text, int64_t *to
 	return *to < 0 ? "Invalid event class character. Use 'Ag$lshzxeKEtmdn'." : NULL;
 }
 
+/* Milliseconds, as Redis has them; 0: no script is ever too slow. */
+static void limit_set(struct store *st, int64_t v)
+{
+	atomic_store_explicit(&st->script_limit_ms, (uint64_t)v, memory_order_relaxed);
+}
+
+static void limit_show(struct store *st, char out[VALUE_TEXT])
+{
+	snprintf(out, VALUE_TEXT, "%llu",
+	    (unsigned long long)atomic_load_explicit(&st->script_limit_ms, memory_order_relaxed));
+}
+
+static const char *limit_parse(struct store *st, purser_bytes text, int64_t *to)
+{
+	(void)st;
+	if (int_parse(text.p, text.n, to))
+		return "argument couldn't be parsed into an integer";
+	return *to < 0 ? "argument must be between 0 and 9223372036854775807 inclusive" : NULL;
+}
+
 static void databases_show(struct store *st, char out[VALUE_TEXT]) { snprintf(out, VALUE_TEXT, "%u", st->databases); }
 
 static const struct setting settings[] = {
 	{ "maxmemory", NULL, NULL, max_show, max_parse, max_set },
 	{ "maxmemory-policy", NULL, NULL, policy_show, policy_parse, policy_set },
 	{ "notify-keyspace-events", NULL, NULL, events_show, events_parse, events_set },
+	{ "busy-reply-threshold", "lua-time-limit", NULL, limit_show, limit_parse, limit_set },
 	{ "databases", NULL, NULL, databases_show, NULL, NULL },
 #define FIXED(name, other, value) { name, other, value, NULL, NULL, NULL }
 	FIXED("hash-max-listpack-entries", "hash-max-ziplist-entries", "512"),

@@ -602,7 +602,7 @@ static int start(const purser_host *h, purser_instance *i, void **state, purser_
 	slab_open(&st->heap);
 	st->databases = (uint32_t)h->value(i, "databases");
 	st->script_memory = h->value(i, "script_memory");
-	st->script_limit_ns = (uint64_t)h->value(i, "script_time_limit");
+	st->script_limit_ms = (uint64_t)h->value(i, "script_time_limit") / 1000000;
 	st->tracking = tracking_new();
 	if (!st->tracking) {
 		stop(st);

@@ -138,7 +138,7 @@ struct store {
 	int64_t script_memory;
 	_Atomic int64_t lua_used;          /* bytes of Lua, behind the last script */
 	struct snapshot *snapshot;         /* snapshot.h */
-	uint64_t script_limit_ns;
+	_Atomic uint64_t script_limit_ms; /* 0: a script may run as long as it likes */
 	_Atomic uint32_t script_long, script_runs, script_ns, script_state; /* script_long.h */
 	_Atomic uint32_t script_lock;
 	struct ctx *put_off;               /* contexts with calls that wait for a script's end; script_lock */

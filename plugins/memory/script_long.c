@@ -193,11 +193,11 @@ uint64_t script_runs_for(struct ctx *cx) { return clock_ns() - cx->script_since_
 int script_looks_up(struct ctx *cx)
 {
 	struct store *st = cx->st;
-	uint64_t now = clock_ns();
+	uint64_t now = clock_ns(), limit = atomic_load_explicit(&st->script_limit_ms, memory_order_relaxed);
 
 	if (killed(st) || cx->draining)
 		return 1;
-	if (now - cx->script_since_ns > st->script_limit_ns && get(&st->script_long) != LONG_BUSY) {
+	if (limit && (now - cx->script_since_ns) / 1000000 >= limit && get(&st->script_long) != LONG_BUSY) {
 		atomic_store(&st->script_long, LONG_BUSY);
 		st->h->log(st->i, PURSER_LOG_WARN, "a script is slow: it has run for script_time_limit; others "
 		    "are answered BUSY, SCRIPT KILL ends it unless it has written");

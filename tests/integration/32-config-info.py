@@ -21,6 +21,9 @@ CONFIG SET hash-max-ziplist-value 64|CONFIG GET hash-max-listpack-value|CONFIG G
 CONFIG GET set-max-intset-entries|CONFIG GET hll-sparse-max-bytes|CONFIG SET save abc nosuch 1|CONFIG GET save|CONFIG GET appendonly
 CONFIG GET timeout|CONFIG GET proto-max-bulk-len|CONFIG GET nosuch|CONFIG GET no*such|CONFIG GET stream-node-max-bytes
 CONFIG SET notify-keyspace-events KEA|CONFIG GET notify-keyspace-events|CONFIG SET notify-keyspace-events|CONFIG RESETSTAT x|CONFIG RESETSTAT
+CONFIG GET lua-time-limit|CONFIG SET lua-time-limit 70|CONFIG GET busy-reply-threshold|CONFIG SET busy-reply-threshold -1
+CONFIG SET lua-time-limit 5ms|CONFIG SET busy-reply-threshold 9223372036854775807|CONFIG GET busy*|CONFIG SET lua-time-limit 0
+CONFIG GET *time-limit|CONFIG SET lua-time-limit 5000
 """.replace("\n", "|").strip("|").split("|")
 
 
@@ -84,6 +87,20 @@ def it_matters(p):
         p.write_config(OWN + "max_memory = 7MiB\n")
         reload(c)
         equal(c.cmd("CONFIG", "GET", "maxmemory"), [b"maxmemory", b"%d" % (7 << 20)])
+
+
+def slow_script(p):
+    """When others are told of a script that is slow."""
+    with p.client() as one, p.client() as other:
+        equal(other.cmd("CONFIG", "SET", "lua-time-limit", "5"), "OK")
+        one.send("EVAL", "while true do end", 0)
+
+        def busy():
+            other.send("GET", "k")
+            return getattr(other.read(), "word", None) == "BUSY"
+        harness.wait_until(busy, "BUSY")
+        equal(other.cmd("SCRIPT", "KILL"), "OK")
+        check("killed" in one.read().text)
 
 
 def not_everybodys(redis):
@@ -174,6 +191,7 @@ def main():
     with Purserd() as p:
         sections(p)
     with Purserd(config=OWN) as p:
+        slow_script(p)
         it_matters(p)
     in_a_crowd()
 
