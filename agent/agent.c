@@ -84,6 +84,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.scripts = a->scripts;
 	s->w.agent = &a->ops;
 	s->w.faults = &a->faults;
+	memcpy(s->w.cursor_secret, a->cursor_secret, sizeof s->w.cursor_secret);
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
 	s->w.loop = loop_new(NULL);
@@ -209,6 +210,8 @@ static int start(struct agent *a)
 		return fail(a, "signals", text);
 	if (bind_sockets(a))
 		return -1;
+	if (agent_cursor_secret(a))
+		return fail(a, "cursors", "the system gives no random numbers");
 	if (start_workers(a))
 		return fail(a, "workers", "cannot start the worker threads");
 	a->gen = build_generation(a, a->cfg, cfg_generation(a->cfg), &why);

@@ -96,6 +96,7 @@ struct agent {
 	int signal_fd;
 	char socket[108];
 	char state_dir[256];
+	uint64_t cursor_secret[2];
 	uint64_t started_ms;
 	bool stopping;
 	int exit_status;
@@ -108,6 +109,7 @@ int dump_docs(struct agent *a);          /* --dump-docs: dump.c */
 /* ---- agent.c: life ---- */
 int agent_run(struct agent *a);          /* start, serve until told to stop, stop; the exit status */
 void agent_stop(struct agent *a);
+int agent_cursor_secret(struct agent *a); /* agent_cursor.c; -1: no randomness */
 /* Run fn(arg) on worker w's thread and wait for it. */
 void agent_on_worker(struct agent *a, uint32_t w, purser_fn fn, void *arg);
 

@@ -442,6 +442,8 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 	g->number = number;
 	g->production = cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_MODE) == CFG_PRODUCTION;
 	g->dbsize_limit = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_DBSIZE_LIMIT);
+	g->scan_count = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SCAN_COUNT_MAX);
+	g->names_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_NAMES_MAX_SIZE);
 	g->tx_commands = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TRANSACTION_MAX_COMMANDS);
 	g->tx_bytes = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TRANSACTION_MAX_SIZE);
 	g->output_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_OUTPUT_LIMIT);

@@ -20,6 +20,7 @@ include %D%/backend/local.mk
 include %D%/feature/local.mk
 include %D%/health/local.mk
 agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_access.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_child.c %D%/request_retry.c %D%/request_fault.c %D%/request_stream.c %D%/request_block.c \
+agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_child.c %D%/request_retry.c %D%/request_fault.c %D%/request_stream.c %D%/request_block.c %D%/request_space.h %D%/request_space.c \
 	%D%/stages.def
 agent_libagent_a_SOURCES += %D%/request_push.h %D%/request_push.c %D%/request_pubsub.h %D%/request_pubsub.c \
 	%D%/request_tour.h %D%/request_tour.c %D%/request_monitor.c %D%/request_track.h %D%/request_track.c
@@ -27,6 +28,6 @@ include %D%/server/local.mk
 
 sbin_PROGRAMS += agent/purserd
 agent_purserd_SOURCES = %D%/main.c %D%/agent.h %D%/agent.c %D%/agent_build.c %D%/agent_reload.c \
-	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_breaker.c %D%/agent_breaker.h %D%/agent_notify.c \
+	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_breaker.c %D%/agent_breaker.h %D%/agent_notify.c %D%/agent_cursor.c \
 	%D%/options.c %D%/dump.c
 agent_purserd_LDADD = $(AGENT_LIBS)

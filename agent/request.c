@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "request_pubsub.h"
+#include "request_space.h"
 #include "request_stage.h"
 #include "request_track.h"
 
@@ -173,13 +174,23 @@ static int own_argv(struct request *r)
 
 static size_t strip_error(struct bcall *b, char *text, size_t n)
 {
-	return isolate_text(((struct request *)b)->project, text, n);
+	const struct request *r = (const struct request *)b;
+
+	return space_error(r->project, b, r->argc, text, n);
 }
 
-static __attribute__((noinline)) int install_strip(struct request *r)
+/* Names in the reply become the client's, and others' go. */
+static __attribute__((noinline)) int install_filter(struct request *r)
 {
-	struct strip_filter *f = arena_get(&r->arena, sizeof *f);
+	struct strip_filter *f;
 
+	if (space_edits(r->project, r->cmd)) {
+		r->b.filter = space_filter(r, r->cmd, tx_database(r->cl), &r->b.out, r->b.filter);
+		return r->b.filter ? 0 : -1;
+	}
+	if (!r->project->prefix_len)
+		return 0;
+	f = arena_get(&r->arena, sizeof *f);
 	if (!f)
 		return -1;
 	strip_begin(f, &r->b.out, r->b.pool, r->project->prefix, r->project->prefix_len,
@@ -199,7 +210,9 @@ static __attribute__((noinline)) enum stage_result isolate_words(struct request 
 		return refuse(r, ERR_OOM, NULL);
 	if (r->cmd->args == A_SCRIPT && script_isolate(r) != STAGE_NEXT)
 		return STAGE_DONE;
-	why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
+	why = r->cmd->args == A_SCAN ? space_scan(r, tx_database(r->cl)) : NULL;
+	if (!why)
+		why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
 	if (why)
 		return *why ? refuse_as_redis(r, why) : refuse(r, ERR_OOM, NULL);
 	r->b.wire = NULL; /* these are other words */
@@ -245,11 +258,12 @@ static inline __attribute__((always_inline)) enum stage_result stage_isolate(str
 	r->b.c.ns = p->ns;
 	r->b.c.ns_prefix = p->prefix_len;
 	r->b.prefix = p->prefix;
-	if (p->prefix_len) {
+	if (p->prefix_len)
 		r->b.rewrite = strip_error;
-		if (r->cmd->transform != X_PASS && r->cmd->transform != X_RECEIVERS && install_strip(r))
-			return refuse(r, ERR_OOM, NULL);
-	}
+	else if (space_reserved(r))
+		return refuse(r, ERR_ISOLATION, space_reserved_text);
+	if (r->cmd->transform != X_PASS && r->cmd->transform != X_RECEIVERS && install_filter(r))
+		return refuse(r, ERR_OOM, NULL);
 	if (r->cmd->transform == X_RECEIVERS && pubsub_count(r))
 		return refuse(r, ERR_OOM, NULL);
 	return STAGE_NEXT;

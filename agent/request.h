@@ -44,6 +44,8 @@ struct generation {
 	struct access access;             /* who may enter them, and do what */
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
 	uint64_t dbsize_limit;
+	uint64_t scan_count;              /* COUNT of SCAN, at most */
+	size_t names_limit;               /* of a reply whose names are gathered */
 	size_t output_limit;
 	uint32_t tx_commands;             /* of one transaction, at most */
 	size_t tx_bytes;
@@ -305,6 +307,7 @@ struct worker {
 	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */
+	uint64_t cursor_secret[2];      /* of the cursors that clients see; the same in all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
 	struct names tracked;           /* request_track.c: keys that clients have read */
 	struct tracked_key *oldest_key, *newest_key;

@@ -783,7 +783,7 @@ int pubsub_count(struct request *r)
 	if (!v)
 		return -1;
 	memset(v, 0, sizeof *v);
-	v->f.feed = receivers_feed;
+	v->f = (struct reply_filter){ .feed = receivers_feed };
 	v->then = r->b.filter;
 	v->r = r;
 	v->hub = x->inst->hub;

@@ -28,6 +28,7 @@ enum stage_result tx_feature(struct request *r); /* RUN_TX */
 /* RUN_TX: which call it becomes, and where: x, or the context that has the client's watch. */
 struct purser_ctx *tx_route(struct request *r, struct purser_ctx *x);
 bool tx_queues(const struct client *c);          /* between MULTI and EXEC */
+uint16_t tx_database(const struct client *c);    /* the one that its next command works on */
 /* r is refused with this text (Redis' own or "WORD ..."): what is queued will not run.  The text to say. */
 const char *tx_refused(struct request *r, const char *text, char *mem, size_t cap);
 void tx_free(struct tx *tx, struct out_pool *pool);

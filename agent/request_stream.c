@@ -23,6 +23,7 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	return x && x->p->args == PURSER_ARGS_WIRE && cmd && cmd->run == RUN_BACKEND &&
 	    !(cmd->flags & (F_CONTAINER | F_BLOCKING)) && cmd->args == A_NONE && cmd->more == KEYS_FIXED &&
 	    cmd->transform != X_RECEIVERS &&
+	    (c->project->prefix_len || cmd->last == cmd->first) && /* else a name that comes late may be the agent's own */
 	    cmd_arity_ok(cmd, argc);
 }
 

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <purser/resp.h>
 #include "request_pubsub.h"
+#include "request_space.h"
 #include "request_stage.h"
 #include "request_track.h"
 
@@ -116,6 +117,11 @@ bool tx_open(const struct client *c, uint32_t *queued)
 bool tx_queues(const struct client *c)
 {
 	return c->tx && c->tx->multi;
+}
+
+uint16_t tx_database(const struct client *c)
+{
+	return tx_queues(c) ? c->tx->select : c->db;
 }
 
 void tx_reset(struct client *c)
@@ -491,7 +497,7 @@ static enum stage_result end_watch(struct request *r, const char *text)
 	}
 	tx->last_text = text;
 	tx->last_said = false;
-	tx->last.feed = last_feed;
+	tx->last = (struct reply_filter){ .feed = last_feed };
 	tx->filter.arg = r;
 	r->b.filter = &tx->last;
 	r->b.error_to = last_error;
@@ -509,7 +515,17 @@ static enum stage_result end_watch(struct request *r, const char *text)
 
 static size_t rewrite_error(void *arg, char *text, size_t n)
 {
-	return isolate_text(((struct request *)arg)->project, text, n);
+	const struct request *r = arg;
+	const struct tx_part *p = r->tx->part[r->tx->filter.at - 1];
+
+	return space_error(r->project, &p->b, p->argc, text, n);
+}
+
+static struct reply_filter *whole(void *arg, uint32_t i)
+{
+	struct request *r = arg;
+
+	return space_filter(r, r->tx->part[i]->cmd, r->tx->db, &r->b.out, NULL);
 }
 
 static size_t rewrite_batch(struct bcall *b, char *text, size_t n)
@@ -576,7 +592,7 @@ static int begin_filter(struct request *r, struct tx *tx)
 	for (uint32_t i = 0; i < tx->n; i++) {
 		const struct command *c = tx->part[i]->cmd;
 
-		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL :
+		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL : space_edits(r->project, c) ? EXEC_WHOLE :
 		    c->transform == X_PASS ? EXEC_PASS : c->transform == X_RECEIVERS ? EXEC_COUNT :
 		    (uint8_t)strip_depth(c);
 	}
@@ -590,6 +606,7 @@ static int begin_filter(struct request *r, struct tx *tx)
 	f->rewrite = f->prefix_len ? rewrite_error : NULL;
 	f->local = run_local;
 	f->count = receivers;
+	f->whole = whole;
 	f->arg = r;
 	f->mute = tx->mute;
 	exec_begin(f);

@@ -28,7 +28,7 @@ void reply_raw(struct bcall *b, const void *p, size_t n)
 	b->reply_bytes += n;
 	if (b->filter) {
 		if (b->filter->feed(b->filter, p, n)) {
-			broken(b, ERR_BACKENDPROTOCOL);
+			broken(b, b->filter->err ? (enum err_code)b->filter->err : ERR_BACKENDPROTOCOL);
 		}
 	} else if (out_put(b->out, b->pool, p, n)) {
 		broken(b, b->err ? (enum err_code)b->err : ERR_OOM);

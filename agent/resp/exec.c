@@ -15,18 +15,18 @@ static int put(struct exec_filter *f, const void *p, size_t n)
 {
 	if (f->mute)
 		return 0;
-	return f->strip_on ? f->strip.f.feed(&f->strip.f, p, n) : out_put(*f->out, f->pool, p, n);
+	return f->then ? f->then->feed(f->then, p, n) : out_put(*f->out, f->pool, p, n);
 }
 
 static bool is_depth(uint8_t kind)
 {
-	return kind != EXEC_PASS && kind != EXEC_LOCAL && kind != EXEC_COUNT;
+	return kind != EXEC_PASS && kind != EXEC_LOCAL && kind != EXEC_COUNT && kind != EXEC_WHOLE;
 }
 
 /* Behind an element: those that the store knows nothing of, and what the next one needs. */
 static int next(struct exec_filter *f)
 {
-	f->strip_on = false;
+	f->then = NULL;
 	while (f->at < f->n && f->kind[f->at] == EXEC_LOCAL)
 		if (f->local(f->arg, f->at++))
 			return -1;
@@ -36,7 +36,11 @@ static int next(struct exec_filter *f)
 	}
 	if (is_depth(f->kind[f->at]) && f->prefix_len) {
 		strip_begin(&f->strip, f->out, f->pool, f->prefix, f->prefix_len, f->kind[f->at]);
-		f->strip_on = true;
+		f->then = &f->strip.f;
+	} else if (f->kind[f->at] == EXEC_WHOLE && !f->mute) {
+		f->then = f->whole(f->arg, f->at);
+		if (!f->then)
+			return -1;
 	}
 	f->state = VALUE;
 	f->need = 1;
@@ -222,8 +226,10 @@ static int feed(struct reply_filter *base, const uint8_t *p, size_t n)
 	while (n) {
 		int64_t took = step(f, p, n);
 
-		if (took < 0)
+		if (took < 0) {
+			f->f.err = f->then ? f->then->err : 0;
 			return -1;
+		}
 		p += took;
 		n -= (size_t)took;
 	}
@@ -233,8 +239,10 @@ static int feed(struct reply_filter *base, const uint8_t *p, size_t n)
 void exec_begin(struct exec_filter *f)
 {
 	f->f.feed = feed;
+	f->f.err = 0;
 	f->state = HEAD;
-	f->strip_on = f->null = false;
+	f->then = NULL;
+	f->null = false;
 	f->at = f->have = 0;
 	f->need = f->pass = 0;
 }

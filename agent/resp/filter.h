@@ -9,11 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <purser/resp.h>
+#include "base/arena.h"
 #include "base/out.h"
 
 struct reply_filter {
 	/* 0, or -1: not RESP, or no memory; the reply is to be abandoned. */
 	int (*feed)(struct reply_filter *f, const uint8_t *p, size_t n);
+	uint8_t err;            /* behind -1: enum err_code; ERR_NONE: BACKENDPROTOCOL */
 };
 
 /* Takes the project's prefix off the key names of a reply: bulk strings at nesting `depth` (1: the
@@ -45,10 +48,30 @@ struct strip_filter {
 void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool,
     const uint8_t *prefix, uint32_t prefix_len, unsigned depth);
 
+/* Gathers one whole value, at most max bytes, and hands it to edit(), which writes what becomes of it with
+ * whole_put().  Memory comes from the arena: it is gone with the request. */
+struct whole_filter {
+	struct reply_filter f;
+	struct out **out;
+	struct out_pool *pool;
+	struct reply_filter *then; /* or NULL */
+	struct arena *arena;
+	int (*edit)(struct whole_filter *f, const uint8_t *p, size_t n); /* 0, or -1: refused, or no memory */
+	void *arg;
+	size_t max;
+	/* state */
+	purser_scan scan;
+	uint8_t *hold;
+	size_t have, seen, cap;
+};
+void whole_begin(struct whole_filter *f); /* the fields above "state" are set */
+int whole_put(struct whole_filter *f, const void *p, size_t n);
+
 /* EXEC's reply: each element goes through the transformation of the command that it answers, error texts
  * through rewrite, and elements that the store knows nothing of are put in their places.  In: the store's
  * array (or null), which must have as many elements as were asked for.  Each element's kind: EXEC_PASS,
- * EXEC_LOCAL (local() writes it), EXEC_COUNT, or a depth as of strip_begin(). */
+ * EXEC_LOCAL (local() writes it), EXEC_COUNT, EXEC_WHOLE, or a depth as of strip_begin(). */
+#define EXEC_WHOLE 131u /* through the filter that whole() gives */
 #define EXEC_PASS 130u  /* these are no depths */
 #define EXEC_LOCAL 129u
 #define EXEC_COUNT 128u /* an integer, which count() corrects */
@@ -64,12 +87,13 @@ struct exec_filter {
 	/* Write element i to *out; 0, or -1: no memory. */
 	int (*local)(void *arg, uint32_t i);
 	int64_t (*count)(void *arg, uint32_t i, int64_t n);
+	struct reply_filter *(*whole)(void *arg, uint32_t i); /* NULL: no memory */
 	void *arg;
 	bool mute;              /* nobody reads: nothing is written, local() is called all the same */
 	bool null;              /* a watched key has changed */
 	/* state */
 	uint8_t state;
-	bool strip_on;
+	struct reply_filter *then; /* of this element; or NULL */
 	uint32_t at;            /* element */
 	uint64_t need;          /* values that the element still lacks */
 	uint64_t pass;          /* payload bytes still to come, CR LF included */

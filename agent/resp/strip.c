@@ -159,6 +159,7 @@ void strip_begin(struct strip_filter *f, struct out **out, struct out_pool *pool
 {
 	memset(f, 0, offsetof(struct strip_filter, hold));
 	f->f.feed = feed;
+	f->f.err = 0;
 	f->out = out;
 	f->pool = pool;
 	f->prefix = prefix;

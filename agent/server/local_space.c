@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Commands over a project's whole key space, in steps: DBSIZE, RANDOMKEY, FLUSHDB, FLUSHALL.  An
- * isolated project shares its database with others, so these walk its own keys with SCAN; with
- * isolation = off they are one command of the store.
+ * isolated project shares its database with others, so these walk its own keys with SCAN.  With
+ * isolation = off they are one command of the store, but for the agent's own keys (psr:), which are not
+ * the project's: DBSIZE walks to leave them out, up to dbsize_limit, and RANDOMKEY asks again.
+ *
+ * A step is one SCAN or one UNLINK of what it found, about 1000 keys: everybody else's commands run between two,
+ * and when the client has gone the walk ends.
  */
 #include <config.h>
 #include <stdlib.h>
@@ -21,6 +25,7 @@ struct walk {
 	uint32_t databases;           /* FLUSHALL: still to do, this one included */
 	uint64_t seen;                /* names that SCAN returned */
 	bool wrapped;                 /* RANDOMKEY: began somewhere, now from the start */
+	unsigned tries;               /* RANDOMKEY of the store, which hit the agent's own keys */
 	purser_bytes cursor;
 	char cursor_text[24];
 	uint64_t *set;                /* WALK_COUNT: names counted so far, as hashes (SCAN may repeat) */
@@ -73,6 +78,18 @@ static int read_batch(const struct child_reply *rep, struct batch *b)
 	    -1 : 0;
 }
 
+/* The next name that is the project's.  1: there is one, 0: no more, -1: nonsense. */
+static int next_name(const struct walk *w, struct batch *b, purser_bytes *k)
+{
+	while (b->n-- > 0) {
+		if (resp_pick_bulk(&b->p, b->end, k))
+			return -1;
+		if (w->ask.project->prefix_len || k->n < 4 || memcmp(k->p, "psr:", 4))
+			return 1;
+	}
+	return 0;
+}
+
 /* ---- counting ---- */
 
 static uint64_t hash_of(const struct walk *w, purser_bytes k)
@@ -115,13 +132,14 @@ static int grow(struct walk *w)
 static int count(struct walk *w, struct batch *b)
 {
 	purser_bytes k;
+	int rc;
 
-	for (; b->n > 0; b->n--) {
-		if (resp_pick_bulk(&b->p, b->end, &k) || (w->set_n * 2 >= w->set_cap && grow(w)))
+	while ((rc = next_name(w, b, &k)) > 0) {
+		if (w->set_n * 2 >= w->set_cap && grow(w))
 			return -1;
 		insert(w->set, w->set_cap, hash_of(w, k), &w->set_n);
 	}
-	return 0;
+	return rc;
 }
 
 /* ---- the steps ---- */
@@ -146,15 +164,18 @@ static void rewind_walk(struct walk *w)
 
 static void random_step(struct walk *w, struct batch *b)
 {
-	int64_t pick = b->n > 0 ? (int64_t)(trace_random(w->r->cl->w->trace) % (uint64_t)b->n) : -1;
 	struct request *r = w->r;
-	purser_bytes k = { NULL, 0 };
+	purser_bytes k = { NULL, 0 }, name;
+	uint64_t n = 0;
+	int rc;
 
-	for (; pick >= 0; pick--)
-		if (resp_pick_bulk(&b->p, b->end, &k)) {
-			finish_error(w, ERR_BACKENDPROTOCOL, NULL);
-			return;
-		}
+	while ((rc = next_name(w, b, &name)) > 0)
+		if (trace_random(r->cl->w->trace) % ++n == 0) /* the last one of n with 1/n: all alike */
+			k = name;
+	if (rc < 0) {
+		finish_error(w, ERR_BACKENDPROTOCOL, NULL);
+		return;
+	}
 	if (k.p) {
 		reply_bulk(&r->b, k.p, k.n);
 	} else if (!last(b)) {
@@ -284,6 +305,39 @@ static void step(struct walk *w)
 
 /* ---- isolation = off: one command of the store ---- */
 
+static void passed(void *arg, const struct child_reply *rep);
+
+static void pass(struct walk *w)
+{
+	struct request *r = w->r;
+
+	w->ask.deadline_ns = loop_now(w->ask.w->loop) + r->cl->gen->instances[w->ask.instance]->operation_timeout_ns;
+	child_ask(&w->ask, r->argv, r->argc, passed, w);
+}
+
+/* What the store says is not all: of the agent's own keys nobody hears.  More of them than others: from here on
+ * the names are walked. */
+static bool again(struct walk *w, const struct child_reply *rep)
+{
+	const uint8_t *at = rep->resp, *end = at + rep->n;
+	purser_bytes k;
+	int64_t n;
+
+	if (w->kind == WALK_COUNT) {
+		if (resp_pick_header(&at, end, ':', &n) || n == 0 || (uint64_t)n > w->r->cl->gen->dbsize_limit)
+			return false;
+		step(w);
+		return true;
+	}
+	if (w->kind != WALK_RANDOM || resp_pick_bulk(&at, end, &k) || k.n < 4 || memcmp(k.p, "psr:", 4))
+		return false;
+	if (++w->tries < 8)
+		pass(w);
+	else
+		step(w);
+	return true;
+}
+
 static void passed(void *arg, const struct child_reply *rep)
 {
 	struct walk *w = arg;
@@ -293,6 +347,8 @@ static void passed(void *arg, const struct child_reply *rep)
 		finish_child_error(w, rep);
 		return;
 	}
+	if (again(w, rep))
+		return;
 	walk_end(w);
 	if (rep->n == 3 && rep->resp[0] == '_')
 		reply_null(&r->b);
@@ -317,8 +373,7 @@ static void start(struct request *r, enum walk_kind kind, uint32_t databases)
 	w->seed = trace_random(r->cl->w->trace);
 	rewind_walk(w);
 	if (!project_isolated(r->project)) {
-		w->ask.deadline_ns = r->start_ns + r->cl->gen->instances[w->ask.instance]->operation_timeout_ns;
-		child_ask(&w->ask, r->argv, r->argc, passed, w);
+		pass(w);
 		return;
 	}
 	if (kind == WALK_RANDOM) {

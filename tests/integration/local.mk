@@ -36,3 +36,4 @@ SCRIPT_TESTS += %D%/57-dump.py %D%/58-snapshot.py %D%/59-snapshot-large.py
 EXTRA_DIST += tests/values.py
 SCRIPT_TESTS += %D%/57-streams.py
 SCRIPT_TESTS += %D%/59-memory-projects.py
+SCRIPT_TESTS += %D%/38-cursors.py
