@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 #include "agent.h"
 #include "agent_breaker.h"
 #include "base/buf.h"
@@ -335,10 +336,21 @@ static struct backend *backend_for(struct agent *a, const struct cfg_section *s,
 	return start_backend(a, s, why);
 }
 
+static int load_tokens(const struct cfg *cfg, struct token_set **out, struct buf *why)
+{
+	const char *file = cfg_text(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TOKEN_FILE);
+
+	if (!*file)
+		return 0;
+	*out = token_load(file, geteuid(), why);
+	return *out ? 0 : -1;
+}
+
 /* --check-config: what plugins say of their settings.  An instance that a reload may build beside
  * the one that runs can be built here as well; one that is the data cannot. */
 int build_check(struct agent *a, struct buf *why)
 {
+	struct token_set *tokens = NULL;
 	struct access access = { .nroles = 0 };
 	int rc = access_make(&access, a->cfg, why);
 
@@ -349,6 +361,8 @@ int build_check(struct agent *a, struct buf *why)
 		rc |= access_make_project(&access, a->cfg, s, &p, why);
 	}
 	access_clear(&access);
+	rc |= load_tokens(a->cfg, &tokens, why);
+	token_set_free(tokens);
 	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_BACKEND); s; s = cfg_next(s)) {
 		struct backend b = { .next = NULL };
 		purser_error e = { .struct_size = sizeof e };
@@ -462,7 +476,7 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 		b->keep = true;
 		g->instances[b->in->index] = b->in;
 	}
-	if (bad || add_projects(a, g, cfg, why)) {
+	if (bad || add_projects(a, g, cfg, why) || load_tokens(cfg, &g->tokens, why)) {
 		build_discard(a, g);
 		return NULL;
 	}

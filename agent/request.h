@@ -42,6 +42,7 @@ struct generation {
 	bool production;
 	struct project_set projects;
 	struct access access;             /* who may enter them, and do what */
+	struct token_set *tokens;         /* owned; NULL: no token file */
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
 	uint64_t dbsize_limit;
 	uint64_t scan_count;              /* COUNT of SCAN, at most */

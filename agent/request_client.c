@@ -21,6 +21,7 @@ void generation_unref(struct generation *g)
 		return;
 	access_clear(&g->access);
 	projects_clear(&g->projects);
+	token_set_free(g->tokens);
 	free(g);
 }
 

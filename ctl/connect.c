@@ -78,8 +78,24 @@ static redisContext *dial(struct ctl *x, int *error)
 	return NULL;
 }
 
+/* AUTH with the token of --token-file: with the project, or (a token of one project) without. */
+static int authenticate(struct ctl *x, const char *file)
+{
+	char token[8192 + 1], why[200];
+	redisReply *r = NULL;
+	int rc;
+
+	if (cfg_read_secret(file, token, sizeof token, why, sizeof why) < 0)
+		return ctl_fail(x, CTL_USAGE, "%s: %s", file, why);
+	rc = x->project ? ctl_ask_words(x, &r, "AUTH", x->project, token, NULL) : ctl_ask_words(x, &r, "AUTH", token, NULL);
+	explicit_bzero(token, sizeof token);
+	freeReplyObject(r);
+	return rc;
+}
+
 int ctl_connect(struct ctl *x)
 {
+	const char *file = x->token_file ? x->token_file : getenv("PURSER_TOKEN_FILE");
 	redisReply *r;
 	char why[256];
 	int error = 0, rc;
@@ -91,6 +107,8 @@ int ctl_connect(struct ctl *x)
 	x->c = dial(x, &error);
 	if (!x->c)
 		return not_connected(x, error);
+	if (file && *file)
+		return authenticate(x, file);
 	if (!x->project)
 		return CTL_OK;
 	rc = ctl_ask_words(x, &r, "PURSER.PROJECT", x->project, NULL);

@@ -3,7 +3,7 @@
  * purserctl: the operator's tool.  In: words of a command line.  Out: what the agent at the socket
  * answers, for people (aligned, coloured on a terminal) or as JSON, and an exit status that a script
  * can act on.  main.c: options and the table of commands.  connect.c: the agent.  data.c, agent.c:
- * the commands.  check.c: the configuration check.  print.c: tables, colours, replies, JSON.
+ * the commands.  check.c: the configuration check.  token.c: tokens.  print.c: tables, colours, replies, JSON.
  */
 #ifndef CTL_H
 #define CTL_H
@@ -31,6 +31,8 @@ struct ctl {
 	bool raw, no_raw;             /* bytes as they are; as redis-cli shows them to people */
 	bool tty, color;              /* standard output is a terminal; and may be coloured */
 	const char *config, *ex, *px; /* --config, --ex, --px */
+	const char *file, *expires;   /* --file, --expires */
+	const char *token_file;       /* --token-file: what is in it is never an argument of a process */
 	bool nx, xx, from_stdin;
 	const char *name;             /* of the subcommand */
 	int argc;                     /* words behind it, without options */
@@ -75,6 +77,7 @@ int cmd_metrics(struct ctl *x);
 int cmd_log_level(struct ctl *x);
 int cmd_check(struct ctl *x);
 int cmd_reload(struct ctl *x);
+int cmd_token(struct ctl *x);
 int cmd_version(struct ctl *x);
 int cmd_help(struct ctl *x);
 #endif

@@ -31,6 +31,8 @@ static const struct command {
 	  "show the levels of the log, or change that of one module or of all" },
 	{ "check", cmd_check, 0, 1, "[FILE]", "check the configuration; no agent is needed" },
 	{ "reload", cmd_reload, 0, 0, "", "read the configuration again; status 1 when it was refused" },
+	{ "token", cmd_token, 1, 4, "make NAME PROJECT[,PROJECT...]|* [ROLE] [--expires TIME]|list|revoke NAME",
+	  "make a token, list those of the token file, or take one back" },
 	{ "version", cmd_version, 0, 0, "", "versions of purserctl and of the agent" },
 	{ "help", cmd_help, 0, 1, "[COMMAND]", "this text, or how one command is called" },
 };
@@ -40,6 +42,7 @@ static const char options[] =
 	"Options:\n"
 	"  -s, --socket PATH    the agent's socket ($PURSER_SOCKET, else the default of purserd)\n"
 	"  -p, --project NAME   run in this project\n"
+	"      --token-file FILE  authenticate with the token in this file ($PURSER_TOKEN_FILE)\n"
 	"  -t, --timeout TIME   how long to wait for an answer: 500ms, 10s (default), 1m\n"
 	"  -j, --json           print JSON\n"
 	"      --raw            print values as they are, byte for byte, nothing added\n"
@@ -107,6 +110,9 @@ static int set_socket(struct ctl *x, const char *path)
 
 static int set_project(struct ctl *x, const char *name) { x->project = name; return CTL_OK; }
 static int set_config(struct ctl *x, const char *file) { x->config = file; return CTL_OK; }
+static int set_file(struct ctl *x, const char *file) { x->file = file; return CTL_OK; }
+static int set_expires(struct ctl *x, const char *when) { x->expires = when; return CTL_OK; }
+static int set_token_file(struct ctl *x, const char *file) { x->token_file = file; return CTL_OK; }
 static int set_ex(struct ctl *x, const char *n) { x->ex = n; return CTL_OK; }
 static int set_px(struct ctl *x, const char *n) { x->px = n; return CTL_OK; }
 static int set_json(struct ctl *x, const char *none) { (void)none; x->json = true; return CTL_OK; }
@@ -118,17 +124,30 @@ static int set_stdin(struct ctl *x, const char *none) { (void)none; x->from_stdi
 
 static const struct option_row {
 	const char *name, *brief; /* brief: one letter, or NULL */
-	const char *of;           /* only of this command, or NULL */
+	const char *of;           /* only of these commands, blanks between; or NULL */
 	bool takes;               /* a value follows */
 	int (*set)(struct ctl *x, const char *value);
 } option_rows[] = {
 	{ "--socket", "-s", NULL, true, set_socket }, { "--project", "-p", NULL, true, set_project },
 	{ "--timeout", "-t", NULL, true, set_timeout }, { "--json", "-j", NULL, false, set_json },
 	{ "--raw", NULL, NULL, false, set_raw }, { "--no-raw", NULL, NULL, false, set_no_raw },
-	{ "--config", "-c", "check", true, set_config }, { "--ex", NULL, "set", true, set_ex },
+	{ "--config", "-c", "check token", true, set_config }, { "--file", "-f", "token", true, set_file },
+	{ "--expires", NULL, "token", true, set_expires }, { "--token-file", NULL, NULL, true, set_token_file },
+	{ "--ex", NULL, "set", true, set_ex },
 	{ "--px", NULL, "set", true, set_px }, { "--nx", NULL, "set", false, set_nx },
 	{ "--xx", NULL, "set", false, set_xx }, { "--stdin", NULL, "set", false, set_stdin },
 };
+
+/* Is the name one of those in the list? */
+static bool listed(const char *list, const char *name)
+{
+	size_t n = name ? strlen(name) : 0;
+
+	for (; n && *list; list += strcspn(list, " "), list += *list == ' ')
+		if (strcspn(list, " ") == n && memcmp(list, name, n) == 0)
+			return true;
+	return false;
+}
 
 /* The option at argv[*i] (moved to its last word): CTL_OK or what to exit with. */
 static int take_option(struct ctl *x, int argc, char **argv, int *i)
@@ -142,7 +161,7 @@ static int take_option(struct ctl *x, int argc, char **argv, int *i)
 
 		if (!full && !(o->brief && strcmp(o->brief, word) == 0))
 			continue;
-		if (o->of && (!x->name || strcmp(x->name, o->of) != 0))
+		if (o->of && !listed(o->of, x->name))
 			return ctl_fail(x, CTL_USAGE, "%s belongs to purserctl %s", o->name, o->of);
 		if (!o->takes)
 			return n < strlen(word) ? ctl_fail(x, CTL_USAGE, "%s takes no value", o->name) :

@@ -371,7 +371,7 @@ struct token_set *token_load(const char *path, uid_t owner, struct buf *why)
 	else if (token_file_ok(fd, owner, text, sizeof text))
 		buf_printf(why, "%s: the token file is not used: %s\n", path, text);
 	else if (!read_all(fd, &b))
-		buf_printf(why, "%s: cannot read the token file: %s\n", path, b.failed ? "it is larger than 8 MiB" : strerror(errno));
+		buf_printf(why, "%s: cannot read the token file: %s\n", path, b.failed ? "it is larger than 1 MiB" : strerror(errno));
 	else
 		s = token_parse(path, (const char *)buf_data(&b), buf_len(&b), why);
 	if (fd >= 0)

@@ -28,7 +28,7 @@
 #define TOKENS_MAX 4096u             /* of a file */
 #define TOKEN_PROJECTS_MAX 256u      /* of a line */
 #define TOKEN_LINE_MAX 32768u
-#define TOKEN_FILE_MAX (8u << 20)
+#define TOKEN_FILE_MAX ((1u << 20) - 1) /* what the check of a *_file key reads */
 
 struct token {
 	char name[TOKEN_NAME_MAX + 1];

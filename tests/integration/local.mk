@@ -37,3 +37,4 @@ EXTRA_DIST += tests/values.py
 SCRIPT_TESTS += %D%/57-streams.py
 SCRIPT_TESTS += %D%/59-memory-projects.py
 SCRIPT_TESTS += %D%/38-cursors.py
+SCRIPT_TESTS += %D%/46-token.py

@@ -64,8 +64,8 @@ def check_include(root, path, quoted, name):
         return f'"{name}": a plugin includes <purser/...> and its own files'
     if top == "plugins" and not quoted and name == "config.h":
         return "a plugin does not need config.h"
-    if top == "ctl" and quoted and not own and not name.startswith(("base/", "config/", "resp/")):
-        return f'"{name}": purserctl includes its own files, and of the agent base/, config/ and resp/'
+    if top == "ctl" and quoted and not own and not name.startswith(("base/", "config/", "resp/", "access/token.h")):
+        return f'"{name}": purserctl includes its own files, and of the agent base/, config/, resp/ and access/token.h'
     return None
 
 
