@@ -19,13 +19,13 @@ from harness import check, equal
 class Ctl:
     def __init__(self):
         self.file = os.path.join(harness.tmp(), "tokens")
-        self.empty = os.path.join(harness.tmp(), "empty.ini")
-        with open(self.empty, "w", encoding="ascii"):
-            pass
+        self.ini = os.path.join(harness.tmp(), "ini.ini")
+        with open(self.ini, "w", encoding="ascii") as f:
+            f.write("[backend main]\nplugin = memory\n")
         self.program = os.environ.get("PURSERCTL", os.path.join(harness.builddir, "ctl/purserctl"))
 
     def __call__(self, *words, status=0, file=True):
-        argv = [self.program, "token", *words, *(("--file", self.file) if file else ("--config", self.empty))]
+        argv = [self.program, "token", *words, *(("--file", self.file) if file else ("--config", self.ini))]
         r = subprocess.run(argv, text=True, capture_output=True, timeout=20 * harness.SLOW, check=False)
         equal(r.returncode, status, (argv, r.stdout, r.stderr))
         return r
