@@ -9,6 +9,7 @@ include %D%/differential/local.mk
 include %D%/chaos/local.mk
 include %D%/clients/local.mk
 include %D%/churn/local.mk
+include %D%/noise/local.mk
 include %D%/suites/local.mk
 include %D%/lint/local.mk
 include %D%/otlp/local.mk
@@ -47,10 +48,11 @@ AM_TESTS_ENVIRONMENT = \
 	unset PURSER_SOCKET REDIS_URL XDG_CONFIG_HOME || :;
 
 
-# The long forms of the seeded tests: differential, fuzz, chaos, soak.
+# The long forms of the seeded tests (differential, fuzz, chaos, soak), and what is measured against a goal.
 .PHONY: check-long
 check-long:
 	PURSER_LONG=1 $(MAKE) $(AM_MAKEFLAGS) check
+	$(MAKE) $(AM_MAKEFLAGS) check-noise
 
 # What has threads: the part of the suite that is worth a run under TSan.
 .PHONY: check-threads

@@ -122,6 +122,9 @@ static enum conn_proto sniff(const struct conn *c, const uint8_t *p, size_t n)
 
 static size_t feed(struct conn *c, uint8_t *p, size_t n)
 {
+	uint64_t before = c->cl.commands;
+	size_t used;
+
 	if (c->cl.gen != c->sv->w.gen)
 		client_migrate(&c->cl);
 	if (c->proto == CONN_SNIFF) {
@@ -129,7 +132,10 @@ static size_t feed(struct conn *c, uint8_t *p, size_t n)
 		if (c->proto == CONN_SNIFF)
 			return 0;
 	}
-	return c->proto == CONN_RESP ? conn_feed_resp(c, p, n) : conn_feed_http(c, p, n);
+	used = c->proto == CONN_RESP ? conn_feed_resp(c, p, n) : conn_feed_http(c, p, n);
+	c->fair.bytes += used == FEED_TOOK ? READ_BLOCK : used;
+	fair_started(c, (uint32_t)(c->cl.commands - before));
+	return used;
 }
 
 /* ---- reading ---- */
@@ -327,8 +333,8 @@ static void on_io(struct loop_io *io, uint32_t events)
 	if (c->gathered) {
 		if (c->readable || c->eof)
 			conn_wake(&c->cl); /* first what is here already */
-	} else if (c->readable && may_receive(c)) {
-		conn_read(c, true);
+	} else if (c->readable && may_receive(c) && !(c->sv->fair.on && fair_waits(c))) {
+		conn_read(c, !c->sv->fair.on);
 	}
 }
 
@@ -354,6 +360,7 @@ void conn_close(struct conn *c)
 	if (c->closing)
 		return;
 	c->closing = true;
+	fair_close(c);
 	loop_unwatch(c->sv->w.loop, &c->io);
 	close(fd);
 	atomic_fetch_sub_explicit(&c->sv->srv->nclients, 1, memory_order_relaxed);
@@ -384,8 +391,13 @@ void conn_refuse(struct conn *c, enum err_code code, const char *text)
 
 /* ---- the turn's end ---- */
 
+static bool more_to_start(const struct conn *c)
+{
+	return conn_may_read(c) && (c->readable || (buf_len(&c->in) && !c->hungry));
+}
+
 /* What was waiting for a reply, for room or for its turn. */
-static void go_on(struct conn *c)
+void conn_go_on(struct conn *c)
 {
 	if (c->closing || c->cl.cut)
 		return;
@@ -395,6 +407,8 @@ static void go_on(struct conn *c)
 		return;
 	if (c->stream)
 		conn_stream_step(c);
+	if (c->sv->fair.on && more_to_start(c) && fair_waits(c))
+		return;
 	feed_own(c);
 	if (c->readable && may_receive(c))
 		conn_read(c, false);
@@ -412,12 +426,14 @@ static bool can_go_on(const struct conn *c)
 		return conn_http_may_step(c);
 	if (c->stream)
 		return conn_stream_may_step(c);
-	return conn_may_read(c) && (c->readable || (buf_len(&c->in) && !c->hungry));
+	return more_to_start(c);
 }
 
 /* Everything that was asked is answered and sent, and nothing more can be asked. */
 static bool finished(const struct conn *c)
 {
+	if (c->fair.waits)
+		return false;
 	if (c->hup && c->eof && !c->readable && !can_go_on(c))
 		return true;
 	return !c->cl.head && !c->cl.out.bytes && !c->busy && (c->cl.quit || (c->eof && !can_go_on(c)));
@@ -434,6 +450,8 @@ static void settle(struct conn *c)
 	struct request *head;
 
 	c->share = 0;
+	if (c->fair.flow)
+		fair_settle(c);
 	if (c->closing) {
 		if (client_idle(&c->cl))
 			conn_free(c);
@@ -454,14 +472,11 @@ static void settle(struct conn *c)
 		conn_wake(&c->cl);
 }
 
-static void turn(struct loop_hook *h)
+/* Each upstream is flushed once, then each client. */
+static void flush_all(struct serving *s)
 {
-	struct serving *s = (struct serving *)((char *)h - offsetof(struct serving, hook));
 	struct conn *list, *c;
 
-	/* What can go on makes new requests; then each upstream is flushed once, then each client. */
-	for (c = s->dirty; c; c = c->next_dirty)
-		go_on(c);
 	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
 		if (s->w.ctx[i])
 			ctx_turn(s->w.ctx[i]);
@@ -472,6 +487,23 @@ static void turn(struct loop_hook *h)
 		c->dirty = false;
 		settle(c);
 	}
+}
+
+static void turn(struct loop_hook *h)
+{
+	struct serving *s = (struct serving *)((char *)h - offsetof(struct serving, hook));
+
+	/* What can go on makes new requests. */
+	for (struct conn *c = s->dirty; c; c = c->next_dirty)
+		conn_go_on(c);
+	if (s->fair.drr.head) {
+		if (fair_shared(s))
+			flush_all(s);
+		fair_turn(s);
+	}
+	flush_all(s);
+	if (s->fair.on || s->fair.started)
+		fair_turn_ends(s);
 }
 
 /* ---- accepting ---- */
@@ -509,6 +541,7 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 	c->sv = s;
 	c->tcp = tcp;
 	c->writable = true;
+	c->allow = TURN_REQUESTS;
 	c->in.max = s->limits.resp.max_request + READ_BLOCK;
 	c->io.fn = on_io;
 	c->last_ns = loop_now(s->w.loop);
@@ -583,6 +616,7 @@ int serving_init(struct serving *s, struct server *srv)
 	if (!s->scratch)
 		return -ENOMEM;
 	s->w.pool.max = 64;
+	fair_init(s);
 	s->hook.fn = turn;
 	loop_hook_add(s->w.loop, &s->hook);
 	s->told.fn = told;
@@ -612,5 +646,6 @@ void serving_free(struct serving *s)
 	loop_timer_stop(s->w.loop, &s->tick);
 	resp_parser_free(&s->parser);
 	free(s->scratch);
+	fair_free(s);
 	worker_end_requests(&s->w);
 }

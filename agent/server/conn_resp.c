@@ -105,8 +105,8 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 		at += ps->pos;
 		if (at < n && at >= seen)
 			seen = at + conn_look_ahead(c, p + at, n - at);
-		if (++c->share == TURN_REQUESTS)
-			conn_wake(&c->cl); /* the others' turn; it goes on in the next */
+		if (++c->share == c->allow)
+			fair_spent(c); /* the others' turn */
 		req_start(r);
 		if (c->parser)
 			drop_parser(c);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 #include "request.h"
+#include "resilience/drr.h"
 #include "resp/parse.h"
 #include "server/http_head.h"
 
@@ -67,8 +68,21 @@ void listen_close(struct server *s);  /* close, and remove the socket file that 
 #define READ_BLOCK 65536u
 #define GATHER_MAX 32u                  /* connections that are read one after the other, then parsed */
 
+struct flow;
+struct fair {                           /* conn_fair.c */
+	struct drr drr;                 /* connections that wait for their turn, by project */
+	struct flow **flows;            /* by namespace number of the project, and 1; 0: none is chosen */
+	uint32_t nflows;
+	uint32_t started;               /* requests, this turn */
+	bool on;                        /* so many that it matters who starts them, or somebody waits */
+	uint64_t turn;
+	uint64_t light_ns;              /* somebody who asks for little came beside those who wait */
+	const struct conn *serving;     /* whose turn it is */
+};
+
 struct serving {
 	struct worker w;                /* first */
+	struct fair fair;
 	struct server *srv;
 	struct server_limits limits;
 	struct loop_hook hook;
@@ -117,6 +131,16 @@ struct conn {
 	struct conn_stream *stream;     /* a request that passes through while it arrives */
 	uint64_t last_ns;               /* something came in */
 	uint32_t share;                 /* requests that it started this turn */
+	uint32_t allow;                 /* ... of how many; 0: it waits for its turn */
+	struct {                        /* conn_fair.c */
+		struct drr_item item;
+		struct flow *flow;      /* of its project, once that mattered */
+		uint32_t number;        /* ... of which this is the number */
+		uint32_t counted;       /* requests of it that are in the flow's */
+		bool waits;             /* it is in the ring */
+		uint64_t heavy_ns;      /* when it last had more than it might start */
+		uint64_t bytes;         /* of requests so far */
+	} fair;
 	uint64_t blocked_ns;            /* replies wait and the peer reads nothing since; 0 = it reads */
 };
 
@@ -146,10 +170,23 @@ void conn_stream_free(struct conn *c);
 size_t conn_receive(struct conn *c, void *p, size_t n);
 /* Answer with an error behind the replies that are owed, and close behind that.  text NULL: the row's. */
 void conn_refuse(struct conn *c, enum err_code code, const char *text);
-/* Fairness: what one client may start in a turn, and how many of its requests may wait for their replies
- * (max_pipeline, if that is less), so that another's command is never behind more than these. */
-#define TURN_REQUESTS 512u
+/* Fairness: what one client may start before it is the others' turn, and how many of its requests may wait for
+ * their replies (max_pipeline, if that is less), so that another's command is never behind more than these. */
+#define TURN_REQUESTS 128u
 #define FLIGHT_REQUESTS 1024u
+void fair_init(struct serving *s);
+void fair_free(struct serving *s);
+/* fair.on: does c wait for its turn?  It is asked before c starts anything by itself. */
+bool fair_waits(struct conn *c);
+void fair_spent(struct conn *c);               /* c has started all that it might */
+void fair_started(struct conn *c, uint32_t n); /* c has started n requests */
+void fair_settle(struct conn *c);              /* requests of c may have been answered */
+void fair_close(struct conn *c);
+/* Those who wait: a slice. */
+void fair_turn(struct serving *s);
+bool fair_shared(const struct serving *s);     /* slices are short: others' requests are sent first */
+void fair_turn_ends(struct serving *s);
+void conn_go_on(struct conn *c);               /* what may start now starts */
 static inline bool conn_crowded(const struct client *cl)
 {
 	const struct purser_ctx *x = cl->head && cl->project ? cl->w->ctx[cl->project->instance] : NULL;
@@ -160,7 +197,7 @@ static inline bool conn_may_read(const struct conn *c)
 {
 	return client_may_start(&c->cl) && !c->cl.quit && !c->busy &&
 	    (c->cl.gen == c->sv->w.gen || !c->cl.head) && c->cl.nrequests < c->sv->limits.max_pipeline &&
-	    c->share < TURN_REQUESTS && c->cl.nrequests < FLIGHT_REQUESTS && !conn_crowded(&c->cl) &&
+	    c->share < c->allow && c->cl.nrequests < FLIGHT_REQUESTS && !conn_crowded(&c->cl) &&
 	    c->cl.out.bytes + c->cl.behind < c->sv->limits.output_limit;
 }
 

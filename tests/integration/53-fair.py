@@ -97,6 +97,39 @@ def pipeline(redis):
         check(most <= 1024 + 3 * 512, most, "commands of a hog ran before another's")
 
 
+def projects(store, redis):
+    """A hundred connections of one project have all sent more than their sockets take; a command of another project is
+    behind few of these.  It reads the first's counter: its own project has no prefix."""
+    text = f"[agent]\nworkers = 1\n[backend main]\n{store}\n[health]\ninterval = 1h\n" \
+        "[project a]\n[project b]\nisolation = off\n"
+    block = encode("INCR", "n") * 3000
+    most = 0
+    with harness.Purserd(config=text, name="projects") as p, p.client() as b:
+        equal(b.cmd("AUTH", "b", "x"), "OK")
+        for _ in range(8 if harness.LONG else 3):
+            b.cmd("DEL", "proj:a:n")
+            hogs = [p.client(120) for _ in range(100)]
+            for h in hogs:
+                equal(h.cmd("AUTH", "a", "x"), "OK")
+            freeze(p)
+            try:
+                for h in hogs:
+                    h.s.setblocking(False)
+                    check(h.s.send(block) > len(block) // 3, "a socket takes a third of it")
+                b.send("GET", "proj:a:n")
+            finally:
+                p.signal(signal.SIGCONT)
+            most = max(most, int(b.read() or 0))
+            for h in hogs:
+                h.close()
+        print(f"at most {most} of another project's 100 clients before one's own", flush=True)
+        # two turns of what is started straight away, two slices, and what is under way
+        check(most <= 2 * (1024 + 128 + 2048) + 8192, most, "commands of another project ran first")
+    if redis:
+        with redis.client() as c:
+            c.cmd("FLUSHALL")
+
+
 # ---- large values ------------------------------------------------------------------------------------
 
 def large(redis):
@@ -236,6 +269,8 @@ def main():
         with redis.client() as c:
             c.cmd("FLUSHALL")
         pipeline(redis)
+        projects(f"plugin = redis\nurl = {redis.url}", redis)
+        projects("plugin = memory", None)
         large(redis)
         slow_readers(redis)
         with harness.Purserd(settings(redis), name="written") as p:
