@@ -3,11 +3,16 @@
  * The store tells of changes on one connection and answers reads on others, so an invalidation can
  * overtake the reply that it is about.  That is why a read is noted before it is sent, and an
  * invalidation of a key with reads under way waits until the last of their replies is out.
+ *
+ * NOLOOP: what is told does not say who wrote.  A write of the client itself that has surely changed its key
+ * (request_noloop.c) will be told of at least once, so one message is taken for it, the next one that comes
+ * behind its sending.  Two writes under way together may be told of in one message: one is taken for both.
  */
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/buf.h"
+#include "request_noloop.h"
 #include "request_track.h"
 
 struct track_area {                 /* tracking clients of one prefix of one instance, on this worker */
@@ -42,12 +47,17 @@ struct interest {
 	struct tracking *t;
 	struct interest *next_of_key, *prev_of_key;
 	struct interest *next, *prev;   /* of the client */
-	uint32_t inflight;              /* reads whose replies are not out */
-	bool stale;                     /* it has changed meanwhile */
+	uint32_t inflight;              /* reads, and writes of its own, whose replies are not out */
+	uint32_t told;                  /* so often it has changed meanwhile */
+	uint32_t owed;                  /* ... and so often it will, by the client itself */
+	bool own;                       /* one of those under way, or answered since, is its own and has changed it */
 };
+#define TOLD_ALL (UINT32_MAX / 2) /* nobody knows how often */
 
 struct track_reads {                /* of one request: in its arena */
 	uint64_t epoch;                 /* of the client's tracking: another one has other interests */
+	enum noloop_proof proof;        /* of a write of its own */
+	struct noloop_filter reply;
 	uint32_t n, cap;
 	struct interest *v[];
 };
@@ -228,7 +238,11 @@ static void key_changed(struct tracked_key *k)
 	for (i = k->first; i; i = next) {
 		next = i->next_of_key;
 		if (i->inflight) {
-			i->stale = true;
+			i->told++;
+			continue;
+		}
+		if (i->owed) { /* in BCAST mode tell_bcast() counts */
+			i->owed -= !(i->t->options & TRACK_BCAST);
 			continue;
 		}
 		tell(i->t, &name, 1);
@@ -247,6 +261,16 @@ static void make_room(struct worker *w)
 		key_changed(k);
 		k = newer;
 	}
+}
+
+static struct interest *interest_find(struct tracking *t, purser_bytes name)
+{
+	struct tracked_key *k = key_find(t->area, name, hash_of(t->area, name));
+	struct interest *i = k ? k->first : NULL;
+
+	while (i && i->t != t)
+		i = i->next_of_key;
+	return i;
 }
 
 static struct interest *interest_of(struct tracking *t, purser_bytes name)
@@ -343,6 +367,7 @@ static struct track_reads *reads_of(struct request *r, uint32_t n)
 	if (!v)
 		return NULL;
 	v->epoch = r->cl->outband->track_epoch;
+	v->proof = NOLOOP_NONE;
 	v->n = had ? had->n : 0;
 	v->cap = cap;
 	if (v->n)
@@ -380,6 +405,38 @@ static void note(struct request *r, const struct command *cmd, const purser_byte
 	}
 }
 
+/* A write of its own: of which keys must a change be taken for that? */
+static void note_write(struct request *r)
+{
+	enum noloop_proof proof = noloop_proof(r->cmd, r->argv, r->argc);
+	struct tracking *t = r->cl->outband->tracking;
+	uint32_t n = cmd_key_count(r->cmd, r->argv, r->argc), *at;
+	struct track_reads *v;
+
+	if (proof == NOLOOP_NONE || !n || r->b.discard)
+		return;
+	at = arena_get(&r->arena, n * sizeof *at);
+	v = at ? reads_of(r, n) : NULL;
+	if (!v)
+		return; /* it is told of its own write */
+	n = cmd_keys(r->cmd, r->argv, r->argc, at);
+	for (uint32_t k = 0; k < n; k++) {
+		purser_bytes key = r->argv[at[k]];
+		struct interest *i = concerns(t, key) ? interest_find(t, key) : NULL;
+
+		if (!i && t->options & TRACK_BCAST && concerns(t, key))
+			i = interest_of(t, key);
+		if (!i)
+			continue;
+		i->inflight++;
+		v->v[v->n++] = i;
+	}
+	if (!v->n)
+		return;
+	v->proof = proof;
+	noloop_listen(&v->reply, r);
+}
+
 void track_command(struct request *r)
 {
 	struct tracking *t = r->cl->outband->tracking;
@@ -387,6 +444,8 @@ void track_command(struct request *r)
 
 	if (tx_open(r->cl, &queued)) /* its commands are noted when EXEC sends them */
 		return;
+	if (t->options & TRACK_NOLOOP && r->cmd->flags & F_WRITE && r->cmd->run == RUN_BACKEND)
+		note_write(r);
 	if (r->cmd->run == RUN_BACKEND && wanted(t))
 		note(r, r->cmd, r->argv, r->argc);
 	if (r->cmd->id != CMD_MULTI && strncmp(r->cmd->name, "CLIENT|", 7))
@@ -407,37 +466,55 @@ void track_parts_end(struct request *r)
 		r->cl->outband->tracking->caching = false;
 }
 
+/* Nothing of the key is under way any more: what was told of it meanwhile is its own, or news. */
+static void settle(struct interest *i)
+{
+	purser_bytes name = { i->key->name, i->key->n };
+	uint32_t mine = i->owed + i->own;
+	bool news = i->told > mine;
+
+	i->owed = news ? 0 : mine - i->told;
+	i->told = 0;
+	i->own = false;
+	if (news)
+		tell(i->t, &name, 1);
+	if (news || (i->t->options & TRACK_BCAST && !i->owed))
+		interest_free(i);
+}
+
 void track_replied(struct client *c, struct request *r)
 {
 	struct track_reads *v = r->reads;
 
+	bool own;
+
 	if (v->epoch != c->outband->track_epoch)
 		return;
+	own = v->proof && noloop_proved(&v->reply, v->proof);
 	for (uint32_t k = 0; k < v->n; k++) {
 		struct interest *i = v->v[k];
-		struct tracking *t = i->t;
 
-		if (--i->inflight)
-			continue;
-		if (i->stale) {
-			purser_bytes name = { i->key->name, i->key->n };
-
-			tell(t, &name, 1);
-		}
-		if (i->stale || t->options & TRACK_BCAST)
-			interest_free(i);
+		i->own |= own;
+		if (--i->inflight == 0)
+			settle(i);
 	}
 	r->reads = NULL;
 }
 
 /* ---- changes ---- */
 
-static bool in_flight(struct tracking *t, struct tracked_key *k)
+/* Has the change been noted for a reply that is under way, or was it the client's own? */
+static bool silent(struct tracking *t, purser_bytes key)
 {
-	for (struct interest *i = k ? k->first : NULL; i; i = i->next_of_key)
-		if (i->t == t && i->inflight)
-			return true;
-	return false;
+	struct interest *i = interest_find(t, key);
+
+	if (!i || i->inflight)
+		return i != NULL;
+	if (!i->owed)
+		return false;
+	if (--i->owed == 0)
+		interest_free(i);
+	return true;
 }
 
 /* A client in BCAST mode: those keys of the message that begin with one of its prefixes. */
@@ -453,7 +530,7 @@ static void tell_bcast(struct tracking *t, const struct hub_msg *m, purser_bytes
 			continue;
 		key.p += a->prefix_len;
 		key.n -= a->prefix_len;
-		if (concerns(t, key) && !in_flight(t, key_find(a, key, hash_of(a, key))))
+		if (concerns(t, key) && !silent(t, key))
 			keys[n++] = key; /* the others wait: key_changed() has noted it */
 	}
 	if (n)
@@ -469,7 +546,7 @@ static void area_all(struct track_area *a)
 		for (struct interest *i = t->first, *n; i; i = n) {
 			n = i->next;
 			if (i->inflight)
-				i->stale = true;
+				i->told = TOLD_ALL;
 			else
 				interest_free(i);
 		}

@@ -179,6 +179,71 @@ def bcast(p):
         equal(set(told(c, 200)), {b"user:%d" % i for i in range(200)})
 
 
+def behind_all(c, w, name):
+    """What c hears until a change that it does hear of: everything else of before has come by then."""
+    got = []
+    c.send("GET", name)
+    while True:
+        got.append(c.read())
+        if not isinstance(got[-1], Push):
+            got.pop()
+            break
+    w.cmd("SET", name, "v")
+    while True:
+        got.append(c.read())
+        if got[-1] == invalid(name):
+            return got[:-1]
+
+
+OWN = [("SET", "n:a", 1), ("SET", "n:a", 2, "PX", 100000), ("APPEND", "n:a", "x"), ("DEL", "n:a"), ("MSET", "n:a", 1, "n:b", 2), ("INCR", "n:a"),
+       ("EXPIRE", "n:a", 100), ("PERSIST", "n:a"), ("UNLINK", "n:b"), ("HSET", "n:h", "f", "v"), ("HDEL", "n:h", "f"), ("RPUSH", "n:l", "a", "b"),
+       ("LPOP", "n:l"), ("SADD", "n:s", "m"), ("SREM", "n:s", "m"), ("ZADD", "n:z", 1, "m"), ("ZREM", "n:z", "m"), ("XADD", "n:x", "*", "f", "v"), ("GETDEL", "n:a")]
+NOTHING = [("DEL", "n:none"), ("EXPIRE", "n:none", 1), ("HDEL", "n:none", "f"), ("LPOP", "n:none"), ("SET", "n:set", 1, "NX"), ("SADD", "n:has", "m")]
+
+
+def noloop(p):
+    """A client is not told of what it has surely changed itself, and of everything else as ever: a write of its own that
+    changed nothing keeps no other's from it."""
+    with p.client() as w:
+        for mode in ([], ["BCAST", "PREFIX", "n:"]):
+            w.cmd("SET", "n:set", 1)
+            w.cmd("SADD", "n:has", "m")
+            with tracking(p, "NOLOOP", *mode) as c:
+                behind_all(c, w, "n:begin")
+                for words in OWN:
+                    for k in ("n:a", "n:b", "n:none", "n:set", "n:has"):
+                        c.cmd("EXISTS", k)
+                    c.send(*words)
+                    check(not isinstance(c.read(), (RespError, Push)), words)
+                    equal(behind_all(c, w, "n:mark"), [], words)
+                for words in NOTHING:
+                    c.cmd("EXISTS", words[1])
+                    c.cmd(*words)
+                    equal(behind_all(c, w, "n:mark"), [], words)
+                    w.cmd("DEL", words[1])
+                    w.cmd("SET", words[1], "theirs")
+                    heard = behind_all(c, w, "n:mark")
+                    check(heard and all(h == invalid(words[1]) for h in heard), words, heard)
+                    behind_all(c, w, "n:mark")
+                    w.cmd("DEL", words[1])
+                    if words[1] in ("n:set", "n:has"):
+                        w.cmd(*(("SET", "n:set", 1) if words[1] == "n:set" else ("SADD", "n:has", "m")))
+                    behind_all(c, w, "n:mark")
+                c.cmd("GET", "n:a")  # its own, then another's, then its own
+                c.cmd("SET", "n:a", "mine")
+                equal(behind_all(c, w, "n:mark"), [])
+                c.cmd("GET", "n:a")
+                w.cmd("SET", "n:a", "theirs")
+                equal(c.read(), invalid("n:a"))
+                equal(c.cmd("CLIENT", "TRACKINGINFO")[b"flags"], [b"on", *([b"bcast"] if mode else []), b"noloop"])
+            with tracking(p, *mode) as c:  # without the option
+                behind_all(c, w, "n:begin")
+                c.cmd("GET", "n:a")
+                c.send("SET", "n:a", 3)
+                got = [c.read(), c.read()]
+                check("OK" in got and invalid("n:a") in got, got)
+
+
 def redirect(p):
     with p.client() as ear, p.client() as w:
         target = ear.cmd("CLIENT", "ID")
@@ -414,6 +479,7 @@ def on_memory(redis, seed):
         same_as_redis(redis, p)
         default_mode(p)
         opt(p)
+        noloop(p)
         bcast(p)
         redirect(p)
         coherent(None, p, seed)
@@ -430,6 +496,7 @@ def main():
             same_as_redis(redis, p)
             default_mode(p)
             opt(p)
+            noloop(p)
             bcast(p)
             redirect(p)
             lost_link(redis, p)
