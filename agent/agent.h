@@ -73,6 +73,7 @@ struct agent {
 	struct cmd_index commands;
 	req_handler handlers[CMD_COUNT];
 	struct scripts *scripts;
+	struct project_numbers *numbers; /* of all projects that there have been */
 	struct plugin_cache plugins;
 	struct offload *offload;
 	struct loop *control;

@@ -386,29 +386,68 @@ int build_check(struct agent *a, struct buf *why)
 
 /* ---- projects ---- */
 
+/* All but name and prefix. */
+static int fill_project(struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
+    struct project *p, struct buf *why)
+{
+	const char *backend = cfg_name(cfg_project_backend(s));
+
+	snprintf(p->name, sizeof p->name, "%s", cfg_name(s));
+	p->databases = (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES);
+	p->scripts = strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0;
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
+		if (g->instances[i] && !strcmp(g->instances[i]->name, backend))
+			p->instance = i;
+	return access_make_project(&g->access, cfg, s, p, why);
+}
+
 static int add_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
     struct buf *why)
 {
 	struct project *p = &g->projects.v[g->projects.n];
-	const char *prefix = cfg_project_prefix(s), *backend = cfg_name(cfg_project_backend(s));
+	const char *prefix = cfg_project_prefix(s);
 	size_t n = strlen(prefix);
 
 	if (n > PROJECT_PREFIX_MAX || strlen(cfg_name(s)) > PROJECT_NAME_MAX) {
 		buf_printf(why, "[project %s]: the key prefix is longer than %u bytes\n", cfg_name(s), PROJECT_PREFIX_MAX);
 		return -1;
 	}
-	snprintf(p->name, sizeof p->name, "%s", cfg_name(s));
 	memcpy(p->prefix, prefix, n);
 	p->prefix_len = (uint32_t)n;
-	p->databases = (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES);
-	p->scripts = strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0;
+	if (fill_project(g, cfg, s, p, why))
+		return -1;
 	p->metric_id = metric_project(a->metrics, p->name);
-	p->ns = p->metric_id;
-	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-		if (g->instances[i] && !strcmp(g->instances[i]->name, backend))
-			p->instance = i;
+	p->ns = project_number(a->numbers, p->name);
 	g->projects.n++;
-	return access_make_project(&g->access, cfg, s, p, why);
+	if (p->ns < PROJECT_NUMBERS)
+		return 0;
+	buf_printf(why, "[project %s]: there have been %u projects since the agent was started, or no memory is left: "
+	    "restart it\n", p->name, PROJECT_NUMBERS);
+	return -1;
+}
+
+/* [project *]: the name goes where {project} is. */
+static int admit_projects(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
+    struct buf *why)
+{
+	const char *prefix = cfg_project_prefix(s), *at = strstr(prefix, "{project}");
+	struct project model = { .ns = 0 };
+	char head[PROJECT_PREFIX_MAX + 1];
+
+	if (!cfg_int(s, CFG_PROJECT_DYNAMIC))
+		return 0;
+	if (!at || strlen(prefix) + PROJECT_NAME_MAX > PROJECT_PREFIX_MAX) {
+		buf_printf(why, "[project *]: the key prefix has no {project}, or is too long\n");
+		return -1;
+	}
+	if (fill_project(g, cfg, s, &model, why))
+		return -1;
+	snprintf(head, sizeof head, "%.*s", (int)(at - prefix), prefix);
+	if (projects_admit(&g->projects, &model, head, at + strlen("{project}"),
+	    (uint32_t)cfg_int(s, CFG_PROJECT_MAX_PROJECTS), a->numbers, a->metrics) == 0)
+		return 0;
+	buf_puts(why, "out of memory\n");
+	return -1;
 }
 
 static int add_projects(struct agent *a, struct generation *g, const struct cfg *cfg, struct buf *why)
@@ -423,7 +462,11 @@ static int add_projects(struct agent *a, struct generation *g, const struct cfg 
 	}
 	rc = access_make(&g->access, cfg, why);
 	for (const struct cfg_section *s = cfg_first(cfg, CFG_PROJECT); s && !rc; s = cfg_next(s))
-		rc = add_project(a, g, cfg, s, why);
+		rc = strcmp(cfg_name(s), "*") ? add_project(a, g, cfg, s, why) : admit_projects(a, g, cfg, s, why);
+	if (!rc && projects_index(&g->projects)) {
+		buf_puts(why, "out of memory\n");
+		rc = -1;
+	}
 	return rc;
 }
 

@@ -124,7 +124,8 @@ static int run(struct agent *a)
 	pthread_mutex_init(&a->faults.lock, NULL);
 	a->control = loop_new(NULL);
 	a->offload = offload_new();
-	if (!a->control || !a->offload) {
+	a->numbers = project_numbers_new();
+	if (!a->control || !a->offload || !a->numbers) {
 		fprintf(stderr, "purserd: out of memory\n");
 		return 1;
 	}
@@ -134,6 +135,7 @@ static int run(struct agent *a)
 	control_init(a);
 	rc = agent_run(a);
 	loop_free(a->control);
+	project_numbers_free(a->numbers);
 	metric_free(a->metrics);
 	log_close(a->log);
 	return rc;

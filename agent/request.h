@@ -81,6 +81,7 @@ struct client {
 	bool anonymous;                 /* over TCP: nobody knows who it is; F_PUBLIC commands only */
 	bool narrow;                    /* its role is: every command goes through access_decide() */
 	bool operates;                  /* access_operates() */
+	bool crowded;                   /* client_choose() has failed for max_projects alone */
 	uint8_t choice;                 /* enum access_choice: what access_sole() found */
 	const struct role *role;        /* that it has in project; NULL without one */
 	const struct project *home;     /* where it is when it names no project; NULL: nowhere */
@@ -120,9 +121,11 @@ void client_free(struct client *c);       /* after client_idle(): ends the plugi
 /* ---- who it is, and what it may (request_access.c) ---- */
 /* Choose a project by name.  False: there is none of that name, or it may not enter it: which, nobody is told. */
 bool client_choose(struct client *c, const void *name, size_t n);
-/* Its identity has changed: what that allows holds from now on.  False: it may no longer be in the project
- * that it was in, and is where it would have been at its beginning. */
+/* Its identity has changed: what that allows holds from now on, for what is open and what waits too.  False: it may
+ * no longer be in the project that it was in, and is in none. */
 bool client_identified(struct client *c);
+/* May it run this, as it is now?  The one decision (access_decide()). */
+bool client_may(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc);
 /* After a reload: to the worker's generation, when nothing is under way.  Its project is looked up by
  * name; is it gone or may it not be entered any more, the client has none. */
 void client_migrate(struct client *c);

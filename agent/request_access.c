@@ -4,7 +4,9 @@
  */
 #include <config.h>
 #include <string.h>
+#include "request_pubsub.h"
 #include "request_stage.h"
+#include "request_track.h"
 
 static void settle(struct client *c, const struct project *p, const struct role *role)
 {
@@ -22,10 +24,12 @@ void client_leave(struct client *c)
 
 bool client_choose(struct client *c, const void *name, size_t n)
 {
-	const struct project *p = project_find(&c->gen->projects, name, n);
-	const struct role *role = p ? access_enter(&c->gen->access, &c->id, p, NULL) : NULL;
+	const struct role *role;
+	const struct project *p;
 
-	if (!role)
+	c->crowded = false;
+	p = access_project(&c->gen->access, &c->id, name, n, &role, &c->crowded);
+	if (!p)
 		return false;
 	if (p != c->project)
 		c->db = 0;
@@ -33,34 +37,111 @@ bool client_choose(struct client *c, const void *name, size_t n)
 	return true;
 }
 
-bool client_identified(struct client *c)
+static void find_home(struct client *c)
 {
 	const struct access *a = &c->gen->access;
-	const struct project *was = c->project;
 
 	c->choice = (uint8_t)access_sole(a, &c->id, &c->home, &c->home_role);
 	c->operates = access_operates(a, &c->id);
-	if (was && project_find(&c->gen->projects, was->name, strlen(was->name)) == was) {
-		const struct role *role = access_enter(a, &c->id, was, NULL);
+}
 
-		if (role) {
-			settle(c, was, role);
-			return true;
-		}
-	}
-	client_leave(c);
-	return !was;
+/* ---- the decision ---- */
+
+static bool decide(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc,
+    struct access_answer *a)
+{
+	struct access_question q = { .access = &c->gen->access, .id = &c->id, .project = c->project, .role = c->role,
+		.operates = c->operates, .several = c->choice == ACCESS_SEVERAL, .cmd = cmd, .argv = argv, .argc = argc };
+
+	return access_decide(&q, a);
 }
 
 enum stage_result req_decide(struct request *r)
 {
-	struct client *c = r->cl;
-	struct access_question q = { .access = &c->gen->access, .id = &c->id, .project = r->project, .role = c->role,
-		.operates = c->operates, .several = c->choice == ACCESS_SEVERAL, .cmd = r->cmd, .argv = r->argv,
-		.argc = r->argc };
 	struct access_answer a;
 
-	if (access_decide(&q, &a))
+	if (decide(r->cl, r->cmd, r->argv, r->argc, &a))
 		return STAGE_NEXT;
 	return req_refuse(r, a.err, a.text);
+}
+
+bool client_may(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc)
+{
+	struct access_answer a;
+
+	return c->perms >> cmd->perm & 1 || decide(c, cmd, argv, argc, &a);
+}
+
+/* ---- rights that change while a connection is open ---- */
+
+static bool may_listen(const struct client *c)
+{
+	static const uint8_t client[] = "CLIENT", tracking[] = "TRACKING", on[] = "ON", bcast[] = "BCAST";
+	const purser_bytes track[] = { { client, 6 }, { tracking, 8 }, { on, 2 }, { bcast, 5 } };
+	const struct outband *o = c->outband;
+
+	if (o->monitor && !client_may(c, &cmd_rows[CMD_MONITOR], track, 1))
+		return false;
+	if (o->tracking && !client_may(c, &cmd_rows[CMD_CLIENT_TRACKING], track, o->tracking->options & TRACK_BCAST ? 4 : 3))
+		return false;
+	return pubsub_still_may(c);
+}
+
+void client_refuse_held(struct client *c, enum err_code err, const char *text)
+{
+	struct request *held = c->held;
+
+	if (!held)
+		return;
+	c->held = NULL;
+	loop_timer_stop(c->w->loop, &c->hold_timer);
+	req_refuse(held, err, text);
+}
+
+/* What it waits for, and the one behind it, which was let through by what was allowed then. */
+static void enforce_waiting(struct client *c)
+{
+	struct request *r = c->head, *held = c->held;
+	struct access_answer a;
+
+	if (held && !decide(c, held->cmd, held->argv, held->argc, &a))
+		client_refuse_held(c, a.err, a.text);
+	if (!client_may(c, r->cmd, r->argv, r->argc))
+		client_unblock(c, true);
+}
+
+void client_enforce(struct client *c)
+{
+	if (c->topics && !client_may(c, &cmd_rows[CMD_PURSER_SUBSCRIBE], NULL, 0))
+		c->topics = 0;
+	if (c->outband && (client_listens(c) || c->outband->tracking) && !may_listen(c)) {
+		pubsub_leave(c);
+		monitor_leave(c);
+		track_end(c);
+		client_dismiss(c, "permission", "what this connection hears it may not hear any more: connect again");
+	}
+	if (c->tx)
+		tx_enforce(c);
+	if (client_waits(c))
+		enforce_waiting(c);
+}
+
+void client_rehome(struct client *c, const struct project *was, uint16_t db)
+{
+	find_home(c);
+	if (!was)
+		client_leave(c);
+	else if (client_choose(c, was->name, strlen(was->name)))
+		c->db = db < c->project->databases ? db : 0;
+	else
+		settle(c, NULL, NULL); /* somewhere else it would write what belongs there */
+}
+
+bool client_identified(struct client *c)
+{
+	const struct project *was = c->project;
+
+	client_rehome(c, was, c->db);
+	client_enforce(c);
+	return c->project == was || !was;
 }

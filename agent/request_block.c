@@ -85,11 +85,14 @@ void client_carry(struct client *c)
 {
 	struct generation *g = c->w->gen, *old = c->gen;
 	const struct project *to, *from;
+	const struct role *role;
 
 	/* All that is not answered must be of the one project; behind what waits that is the next one at most. */
-	to = project_find(&g->projects, c->head->project->name, strlen(c->head->project->name));
+	to = access_project(&g->access, &c->id, c->head->project->name, strlen(c->head->project->name), &role, NULL);
 	if (!to || !same_place(c->head->project, to) || c->project != c->head->project ||
 	    (c->held && c->held->project != c->project) || !movable(c->held)) {
+		if (!to) /* else it would run as what it was */
+			client_refuse_held(c, ERR_NOPROJECT, NULL);
 		client_unblock(c, true);
 		return;
 	}
@@ -97,9 +100,10 @@ void client_carry(struct client *c)
 	if (c->held)
 		move_request(c->held, to);
 	from = c->project;
-	c->project = to;
 	c->gen = generation_ref(g);
+	client_rehome(c, to, c->db);
 	if (c->tx)
 		tx_migrate(c, old, from);
+	client_enforce(c);
 	generation_unref(old);
 }

@@ -39,13 +39,12 @@ void client_migrate(struct client *c)
 		return;
 	}
 	c->gen = generation_ref(c->w->gen);
-	client_identified(c);
-	if (p && client_choose(c, p->name, strlen(p->name)))
-		c->db = db < c->project->databases ? db : 0;
+	client_rehome(c, p, db);
 	if (c->tx)
 		tx_migrate(c, old, p);
 	if (c->outband)
 		pubsub_migrated(c, p);
+	client_enforce(c);
 	generation_unref(old);
 }
 

@@ -591,6 +591,20 @@ const char *pubsub_refusal(const struct request *r, char *text, size_t cap)
 	}
 }
 
+bool pubsub_still_may(const struct client *c)
+{
+	static const uint16_t by_kind[] = { [PURSER_SUB_CHANNEL] = CMD_SUBSCRIBE, [PURSER_SUB_PATTERN] = CMD_PSUBSCRIBE,
+		[PURSER_SUB_SHARD] = CMD_SSUBSCRIBE };
+
+	for (const struct subscription *s = c->outband->first; s; s = s->next) {
+		const purser_bytes words[] = { { (const uint8_t *)"", 0 }, s->name };
+
+		if (!client_may(c, &cmd_rows[by_kind[s->t->kind]], words, 2))
+			return false;
+	}
+	return true;
+}
+
 void pubsub_migrated(struct client *c, const struct project *old)
 {
 	if ((!client_listens(c) && !c->outband->tracking) || (c->project && old && c->project->instance == old->instance &&

@@ -15,6 +15,7 @@ void pubsub_unsubscribe(struct request *r, uint8_t kind);
 void pubsub_leave(struct client *c);    /* of everything, and nobody is told */
 /* Its configuration changed; before, its project was old. */
 void pubsub_migrated(struct client *c, const struct project *old);
+bool pubsub_still_may(const struct client *c);   /* may it subscribe to what it is subscribed to? */
 uint32_t pubsub_names(const struct client *c);   /* how many subscriptions it has, of any kind */
 /* A client of RESP2 that is subscribed may say little else: NULL, or what it is told. */
 const char *pubsub_refusal(const struct request *r, char *text, size_t cap);

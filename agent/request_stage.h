@@ -21,6 +21,12 @@ void req_release(struct bcall *b); /* bcall.release */
 
 /* ---- request_access.c: authorize, where the client's permissions alone do not say yes ---- */
 enum stage_result req_decide(struct request *r);
+/* c->gen or what is known of it has changed.  Into the project that it was in, if it still may; who was in none is at
+ * home. */
+void client_rehome(struct client *c, const struct project *was, uint16_t db);
+/* What is open (subscriptions, MONITOR, tracking, MULTI) or waits ends, as far as it is not allowed any more. */
+void client_enforce(struct client *c);
+void client_refuse_held(struct client *c, enum err_code err, const char *text); /* if there is one */
 
 /* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
 enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
@@ -34,6 +40,7 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 void tx_free(struct tx *tx, struct out_pool *pool);
 /* The client has moved to another generation; it was in project p of the old one. */
 void tx_migrate(struct client *c, const struct generation *old, const struct project *p);
+void tx_enforce(struct client *c);               /* what is queued may not be allowed any more */
 unsigned tx_size(const struct request *r); /* commands of the batch that r sends; 0: it is none */
 void tx_lost(struct client *c, const struct purser_instance *i); /* what it watches there is lost */
 

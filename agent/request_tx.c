@@ -158,6 +158,20 @@ void tx_migrate(struct client *c, const struct generation *old, const struct pro
 	forget_parts(tx);
 }
 
+void tx_enforce(struct client *c)
+{
+	struct tx *tx = c->tx;
+
+	for (uint32_t i = 0; i < tx->n; i++) {
+		const struct tx_part *p = tx->part[i];
+
+		if (client_may(c, p->cmd, p->argv, p->argc))
+			continue;
+		tx->dirty = true; /* EXEC says so */
+		forget_parts(tx);
+	}
+}
+
 /* Where the watch is; NULL: that is gone, and the watch with it. */
 static struct purser_ctx *watch_ctx(const struct client *c, const struct tx *tx)
 {

@@ -43,21 +43,32 @@ static bool names_project(const struct access_rule *rule, const struct project *
 	return false;
 }
 
-static const struct role *enter_peer(const struct access *a, const struct identity *id, const struct project *p)
+/* Of those whose role nothing but the project says. */
+static const struct role *usual(const struct project *p)
+{
+	return p->role ? p->role : &role_writer;
+}
+
+static const struct role *enter_peer(const struct access *a, const struct identity *id, const struct project *p,
+    bool *named)
 {
 	const struct role *role = NULL;
 	int best = 0;
 
 	for (uint32_t i = 0; i < a->nrules; i++) {
-		int exact = names_project(&a->rules[i], p) ? names_peer(&a->rules[i], id) : 0;
+		int exact;
 
+		if (!names_project(&a->rules[i], p))
+			continue;
+		*named |= !a->rules[i].every_project;
+		exact = names_peer(&a->rules[i], id);
 		if (exact > best) {
 			best = exact;
-			role = a->rules[i].role ? a->rules[i].role : p->role;
+			role = a->rules[i].role ? a->rules[i].role : usual(p);
 		}
 	}
 	if (p->own && names_peer(p->own, id) > best)
-		role = p->own->role ? p->own->role : p->role;
+		role = usual(p);
 	return role;
 }
 
@@ -67,17 +78,14 @@ const struct role *access_enter(const struct access *a, const struct identity *i
 	const struct access_evidence *e = &a->evidence[id->source];
 	const struct role *role = NULL;
 	const char *reason = NULL;
+	bool named = false;
 
 	if (id->source > IDENTITY_PEER && e->enters && e->enters(a, id, p, &role)) {
 		if (!(p->accept & 1u << id->source)) {
-			role = NULL;
 			reason = "the project does not accept this kind of identity";
-		} else if (!role) {
-			role = p->role ? p->role : NULL;
-			reason = role ? NULL : "neither the token nor the project says a role";
+		} else {
+			return role ? role : usual(p);
 		}
-		if (role)
-			return role;
 	}
 	if (!peer_known(&id->peer)) {
 		if (why)
@@ -86,13 +94,23 @@ const struct role *access_enter(const struct access *a, const struct identity *i
 	}
 	if (!(p->accept & ACCEPT_PEER))
 		reason = reason ? reason : "the project does not accept local users without a token";
-	else if ((role = enter_peer(a, id, p)))
+	else if ((role = enter_peer(a, id, p, &named)))
 		return role;
-	else if (p->open && !a->production)
+	else if (p->open && !named && !a->production)
 		return p->role ? p->role : &role_operator;
 	if (why)
 		*why = reason ? reason : "no rule lets this user in";
 	return NULL;
+}
+
+/* The project that a token or claims name, made if it comes to be. */
+static const struct project *named_by_evidence(const struct access *a, const struct identity *id,
+    const struct role **role)
+{
+	const struct access_evidence *e = &a->evidence[id->source];
+	const char *name = e->project ? e->project(a, id) : NULL;
+
+	return name ? access_project(a, id, name, strlen(name), role, NULL) : NULL;
 }
 
 enum access_choice access_sole(const struct access *a, const struct identity *id, const struct project **p,
@@ -100,13 +118,17 @@ enum access_choice access_sole(const struct access *a, const struct identity *id
 {
 	enum access_choice found = ACCESS_NONE;
 	const struct project *def = a->production ? NULL : project_find(a->projects, "default", 7);
+	struct project any;
 
-	*p = NULL;
 	*role = NULL;
+	if ((*p = named_by_evidence(a, id, role)))
+		return ACCESS_ONE;
 	if (def && (*role = access_enter(a, id, def, NULL))) {
 		*p = def;
 		return ACCESS_ONE;
 	}
+	if (project_like(a->projects, "*", 1, &any) && access_enter(a, id, &any, NULL))
+		return ACCESS_SEVERAL;
 	for (uint32_t i = 0; i < a->projects->n; i++) {
 		const struct role *r = access_enter(a, id, &a->projects->v[i], NULL);
 
@@ -124,11 +146,38 @@ enum access_choice access_sole(const struct access *a, const struct identity *id
 	return found;
 }
 
+const struct project *access_project(const struct access *a, const struct identity *id, const void *name, size_t n,
+    const struct role **role, bool *full)
+{
+	const struct project *p = project_find(a->projects, name, n);
+	struct project like;
+
+	*role = NULL;
+	if (p) {
+		*role = access_enter(a, id, p, NULL);
+		return *role ? p : NULL;
+	}
+	/* Only who may enter it makes it. */
+	if (!project_like(a->projects, name, n, &like) || !strcmp(like.name, "*") ||
+	    !access_enter(a, id, &like, NULL))
+		return NULL;
+	p = project_make(a->projects, like.name);
+	if (!p && full)
+		*full = true;
+	*role = p ? access_enter(a, id, p, NULL) : NULL;
+	return p;
+}
+
 bool access_operates(const struct access *a, const struct identity *id)
 {
-	for (uint32_t i = 0; i < a->projects->n; i++) {
-		const struct role *r = access_enter(a, id, &a->projects->v[i], NULL);
+	const struct role *r;
+	struct project any;
 
+	if (project_like(a->projects, "*", 1, &any) && (r = access_enter(a, id, &any, NULL)) &&
+	    r->perms & PERM_BIT(PERM_OPERATE))
+		return true;
+	for (uint32_t i = 0; i < a->projects->n; i++) {
+		r = access_enter(a, id, &a->projects->v[i], NULL);
 		if (r && r->perms & PERM_BIT(PERM_OPERATE))
 			return true;
 	}

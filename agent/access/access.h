@@ -65,6 +65,11 @@ int access_make_project(struct access *a, const struct cfg *cfg, const struct cf
 const struct role *access_enter(const struct access *a, const struct identity *id, const struct project *p,
     const char **why);
 
+/* The project of that name with the role that id has there, made if [project *] admits it.  NULL: none, or id may
+ * not enter it, or *full (if not NULL) is set: there are as many as there may be. */
+const struct project *access_project(const struct access *a, const struct identity *id, const void *name, size_t n,
+    const struct role **role, bool *full);
+
 enum access_choice { ACCESS_NONE, ACCESS_ONE, ACCESS_SEVERAL };
 /* The project of somebody who names none: in development `default`, if it may be entered; else the only one
  * that may. */

@@ -35,15 +35,44 @@ struct project {
 	const struct access_rule *own; /* who may enter by the project's own section; NULL: nobody */
 };
 
-struct project_set {          /* of one configuration generation */
-	struct project *v;
+struct project_more;
+
+struct project_set {          /* of one configuration generation; immutable once it is in use, but for `more` */
+	struct project *v;        /* of the [project NAME] sections */
 	uint32_t n;
+	uint16_t *index;          /* by name (projects_index()); NULL: there are few */
+	uint32_t mask;
+	struct project_more *more; /* those that [project *] admits, made when they are first named; or NULL */
 };
 
-/* NULL: no such project.  A UUID may be spelled in upper case. */
+/* NULL: no such project (yet).  A UUID may be spelled in upper case.  Any thread. */
 const struct project *project_find(const struct project_set *s, const void *name, size_t n);
+int projects_index(struct project_set *s);   /* 0, or -1: no memory */
 void projects_clear(struct project_set *s); /* what it holds */
 bool project_name_ok(const void *name, size_t n); /* [a-z0-9._-]{1,64} */
+
+/* ---- numbers by name, for the life of the agent: what a plugin or a cache keeps by ns outlives a reload ---- */
+struct project_numbers;
+#define PROJECT_NUMBERS 65535u
+struct project_numbers *project_numbers_new(void);
+void project_numbers_free(struct project_numbers *x);
+/* The number of that name; PROJECT_NUMBERS: there are no more (or no memory).  Any thread. */
+uint32_t project_number(struct project_numbers *x, const char *name);
+
+/* ---- [project *] ---- */
+struct metric_reg;
+/* The set admits further projects that are like *model, up to max of them; their prefix is head, the name, tail.
+ * numbers and metrics are borrowed.  0, or -1: no memory. */
+int projects_admit(struct project_set *s, const struct project *model, const char *head, const char *tail,
+    uint32_t max, struct project_numbers *numbers, struct metric_reg *metrics);
+/* What a project of that name would be; false: none of that name is admitted.  Its name may be "*": any. */
+bool project_like(const struct project_set *s, const void *name, size_t n, struct project *out);
+/* It, made if it is not there.  NULL: there are as many as there may be (or no memory).  Any thread. */
+const struct project *project_make(const struct project_set *s, const char *name);
+/* What they all have in common: their prefix is the head alone.  False: none are admitted. */
+bool projects_common(const struct project_set *s, struct project *out);
+uint32_t projects_made(const struct project_set *s); /* so far */
+
 static inline bool project_isolated(const struct project *p) { return p->prefix_len != 0; }
 
 /* Arguments that name keys without being keys: patterns (of SORT too) get the prefix (and SCAN a MATCH), a

@@ -12,19 +12,19 @@ enum {
 	OPERATOR = ADMIN | PERM_BIT(PERM_OPERATE)
 };
 
+static const struct role reader = { .name = "reader", .perms = READER };
+static const struct role admin = { .name = "admin", .perms = ADMIN };
+const struct role role_writer = { .name = "writer", .perms = WRITER };
 const struct role role_operator = { .name = "operator", .perms = OPERATOR };
-static const struct role builtin[] = {
-	{ .name = "reader", .perms = READER },
-	{ .name = "writer", .perms = WRITER },
-	{ .name = "admin", .perms = ADMIN },
-};
 
 const struct role *role_builtin(const char *name)
 {
-	for (size_t i = 0; i < sizeof builtin / sizeof *builtin; i++)
-		if (!strcmp(builtin[i].name, name))
-			return &builtin[i];
-	return strcmp(name, role_operator.name) ? NULL : &role_operator;
+	static const struct role *const all[] = { &reader, &role_writer, &admin, &role_operator };
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (!strcmp(all[i]->name, name))
+			return all[i];
+	return NULL;
 }
 
 /* One pattern need not allow all: "reads" of one and "writes" of another do together, as in Redis. */

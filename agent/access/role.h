@@ -32,7 +32,7 @@ struct role {                   /* of one configuration generation; immutable */
 
 /* reader, writer, admin, operator; NULL: no built-in role of that name. */
 const struct role *role_builtin(const char *name);
-extern const struct role role_operator;
+extern const struct role role_writer, role_operator;
 
 static inline bool role_has_command(const struct role *r, uint16_t id)
 {

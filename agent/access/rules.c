@@ -334,10 +334,5 @@ int access_make_project(struct access *a, const struct cfg *cfg, const struct cf
 	p->own = own;
 	p->role = read_role(&m, s, CFG_PROJECT_ROLE);
 	p->open = p->accept & ACCEPT_PEER && !own->anybody && !own->nuid && !own->ngid;
-	for (uint32_t i = 0; i < a->nrules; i++)
-		for (uint32_t k = 0; k < a->rules[i].nprojects; k++)
-			p->open = p->open && strcmp(a->rules[i].project[k], p->name);
-	if (!p->role && !(p->open && !a->production))
-		p->role = role_builtin("writer");
 	return m.bad ? -1 : 0;
 }

@@ -13,7 +13,7 @@
 
 #include "config/inside.h"
 
-enum { PREFIX_BYTES_MAX = 128, FILE_CHECK_MAX = 1 << 20 };
+enum { PREFIX_BYTES_MAX = 128, NAME_BYTES = 64, FILE_CHECK_MAX = 1 << 20 };
 
 void derive(struct loader *ld, struct cfg_section *s, enum cfg_key key, const char *text)
 {
@@ -333,20 +333,63 @@ static bool begins(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
+/* [project *] stands for projects that are only named later. */
+static bool is_template(const struct cfg_section *s)
+{
+	return s->kind == CFG_PROJECT && strcmp(s->name, "*") == 0;
+}
+
+static const char placeholder[] = "{project}";
+
+/* The key_prefix with the name in it; of [project *] the placeholder stays. */
+static void fill_in(const struct cfg_section *s, const char *own, char *text, size_t len)
+{
+	const char *at = is_template(s) ? NULL : strstr(own, placeholder);
+
+	if (at == NULL)
+		snprintf(text, len, "%s", own);
+	else
+		snprintf(text, len, "%.*s%s%s", (int)(at - own), own, s->name,
+			at + strlen(placeholder));
+}
+
+static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789._-";
+
+/* The prefixes of [project *] differ by the name alone, and no name can end another's prefix. */
+static void check_template(struct loader *ld, struct cfg_section *s, const char *own)
+{
+	const char *at = strstr(own, placeholder);
+
+	if (cfg_int(s, CFG_PROJECT_ISOLATION) == 0)
+		load_error(ld, place_at(s, CFG_PROJECT_ISOLATION),
+			"[project *] isolation = off: projects that come to be by their names share "
+			"the backend: each needs its prefix");
+	if (*own == '\0')
+		return;
+	if (at == NULL || at[strlen(placeholder)] == '\0' ||
+		strchr(name_bytes, at[strlen(placeholder)]) != NULL)
+		load_error(ld, place_at(s, CFG_PROJECT_KEY_PREFIX),
+			"[project *] key_prefix = %.64s: {project} must be in it, and behind it a "
+			"character that no name has, as in app:{project}:",
+			own);
+}
+
 static void make_prefix(struct loader *ld, struct cfg_section *s)
 {
-	const char *own = cfg_text(s, CFG_PROJECT_KEY_PREFIX);
+	const char *own = cfg_text(s, CFG_PROJECT_KEY_PREFIX), *at = strstr(own, placeholder);
 	const struct cfg_place *place = place_at(s, CFG_PROJECT_KEY_PREFIX);
 	bool isolated = cfg_int(s, CFG_PROJECT_ISOLATION) != 0;
-	char text[PREFIX_BYTES_MAX + 1] = "";
+	char text[PREFIX_BYTES_MAX + NAME_BYTES + 1] = "", plain[PREFIX_BYTES_MAX + 1];
 
+	snprintf(plain, sizeof(plain), "%.*s%s", (int)(at != NULL ? at - own : 0), own,
+		at != NULL ? at + strlen(placeholder) : own);
 	if (strlen(own) > PREFIX_BYTES_MAX)
 		load_error(ld, place, "[project %s] key_prefix is longer than %d bytes", s->name,
 			PREFIX_BYTES_MAX);
-	else if (strpbrk(own, "*?[]\\{} \t\"'") != NULL)
+	else if (strpbrk(plain, "*?[]\\{} \t\"'") != NULL)
 		load_error(ld, place,
 			"[project %s] key_prefix = %s: none of * ? [ ] \\ { } quote or blank may "
-			"be in it",
+			"be in it, but for {project}, where the name goes",
 			s->name, own);
 	else if (*own != '\0' && (begins(own, "psr:") || begins("psr:", own)))
 		load_error(ld, place,
@@ -359,9 +402,11 @@ static void make_prefix(struct loader *ld, struct cfg_section *s)
 			"one of them out",
 			s->name, own);
 	else if (*own != '\0')
-		snprintf(text, sizeof(text), "%s", own);
+		fill_in(s, own, text, sizeof(text));
 	else if (isolated)
-		snprintf(text, sizeof(text), "proj:%s:", s->name);
+		snprintf(text, sizeof(text), "proj:%s:", is_template(s) ? placeholder : s->name);
+	if (is_template(s))
+		check_template(ld, s, own);
 	s->prefix = strdup(text);
 	if (s->prefix == NULL)
 		ld->nomem = true;
@@ -393,6 +438,34 @@ static const struct cfg_place *prefix_place(const struct cfg_section *s)
 						     : &s->place;
 }
 
+/* Could a project of [project *] have a prefix that begins this one, or that this one begins?  One that
+ * is the project's own by its name could not: that name is taken. */
+static bool meets_template(const struct cfg_section *t, const struct cfg_section *s)
+{
+	const char *at = strstr(t->prefix, placeholder), *tail = at != NULL ? at + strlen(placeholder) : "";
+	size_t head = at != NULL ? (size_t)(at - t->prefix) : 0, n;
+	const char *rest;
+
+	if (strncmp(s->prefix, t->prefix, strlen(s->prefix) < head ? strlen(s->prefix) : head) != 0)
+		return false;
+	if (strlen(s->prefix) <= head)
+		return true;
+	rest = s->prefix + head;
+	n = strspn(rest, name_bytes);
+	if (n == strlen(s->name) && strncmp(rest, s->name, n) == 0 && strcmp(rest + n, tail) == 0)
+		return false;
+	return n > 0 && (begins(rest + n, tail) || begins(tail, rest + n));
+}
+
+static bool one_holds_other(const struct cfg_section *a, const struct cfg_section *b)
+{
+	if (is_template(a))
+		return meets_template(a, b);
+	if (is_template(b))
+		return meets_template(b, a);
+	return begins(a->prefix, b->prefix) || begins(b->prefix, a->prefix);
+}
+
 static void check_prefixes(struct loader *ld, const struct cfg_section *a)
 {
 	for (const struct cfg_section *b = a->next; b != NULL; b = b->next) {
@@ -409,7 +482,7 @@ static void check_prefixes(struct loader *ld, const struct cfg_section *a)
 					"[project %s] isolation = off: it sees the keys of "
 					"[project %s], too",
 					open->name, other->name);
-		} else if (begins(a->prefix, b->prefix) || begins(b->prefix, a->prefix)) {
+		} else if (one_holds_other(a, b)) {
 			load_error(ld, prefix_place(cfg_is_set(b, CFG_PROJECT_KEY_PREFIX) ? b : a),
 				"the keys of [project %s] begin with %s and those of [project %s] "
 				"with %s: one holds the other; choose prefixes of which none "
@@ -417,6 +490,21 @@ static void check_prefixes(struct loader *ld, const struct cfg_section *a)
 				a->name, a->prefix, b->name, b->prefix);
 		}
 	}
+}
+
+/* dynamic and max_projects say something of [project *] alone, and that says nothing without dynamic. */
+static void check_dynamic(struct loader *ld, const struct cfg_section *s)
+{
+	if (is_template(s)) {
+		if (cfg_int(s, CFG_PROJECT_DYNAMIC) == 0)
+			load_warning(ld, &s->place,
+				"[project *] admits nothing: dynamic = yes is what it is for");
+		return;
+	}
+	if (cfg_is_set(s, CFG_PROJECT_DYNAMIC) || cfg_is_set(s, CFG_PROJECT_MAX_PROJECTS))
+		load_error(ld, place_either(s, CFG_PROJECT_DYNAMIC, CFG_PROJECT_MAX_PROJECTS),
+			"[project %s] has %s, which is for [project *] alone", s->name,
+			cfg_is_set(s, CFG_PROJECT_DYNAMIC) ? "dynamic" : "max_projects");
 }
 
 static void check_projects(struct loader *ld)
@@ -436,6 +524,7 @@ static void check_projects(struct loader *ld)
 	for (struct cfg_section *s = first; s != NULL && !ld->nomem; s = s->next) {
 		find_backend(ld, s);
 		make_prefix(ld, s);
+		check_dynamic(ld, s);
 	}
 	for (const struct cfg_section *s = first; s != NULL && !ld->nomem; s = s->next)
 		check_prefixes(ld, s);

@@ -116,7 +116,8 @@ struct cfg_section *load_title(struct loader *ld, const char *title, const struc
 			kind == CFG_PROJECT ? "default" : "main");
 		return NULL;
 	}
-	if (kind_rows[kind].named && !good_name(name)) {
+	if (kind_rows[kind].named && !good_name(name) &&
+		!(kind == CFG_PROJECT && strcmp(name, "*") == 0)) {
 		load_error(ld, place, "[%s]: a name is 1 to %d of a-z 0-9 . _ -", title,
 			NAME_BYTES_MAX);
 		return NULL;

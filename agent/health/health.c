@@ -298,11 +298,13 @@ static int prepare(struct health *h, const struct health_setup *s, struct change
 	c->service = strdup(s->service ? s->service : "purser");
 	c->version = strdup(s->version ? s->version : "");
 	c->nprojects = s->projects ? s->projects->n : 0;
-	c->projects = calloc(c->nprojects + 1, sizeof *c->projects);
+	c->projects = calloc(c->nprojects + 2, sizeof *c->projects);
 	if (!c->service || !c->version || !c->projects)
 		return -1;
 	if (c->nprojects)
 		memcpy(c->projects, s->projects->v, c->nprojects * sizeof *c->projects);
+	if (s->projects && projects_common(s->projects, &c->projects[c->nprojects]))
+		c->nprojects++; /* those of [project *] */
 	for (uint32_t i = 0; i < s->ninstances; i++) {
 		c->probes[i] = find(h, s->instances[i].name);
 		if (c->probes[i])

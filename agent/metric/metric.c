@@ -343,10 +343,13 @@ static int name_number(struct metric_reg *r, char *_Atomic *table, int max, cons
 	return at;
 }
 
+/* One place is kept for all that have none of their own; no project can have that name. */
 uint16_t metric_project(struct metric_reg *r, const char *name)
 {
-	int at = name_number(r, r->projects, MAX_PROJECTS, name, strlen(name));
+	int at = name_number(r, r->projects, MAX_PROJECTS - 1, name, strlen(name));
 
+	if (at == MAX_PROJECTS - 1)
+		at = name_number(r, r->projects + at, 1, "_OTHER", 6) + at;
 	return at < MAX_PROJECTS ? (uint16_t)at : 0xffff;
 }
 

@@ -72,7 +72,7 @@ struct metric_instance {
 	bool inproc;          /* in this process: spans are INTERNAL, there is no server.address */
 };
 uint8_t metric_instance(struct metric_reg *r, const struct metric_instance *i); /* 255 when full */
-uint16_t metric_project(struct metric_reg *r, const char *name);    /* 0xffff when full */
+uint16_t metric_project(struct metric_reg *r, const char *name);    /* "_OTHER" when full; 0xffff: no memory */
 /* transport: "tcp", "unix", "inproc" or NULL; 0 is "no endpoint known", also when full */
 uint16_t metric_endpoint(struct metric_reg *r, const char *address, uint16_t port,
     const char *transport);

@@ -165,7 +165,8 @@ static void said(void *arg, const struct child_reply *rep)
 unsigned local_sharing(const struct request *r)
 {
 	const struct project_set *s = &r->cl->gen->projects;
-	unsigned n = 0;
+	struct project others;
+	unsigned n = projects_common(s, &others) && others.instance == r->project->instance ? 2 : 0;
 
 	for (uint32_t i = 0; i < s->n; i++)
 		n += s->v[i].instance == r->project->instance;
