@@ -129,10 +129,10 @@ void client_enforce(struct client *c)
 void client_rehome(struct client *c, const struct project *was, uint16_t db)
 {
 	find_home(c);
-	if (!was)
-		client_leave(c);
-	else if (client_choose(c, was->name, strlen(was->name)))
+	if (was && client_choose(c, was->name, strlen(was->name)))
 		c->db = db < c->project->databases ? db : 0;
+	else if (!was || !c->gen->production)
+		client_leave(c);
 	else
 		settle(c, NULL, NULL); /* somewhere else it would write what belongs there */
 }

@@ -214,7 +214,8 @@ static bool choose_project(struct http_conn *h)
 	client_leave(&h->c->cl);
 	if (!name.p || h->c->cl.anonymous || client_choose(&h->c->cl, name.p, name.n))
 		return true;
-	http_bad(&bad, 400, ERR_NOPROJECT, "there is no project of the name in the header Purser-Project");
+	http_bad(&bad, 400, ERR_NOPROJECT, h->c->cl.crowded ? "there are as many projects as max_projects of [project *] "
+	    "allows" : "there is no project of the name in the header Purser-Project");
 	http_answer_refuse(&h->answer, &h->in.head, &bad, false);
 	return false;
 }

@@ -83,6 +83,8 @@ static const char no_password[] = "ERR AUTH <password> called without any passwo
 static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user "
     "name is a project's: see the [project] sections of the configuration";
 
+static const char full[] = "NOPROJECT there are as many projects as max_projects of [project *] allows";
+
 static const char subscribed[] = "ERR unsubscribe, and turn tracking off, before you choose another project: what "
     "this connection hears belongs to the one that it has";
 
@@ -104,7 +106,7 @@ static const char *login(struct client *cl, purser_bytes user)
 		client_leave(cl);
 		return NULL;
 	}
-	return client_choose(cl, user.p, user.n) ? NULL : no_such;
+	return client_choose(cl, user.p, user.n) ? NULL : cl->crowded ? full : no_such;
 }
 
 static void do_auth(struct request *r)
@@ -217,6 +219,10 @@ static void do_project(struct request *r)
 	}
 	if (client_choose(r->cl, word(r, 1).p, word(r, 1).n)) {
 		local_ok(r);
+		return;
+	}
+	if (r->cl->crowded) {
+		local_error(r, full);
 		return;
 	}
 	snprintf(text, sizeof text, "there is no project of that name: %s",
