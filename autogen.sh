@@ -18,7 +18,7 @@ EOF
 # What to install: PACKAGE, or PACKAGE/COMMAND where any way to have the command will do.
 BUILD_PACKAGES='build-essential/g++ build-essential/make autoconf/autoconf automake/automake
 	libtool/libtoolize pkgconf/pkg-config libhiredis-dev libcurl4-openssl-dev libinih-dev libssl-dev
-	libjansson-dev zlib1g-dev liblua5.1-0-dev lua-cjson-dev lua-bitop-dev libcmocka-dev'
+	libjansson-dev zlib1g-dev libseccomp-dev liblua5.1-0-dev lua-cjson-dev lua-bitop-dev libcmocka-dev'
 # What the lines that --run prints need.
 TOOL_PACKAGES='redis-tools/redis-cli curl/curl python3-redis'
 TEST_PACKAGES='redis-server/redis-server openssl/openssl protobuf-compiler/protoc python3/python3

@@ -201,6 +201,15 @@ static void say_ready(struct agent *a)
 	notify("READY=1");
 }
 
+/* With the sockets bound and given to whom they belong, before there is a second thread. */
+static int close_sandbox(struct agent *a, char *why, size_t whylen)
+{
+	struct sandbox_inputs in = { .cfg = a->cfg, .log = a->log, .off = a->opt.no_sandbox,
+		.plugin_dir = a->opt.plugin_dir };
+
+	return sandbox_close(&a->sandbox, &in, why, whylen);
+}
+
 static int start(struct agent *a)
 {
 	struct buf why = { .max = 65536 };
@@ -212,6 +221,8 @@ static int start(struct agent *a)
 		return -1;
 	if (agent_cursor_secret(a))
 		return fail(a, "cursors", "the system gives no random numbers");
+	if (close_sandbox(a, text, sizeof text))
+		return fail(a, "sandbox", text);
 	if (start_workers(a))
 		return fail(a, "workers", "cannot start the worker threads");
 	a->gen = build_generation(a, a->cfg, cfg_generation(a->cfg), &why);

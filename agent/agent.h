@@ -9,6 +9,7 @@
 #include "config/cfg.h"
 #include "metric/metric.h"
 #include "request.h"
+#include "sandbox.h"
 #include "server/local.h"
 #include "server/server.h"
 #include "trace/trace.h"
@@ -24,6 +25,7 @@ struct options {
 	const char *subject;             /* of --dump-plugin, --dump-docs */
 	const char *sets[OPTION_SETS_MAX];
 	size_t nsets;
+	bool no_sandbox;                 /* --no-sandbox */
 };
 /* 0, or the exit status of a usage error (said on stderr). */
 int options_parse(struct options *o, int argc, char **argv);
@@ -95,6 +97,7 @@ struct agent {
 	struct health *health;
 	struct loop_io signals;
 	int signal_fd;
+	struct sandbox sandbox;
 	char socket[108];
 	char state_dir[256];
 	uint64_t cursor_secret[2];

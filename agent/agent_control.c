@@ -135,7 +135,9 @@ static void put_status(struct agent *a, struct buf *b)
 	buf_puts(b, "},\"projects\":[");
 	for (uint32_t i = 0; i < a->gen->projects.n; i++)
 		buf_printf(b, "%s\"%s\"", i ? "," : "", a->gen->projects.v[i].name);
-	buf_puts(b, "]}");
+	buf_puts(b, "],\"sandbox\":");
+	sandbox_json(&a->sandbox, b);
+	buf_putc(b, '}');
 }
 
 static void on_question(void *arg) /* on the control thread */

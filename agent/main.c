@@ -27,6 +27,8 @@ void agent_inputs(struct agent *a, struct cfg_inputs *in)
 	in->schema = plugins_schema;
 	in->schema_arg = &a->plugins;
 	in->modules = log_modules;
+	in->may = sandbox_may;
+	in->may_arg = &a->sandbox;
 	in->uid = geteuid();
 	in->generation = 1;
 }
@@ -177,6 +179,7 @@ int main(int argc, char **argv)
 		}
 		cfg_unref(a->cfg);
 		plugins_free(&a->plugins);
+		sandbox_free(&a->sandbox);
 	}
 	free(a);
 	return rc;

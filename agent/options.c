@@ -14,6 +14,7 @@ void options_help(FILE *f)
 	    "  --plugin-dir DIR       look for backend plugins in DIR first\n"
 	    "  --set KEY=VALUE        set one key: 'agent.workers=2', 'backend main.plugin=redis'; wins over\n"
 	    "                         file and environment; may be given again\n"
+	    "  --no-sandbox           as [agent] sandbox = off: for debuggers and the like\n"
 	    "  --check-config         check the configuration; exit 0 good, 1 errors, 2 unreadable\n"
 	    "  --print-config         print every effective value and where it comes from\n"
 	    "  --dump-plugin NAME     print what a plugin declares, as key=value\n"
@@ -45,7 +46,8 @@ int options_parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' }, { "plugin-dir", required_argument, NULL, 'p' },
-		{ "set", required_argument, NULL, 's' }, { "check-config", no_argument, NULL, 'C' },
+		{ "set", required_argument, NULL, 's' }, { "no-sandbox", no_argument, NULL, 'N' },
+		{ "check-config", no_argument, NULL, 'C' },
 		{ "print-config", no_argument, NULL, 'P' }, { "dump-plugin", required_argument, NULL, 'D' },
 		{ "dump-docs", required_argument, NULL, 'M' }, { "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };
@@ -61,6 +63,8 @@ int options_parse(struct options *o, int argc, char **argv)
 			if (o->nsets == OPTION_SETS_MAX)
 				return usage("too many --set options");
 			o->sets[o->nsets++] = optarg;
+		} else if (c == 'N') {
+			o->no_sandbox = true;
 		} else if (mode_of(o, c)) {
 			return usage("that option is not known, or its argument is missing");
 		}

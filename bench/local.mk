@@ -10,7 +10,7 @@ noinst_PROGRAMS += %D%/lg %D%/floor
 %C%_floor_SOURCES = %D%/floor.c %D%/net.c %D%/net.h
 %C%_floor_LDADD =
 
-EXTRA_DIST += %D%/README.md %D%/run %D%/profile %D%/count %D%/tools.py %D%/servers.py %D%/cells.py %D%/measure.py %D%/footprint.py \
+EXTRA_DIST += %D%/README.md %D%/run %D%/sandbox %D%/profile %D%/count %D%/tools.py %D%/servers.py %D%/cells.py %D%/measure.py %D%/footprint.py \
 	%D%/report.py
 SCRIPT_TESTS += %D%/selftest.py
 

@@ -40,7 +40,8 @@ NAMED = {
     "agent/stages.def": ("docs/architecture.md", "STAGE", 0, "stage_{}"),
 }
 # Tables that say more about the rows of another one, for programs: no page has them.
-PARTS = {"agent/command/keyspecs.def", "agent/command/shown.def"}  # COMMAND INFO
+PARTS = {"agent/command/keyspecs.def", "agent/command/shown.def",  # COMMAND INFO
+         "agent/sandbox_calls.def"}  # docs/decisions/sandbox.md says why
 PREFIX = re.compile(r"^(G|PERM|R)_")
 
 

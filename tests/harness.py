@@ -438,7 +438,7 @@ class Purserd(Process):
     def start(self):
         argv = self.argv()
         if VALGRIND:
-            argv = [*valgrind(self.name), *argv]
+            argv = [*valgrind(self.name), *argv, "--no-sandbox"]  # it would hold valgrind, too
         self.launch(argv, self.env())
         return self
 

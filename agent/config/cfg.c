@@ -301,3 +301,47 @@ const char *cfg_service_name(const struct cfg *c)
 {
 	return c->service_name;
 }
+
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+static bool ends(const char *name, const char *with)
+{
+	size_t n = strlen(name), w = strlen(with);
+
+	return n > w && strcmp(name + n - w, with) == 0;
+}
+
+enum cfg_path_use path_use(const char *key)
+{
+	if (strcmp(key, "socket") == 0)
+		return CFG_PATH_SOCKET;
+	if (strcmp(key, "state_dir") == 0)
+		return CFG_PATH_WRITE_DIR;
+	return ends(key, "_file") || ends(key, "_dir") ? CFG_PATH_READ : CFG_PATH_WRITE;
+}
+
+static void each_path_of(const struct cfg_section *s,
+	void (*fn)(void *arg, const char *path, enum cfg_path_use use), void *arg)
+{
+	for (size_t i = 0; i < s->nkeys; i++) {
+		if (s->rules[i].value.type == VALUE_PATH && s->values[i].text != NULL)
+			fn(arg, s->values[i].text, path_use(key_rows[s->first_key + i].name));
+	}
+	for (size_t i = 0; i < s->nextras; i++) {
+		const struct cfg_extra *x = &s->extras[i];
+
+		if (x->decl.type == PURSER_KEY_PATH && x->value.text != NULL)
+			fn(arg, x->value.text, path_use(x->name));
+	}
+}
+
+void cfg_each_path(const struct cfg *c,
+	void (*fn)(void *arg, const char *path, enum cfg_path_use use), void *arg)
+{
+	for (size_t i = 0; i < c->nfiles; i++)
+		fn(arg, c->files[i], CFG_PATH_READ);
+	for (int k = 0; k < CFG_KIND_COUNT; k++) {
+		for (const struct cfg_section *s = c->first[k]; s != NULL; s = s->next)
+			each_path_of(s, fn, arg);
+	}
+}

@@ -42,6 +42,7 @@ enum cfg_key { /* CFG_AGENT_SOCKET, CFG_HEALTH_INTERVAL, ... */
 /* What cfg_int() gives for the keys whose values are words, in the order of their choices.
  * log.level and log.format have the order of enum log_level and enum log_format. */
 enum { CFG_DEVELOPMENT = 0, CFG_PRODUCTION = 1 };             /* agent.mode */
+enum { CFG_SANDBOX_ON = 0, CFG_SANDBOX_OFF = 1, CFG_SANDBOX_STRICT = 2 }; /* agent.sandbox */
 enum { CFG_UNBOUNDED_OK = 0, CFG_UNBOUNDED_WARNING = 1 };     /* health.memory_unbounded */
 enum { CFG_COMPRESS_NONE = 0, CFG_COMPRESS_GZIP = 1 };        /* otlp.compression */
 enum {                                                        /* otlp.sampler */
@@ -77,6 +78,10 @@ void cfg_errors_free(struct cfg_errors *e);                 /* and zero */
 typedef int (*cfg_schema_fn)(void *arg, const char *plugin, const char *plugin_dir,
 	const purser_key **keys, uint32_t *n, uint32_t *stride, char *why, size_t whylen);
 
+/* What a path is for: read; a file that is written, by way of others beside it; a directory that is
+ * written to; the file of a socket. */
+enum cfg_path_use { CFG_PATH_READ, CFG_PATH_WRITE, CFG_PATH_WRITE_DIR, CFG_PATH_SOCKET };
+
 struct cfg_inputs {
 	const char *path;           /* --config FILE; NULL: search */
 	const char *system_path;    /* end of the search; NULL: SYSCONFDIR/purser/purser.ini */
@@ -86,6 +91,9 @@ struct cfg_inputs {
 	cfg_schema_fn schema;       /* NULL: plugin settings are kept as text, unchecked */
 	void *schema_arg;
 	const char *const *modules; /* names for [log] modules, NULL at the end; NULL: any */
+	/* False: the process has given up that path and does not get it back.  NULL: it may use any. */
+	bool (*may)(const void *arg, const char *path, enum cfg_path_use use);
+	const void *may_arg;
 	uid_t uid;                  /* whose default paths: geteuid() */
 	uint64_t generation;        /* for cfg_generation() */
 };
@@ -139,6 +147,12 @@ const struct cfg_section *cfg_project_backend(const struct cfg_section *project)
 /* What the project's keys begin with in the store: key_prefix, else proj:NAME:, else (isolation =
  * off) "". */
 const char *cfg_project_prefix(const struct cfg_section *project);
+
+/* fn for every path that it names, and for the files that it was read from.  The name of a key says
+ * what a path is for: *_file and *_dir are read, but for state_dir; anything else is a file that is
+ * written. */
+void cfg_each_path(const struct cfg *c,
+	void (*fn)(void *arg, const char *path, enum cfg_path_use use), void *arg);
 
 /* One signal's export: all its keys and the headers file put together. */
 enum cfg_signal { CFG_TRACES = 0, CFG_METRICS = 1 };

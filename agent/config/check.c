@@ -65,6 +65,22 @@ static void check_required(struct loader *ld, const struct cfg_section *s)
 	}
 }
 
+/* Whether the process may still use it: what a reload asks for, that started without it. */
+static bool within_reach(struct loader *ld, const struct cfg_section *s, const char *name,
+	const struct cfg_value *v)
+{
+	char title[128];
+
+	if (v->text == NULL || ld->in->may == NULL ||
+		ld->in->may(ld->in->may_arg, v->text, path_use(name)))
+		return true;
+	load_error(ld, &v->place,
+		"%s %s = %s: the sandbox was closed without this path when the agent started: restart "
+		"the agent for it",
+		section_title(s, title, sizeof(title)), name, v->text);
+	return false;
+}
+
 /* A key called *_file names a secret's file: it must be there and readable now, not later. */
 static void check_file(struct loader *ld, const struct cfg_section *s, const char *name,
 	uint32_t flags, struct cfg_value *v)
@@ -93,17 +109,24 @@ static void check_file(struct loader *ld, const struct cfg_section *s, const cha
 	free(content);
 }
 
+static void check_path(struct loader *ld, const struct cfg_section *s, const char *name,
+	uint32_t flags, struct cfg_value *v)
+{
+	if (within_reach(ld, s, name, v))
+		check_file(ld, s, name, flags, v);
+}
+
 static void check_section(struct loader *ld, struct cfg_section *s)
 {
 	check_required(ld, s);
 	for (size_t i = 0; i < s->nkeys; i++) {
 		if (s->rules[i].value.type == VALUE_PATH)
-			check_file(ld, s, key_rows[s->first_key + i].name, s->rules[i].flags,
+			check_path(ld, s, key_rows[s->first_key + i].name, s->rules[i].flags,
 				&s->values[i]);
 	}
 	for (size_t i = 0; i < s->nextras; i++) {
 		if (s->extras[i].decl.type == PURSER_KEY_PATH)
-			check_file(ld, s, s->extras[i].name,
+			check_path(ld, s, s->extras[i].name,
 				s->extras[i].decl.flags & PURSER_KEY_PUBLIC ? KEY_PUBLIC : 0,
 				&s->extras[i].value);
 	}

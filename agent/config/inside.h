@@ -134,6 +134,7 @@ const char *shown(enum value_type type, uint32_t flags, const char *text, char *
 enum { SHOWN_MAX = 160 };
 
 /* cfg.c */
+enum cfg_path_use path_use(const char *key);
 extern const struct cfg_place place_default;
 struct cfg *cfg_new(uint64_t generation);
 /* The section, made when it is not there yet.  NULL: no memory, or too many (said). */

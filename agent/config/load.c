@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/inside.h"
 
@@ -160,6 +161,7 @@ static bool secret_is_safe(struct loader *ld, const struct cfg_section *s, const
 	const struct setting *t)
 {
 	char title[128];
+	struct stat st;
 
 	if ((slot->flags & PURSER_KEY_SECRET) == 0)
 		return true;
@@ -171,6 +173,10 @@ static bool secret_is_safe(struct loader *ld, const struct cfg_section *s, const
 			title, slot->name);
 		return false;
 	}
+	if (t->place.source == FROM_FILE && stat(ld->cfg->files[t->place.file], &st) == 0 &&
+		S_ISREG(st.st_mode) && (st.st_mode & S_IROTH) != 0)
+		load_warning(ld, &t->place, "%s %s is a secret, and every user may read this file: chmod o-r",
+			title, slot->name);
 	if (t->commented) {
 		load_error(ld, &t->place,
 			"%s %s: a blank and a ; begin a comment, here inside a secret: put the "
@@ -340,8 +346,12 @@ static void ask_plugin(struct loader *ld, struct cfg_section *s)
 		return;
 	if (ld->in->schema(ld->in->schema_arg, plugin, dir != NULL ? dir : "", &keys, &n, &stride,
 		    why, sizeof(why)) != 0) {
-		load_error(ld, &winner(ld, s, "plugin")->place, "[backend %s] plugin = %s: %s",
-			s->name, plugin, why);
+		bool shut = *plugin == '/' && ld->in->may != NULL &&
+			    !ld->in->may(ld->in->may_arg, plugin, CFG_PATH_READ);
+
+		load_error(ld, &winner(ld, s, "plugin")->place, "[backend %s] plugin = %s: %s%s",
+			s->name, plugin, why, shut ? ": the sandbox was closed without it when the agent "
+			"started: restart the agent for it" : "");
 		return;
 	}
 	s->unchecked = false;

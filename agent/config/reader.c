@@ -317,7 +317,10 @@ void read_text(struct loader *ld, uint32_t file, const char *text, size_t len)
 
 static void cannot_read(struct loader *ld, const char *path, const char *why)
 {
-	load_error(ld, NULL, "cannot read %s: %s", path, why);
+	bool shut = ld->in->may != NULL && !ld->in->may(ld->in->may_arg, path, CFG_PATH_READ);
+
+	load_error(ld, NULL, "cannot read %s: %s%s", path, why, shut ? ": the sandbox was closed without it when "
+		"the agent started: restart the agent for it" : "");
 	ld->unreadable = true;
 }
 
@@ -365,6 +368,15 @@ static bool add_file(struct loader *ld, const char *path)
 	return true;
 }
 
+/* Who writes it chooses which plugins are loaded: it is the agent's user's and root's, nobody else's. */
+static void check_owner(struct loader *ld, int fd, const char *path)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0)
+		load_error(ld, NULL, "%s: every user may write to it: chmod o-w %s", path, path);
+}
+
 /* False only when there is no such file; other troubles are said. */
 static bool read_file(struct loader *ld, const char *path)
 {
@@ -378,6 +390,7 @@ static bool read_file(struct loader *ld, const char *path)
 		cannot_read(ld, path, strerror(errno));
 		return true;
 	}
+	check_owner(ld, fd, path);
 	text = read_all(ld, fd, path, &len);
 	close(fd);
 	if (text == NULL)

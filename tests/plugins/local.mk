@@ -14,3 +14,11 @@ check_LTLIBRARIES += %D%/order_blocking.la
 %C%_order_blocking_la_SOURCES = $(ORDER_SOURCES)
 %C%_order_blocking_la_CPPFLAGS = $(AM_CPPFLAGS) -DORDER_BLOCKING
 %C%_order_blocking_la_LDFLAGS = $(TEST_PLUGIN_LINK)
+check_LTLIBRARIES += %D%/escape.la
+%C%_escape_la_SOURCES = %D%/escape.c
+%C%_escape_la_LDFLAGS = $(TEST_PLUGIN_LINK)
+
+# Starts a program on a machine that lacks something.
+check_PROGRAMS += %D%/without
+%C%_without_SOURCES = %D%/without.c
+%C%_without_LDADD =
