@@ -254,23 +254,33 @@ static bool outside(const struct access_question *q, struct access_answer *a)
 	    "<project> <token>, AUTH <project> <token>, PURSER.PROJECT <name>, or the header Purser-Project" : NULL);
 }
 
-/* What a key at position `at` is needed for, by the command's key specifications. */
-static uint8_t needs(const struct command *c, uint32_t at)
+static uint8_t spec_needs(const struct cmd_keyspec *s)
 {
-	uint32_t n;
-	const struct cmd_keyspec *s = cmd_keyspecs(c, &n), *hit = NULL;
-
-	for (uint32_t i = 0; i < n && !hit; i++) {
-		uint32_t first = (uint32_t)s[i].start;
-		bool one = s[i].find == FIND_RANGE && s[i].n[0] >= 0;
-
-		if (s[i].begin != BEGIN_INDEX || (at >= first && (!one || at <= first + (uint32_t)s[i].n[0])))
-			hit = &s[i];
-	}
-	if (!hit)
-		return c->flags & (F_WRITE | F_MAYWRITE) ? ROLE_CAN_READ | ROLE_CAN_WRITE : ROLE_CAN_READ;
-	return strstr(hit->flags, "insert") || strstr(hit->flags, "update") || strstr(hit->flags, "delete") ?
+	if (strstr(s->flags, "not_key")) /* a channel */
+		return 0;
+	return strstr(s->flags, "insert") || strstr(s->flags, "update") || strstr(s->flags, "delete") ?
 	    ROLE_CAN_WRITE : ROLE_CAN_READ;
+}
+
+/* What the key at position `at` is needed for, by the command's key specifications.  Of those that begin at a word
+ * it is not known which one holds: the strictest does. */
+static uint8_t needs(const struct command *c, const struct cmd_keyspec *s, uint32_t n, uint32_t at)
+{
+	uint8_t all = 0;
+
+	if (c->id == CMD_XREADGROUP) /* Redis calls it a read; the group is written */
+		return ROLE_CAN_WRITE;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t first = (uint32_t)s[i].start;
+		bool closed = s[i].find == FIND_RANGE && s[i].n[0] >= 0;
+
+		if (s[i].begin != BEGIN_INDEX)
+			all |= spec_needs(&s[i]);
+		else if (at >= first && (!closed || at <= first + (uint32_t)s[i].n[0]))
+			return spec_needs(&s[i]);
+	}
+	return all ? all : ROLE_CAN_READ | ROLE_CAN_WRITE;
 }
 
 /* Keys of the project that the command reaches or tells of without their being named. */
@@ -303,15 +313,16 @@ static bool reaches_all(const struct access_question *q)
 
 static bool keys_allowed(const struct access_question *q, struct access_answer *a)
 {
-	uint32_t few[16], n = cmd_key_count(q->cmd, q->argv, q->argc);
+	uint32_t few[16], nspecs, n = cmd_key_count(q->cmd, q->argv, q->argc);
 	uint32_t *keys = n <= 16 ? few : malloc(n * sizeof *keys);
+	const struct cmd_keyspec *specs = cmd_keyspecs(q->cmd, &nspecs);
 	uint8_t all = q->cmd->flags & (F_WRITE | F_MAYWRITE) ? ROLE_CAN_READ | ROLE_CAN_WRITE : ROLE_CAN_READ;
 
 	if (!keys)
 		return no(a, ERR_OOM, NULL);
 	n = n ? cmd_keys(q->cmd, q->argv, q->argc, keys) : 0;
 	for (uint32_t i = 0; i < n && !a->key; i++)
-		if (!role_has_key(q->role, q->argv[keys[i]], needs(q->cmd, keys[i])))
+		if (!role_has_key(q->role, q->argv[keys[i]], needs(q->cmd, specs, nspecs, keys[i])))
 			a->key = keys[i];
 	if (keys != few)
 		free(keys);
