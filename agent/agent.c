@@ -16,6 +16,7 @@
 #include "agent_health.h"
 #include "backend/blocking.h"
 #include "base/buf.h"
+#include "metric/slowlog.h"
 
 /* ---- work on a worker's thread ---- */
 
@@ -84,6 +85,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.scripts = a->scripts;
 	s->w.agent = &a->ops;
 	s->w.faults = &a->faults;
+	s->w.slow = a->slow;
 	memcpy(s->w.cursor_secret, a->cursor_secret, sizeof s->w.cursor_secret);
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
@@ -107,7 +109,8 @@ static int start_workers(struct agent *a)
 	a->threads = calloc(a->nworkers, sizeof *a->threads);
 	a->scripts = scripts_new((size_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
 	a->peers = calloc(a->nworkers, sizeof *a->peers);
-	if (!a->serving || !a->threads || !a->scripts || !a->peers)
+	a->slow = slowlogs_new();
+	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow)
 		return -ENOMEM;
 	a->server.workers = a->serving;
 	a->server.nworkers = a->nworkers;
@@ -330,6 +333,7 @@ static void free_workers(struct agent *a)
 		trace_free(s->w.trace);
 	}
 	scripts_free(a->scripts);
+	slowlogs_free(a->slow);
 	free(a->serving);
 	free(a->peers);
 	free(a->threads);

@@ -101,6 +101,7 @@ struct agent {
 	char socket[108];
 	char state_dir[256];
 	uint64_t cursor_secret[2];
+	struct slowlogs *slow;
 	uint64_t started_ms;
 	bool stopping;
 	int exit_status;

@@ -13,6 +13,7 @@
 #include "export/prometheus.h"
 #include "export/resource.h"
 #include "metric/process.h"
+#include "metric/slowlog.h"
 
 #define TICK_NS UINT64_C(1000000000)
 #define FLUSH_NS UINT64_C(2000000000) /* what is left may take so long at the end */
@@ -57,6 +58,8 @@ static void apply_policy(struct agent *a, const struct cfg *cfg)
 	o.ratio = ratio;
 	o.ignore_parent = sampler == CFG_ALWAYS_ON || sampler == CFG_ALWAYS_OFF || sampler == CFG_RATIO;
 	o.on = cfg_int(s, CFG_OTLP_ENABLED) && cfg_int(s, CFG_OTLP_TRACES) && cfg_export(cfg, CFG_TRACES)->url;
+	o.slowlog_ns = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SLOWLOG_SLOWER_THAN);
+	slowlogs_limit(a->slow, (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SLOWLOG_MAX_LEN));
 	trace_policy_set(&a->policy, &o);
 }
 

@@ -775,6 +775,17 @@ static void record_span(struct request *r, uint64_t key, uint64_t end)
 	trace_commit(r->cl->w->trace);
 }
 
+/* It was slow, has failed, or is sampled. */
+static __attribute__((noinline)) void note(struct request *r, uint64_t key, uint64_t end, uint64_t ns, bool failed)
+{
+	struct trace *t = r->cl->w->trace;
+
+	if (ns >= atomic_load_explicit(&t->policy->slowlog_ns, memory_order_relaxed))
+		slow_note(r, ns);
+	if (trace_keep(t, &r->trace, end, ns, failed))
+		record_span(r, key, end);
+}
+
 /* Behind the last byte of the reply: every request is counted and timed, some become spans. */
 static inline void account(struct request *r)
 {
@@ -793,8 +804,8 @@ static inline void account(struct request *r)
 	metric_op_record(metric_op_packed(w->metrics, key), ns, r->wire_in, r->b.reply_bytes);
 	if (r->b.c.flags & PURSER_CALL_BLOCKS)
 		ns = 0; /* what waits as it is to is not slow */
-	if (x && trace_keep(w->trace, &r->trace, end, ns, error != 0))
-		record_span(r, key, end);
+	if (x && trace_wants(w->trace, &r->trace, ns, error != 0))
+		note(r, key, end, ns, error != 0);
 }
 
 /* Answered requests leave the queue from its head; what becomes the head writes straight out. */

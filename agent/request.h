@@ -32,6 +32,7 @@ struct track_area;
 struct monitored;
 struct outband;
 struct script_run;
+struct slowlogs;
 struct jwt_policy;
 struct jwt_worker;
 
@@ -311,6 +312,7 @@ struct worker {
 	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */
+	struct slowlogs *slow;          /* main's, shared by all workers */
 	uint64_t cursor_secret[2];      /* of the cursors that clients see; the same in all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
 	struct names tracked;           /* request_track.c: keys that clients have read */

@@ -54,6 +54,14 @@ const char *space_scan(struct request *r, uint16_t db)
 	return NULL;
 }
 
+size_t space_cursor(const struct request *r, uint64_t store, char *dst)
+{
+	struct cursor_key k;
+
+	bind(&k, r, (uint16_t)r->b.c.db);
+	return cursor_seal(&k, store, dst);
+}
+
 /* ---- the way back ---- */
 
 struct space_edit {

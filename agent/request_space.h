@@ -11,6 +11,9 @@
  * request's own.  NULL, or why not ("" = no memory). */
 const char *space_scan(struct request *r, uint16_t db);
 
+/* The store's cursor as r's client sees it: to dst of CURSOR_TEXT bytes; the length. */
+size_t space_cursor(const struct request *r, uint64_t store, char *dst);
+
 /* Is the reply of c in project p one that space_filter() edits? */
 bool space_edits(const struct project *p, const struct command *c);
 /* Its filter, in r's arena; then: the next one, or NULL: out.  NULL: no memory. */

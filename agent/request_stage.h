@@ -28,6 +28,9 @@ void client_rehome(struct client *c, const struct project *was, uint16_t db);
 void client_enforce(struct client *c);
 void client_refuse_held(struct client *c, enum err_code err, const char *text); /* if there is one */
 
+/* ---- request_slow.c ---- */
+void slow_note(struct request *r, uint64_t ns); /* it took so long, and that is slow */
+
 /* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
 enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
 enum stage_result tx_feature(struct request *r); /* RUN_TX */

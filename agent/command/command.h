@@ -167,6 +167,9 @@ static inline uint32_t cmd_keys(const struct command *c, const purser_bytes *arg
 	return c->more ? n + cmd_more_keys(c, argv, argc, out + n) : n;
 }
 
+/* What argv does with its key at position at, words of key specifications: of SET and BITFIELD the options say. */
+const char *cmd_key_flags(const struct command *c, const purser_bytes *argv, uint32_t argc, uint32_t at);
+
 const char *cmd_group_name(enum cmd_group g); /* as in COMMAND DOCS */
 const char *cmd_perm_name(enum cmd_perm p);   /* "redis:read", ... */
 size_t cmd_lower(const struct command *c, char *dst, size_t cap); /* "object|encoding"; the length */

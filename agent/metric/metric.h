@@ -260,6 +260,9 @@ struct metric_requests {
 };
 void metric_each_request(struct metric_reg *r, uint16_t project,
     void (*fn)(void *arg, const struct metric_requests *q), void *arg);
+/* How long they took: sum is valid for the call. */
+void metric_each_latency(struct metric_reg *r, uint16_t project,
+    void (*fn)(void *arg, const struct metric_key *key, const struct hist_sum *sum), void *arg);
 uint64_t metric_plain(const struct metric_reg *r, enum metric_id id); /* of feed PLAIN: the sum */
 
 uint64_t metric_series(const struct metric_reg *r);   /* kept now */

@@ -296,6 +296,24 @@ void metric_each_request(struct metric_reg *r, uint16_t project,
 	}
 }
 
+void metric_each_latency(struct metric_reg *r, uint16_t project,
+    void (*fn)(void *arg, const struct metric_key *key, const struct hist_sum *sum), void *arg)
+{
+	uint32_t n = atomic_load_explicit(&r->nops, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct metric_key key = metric_key_unpack(r->ops[i]->key);
+		const struct metric_op *o = atomic_load_explicit(&r->ops[i]->nodes, memory_order_acquire);
+		struct hist_sum sum = { 0 };
+
+		if (r->ops[i]->overflow || key.project != project || (key.kind != METRIC_OP && key.kind != METRIC_LOCAL))
+			continue;
+		for (; o; o = o->next)
+			hist_add(&sum, &o->hist);
+		fn(arg, &key, &sum);
+	}
+}
+
 /* ---- the others ------------------------------------------------------------------------------------- */
 
 uint64_t metric_plain(const struct metric_reg *r, enum metric_id id)

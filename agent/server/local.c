@@ -17,6 +17,7 @@ void server_handlers(req_handler *t)
 	local_command(t);
 	local_server(t);
 	local_info(t);
+	local_slow(t);
 	local_script(t);
 	local_space(t);
 	local_agent(t);

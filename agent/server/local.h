@@ -25,6 +25,7 @@ void local_command(req_handler *table);    /* COMMAND ..., and HELP of container
 void local_unblock(req_handler *table);    /* CLIENT UNBLOCK */
 void local_server(req_handler *table);     /* CONFIG TIME */
 void local_info(req_handler *table);       /* INFO */
+void local_slow(req_handler *table);       /* SLOWLOG LATENCY */
 void local_script(req_handler *table);     /* SCRIPT EXISTS, SCRIPT FLUSH */
 void local_space(req_handler *table);      /* DBSIZE RANDOMKEY FLUSHDB FLUSHALL */
 void local_agent(req_handler *table);      /* PURSER.* */

@@ -4,12 +4,13 @@
  */
 #include <config.h>
 #include <ctype.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
+#include <purser/glob.h>
 #include "base/buf.h"
 #include "server/local.h"
 
@@ -234,24 +235,60 @@ static void do_command_docs(struct request *r)
 	req_finish(r);
 }
 
+static bool in_category(const struct command *c, purser_bytes name)
+{
+	char words[128];
+
+	cmd_categories(c, words, sizeof words);
+	for (const char *p = words; *p; p += strcspn(p, " "), p += *p == ' ') {
+		size_t n = strcspn(p, " ") - 1; /* without @ */
+
+		if (n == name.n && strncasecmp(p + 1, (const char *)name.p, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* FILTERBY MODULE: no row is a module's. */
+static bool listed(const struct request *r, const struct command *c)
+{
+	char name[64], pattern[64];
+
+	if (r->argc == 2)
+		return true;
+	if (word_is(word(r, 3), "ACLCAT"))
+		return in_category(c, word(r, 4));
+	if (!word_is(word(r, 3), "PATTERN") || word(r, 4).n >= sizeof pattern)
+		return false;
+	for (size_t i = 0; i < word(r, 4).n; i++)
+		pattern[i] = (char)tolower(word(r, 4).p[i]);
+	cmd_lower(c, name, sizeof name);
+	return purser_glob((const uint8_t *)pattern, word(r, 4).n, (const uint8_t *)name, strlen(name)) != 0;
+}
+
 static void do_command_list(struct request *r)
 {
+	unsigned n = 0;
 	char name[64];
 
-	if (r->argc > 2) {
-		local_error(r, "ERR syntax error: COMMAND LIST without FILTERBY lists all");
+	if (r->argc != 2 && (r->argc != 5 || !word_is(word(r, 2), "FILTERBY") || (!word_is(word(r, 3), "MODULE") &&
+	    !word_is(word(r, 3), "ACLCAT") && !word_is(word(r, 3), "PATTERN")))) {
+		local_error(r, "ERR syntax error");
 		return;
 	}
-	reply_array(&r->b, top_level());
 	for (unsigned i = 0; i < CMD_COUNT; i++)
-		if (!is_sub(&cmd_rows[i])) {
+		n += listed(r, &cmd_rows[i]);
+	reply_array(&r->b, n);
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (listed(r, &cmd_rows[i])) {
 			cmd_lower(&cmd_rows[i], name, sizeof name);
 			reply_text(&r->b, name);
 		}
 	req_finish(r);
 }
 
-static void do_command_getkeys(struct request *r)
+/* Positions of the keys in the command behind COMMAND GETKEYS; NULL: it is answered with an error. */
+static uint32_t *keys_of(struct request *r, const struct command **command, uint32_t *count)
 {
 	char why[384];
 	const struct command *c = cmd_find(r->cl->w->commands, r->argv + 2, r->argc - 2, why, sizeof why);
@@ -260,7 +297,7 @@ static void do_command_getkeys(struct request *r)
 	if (!c) {
 		local_error(r, strncmp(why, "ERR wrong", 9) ? "ERR Invalid command specified" :
 		    "ERR Invalid number of arguments specified for command");
-		return;
+		return NULL;
 	}
 	/* Shard channels stand where keys do, and are none. */
 	n = c->flags & F_PUBSUB ? 0 : cmd_key_count(c, r->argv + 2, r->argc - 2);
@@ -268,14 +305,57 @@ static void do_command_getkeys(struct request *r)
 		local_error(r, (c->first || c->more) && !(c->flags & F_PUBSUB) ?
 		    "ERR Invalid arguments specified for command" :
 		    "ERR The command has no key arguments");
-		return;
+		return NULL;
 	}
-	keys = arena_get(&r->arena, n * sizeof *keys);
+	keys = arena_get(&r->arena, (n + 1) * sizeof *keys);
 	if (!keys) {
 		local_failure(r, ERR_OOM, NULL);
-		return;
+		return NULL;
 	}
-	cmd_keys(c, r->argv + 2, r->argc - 2, keys);
+	if (n)
+		cmd_keys(c, r->argv + 2, r->argc - 2, keys);
+	*command = c;
+	*count = n;
+	return keys;
+}
+
+/* Both show what kind of key it is with Redis' words, but for what is true of a specification alone. */
+static void put_key_flags(struct bcall *b, const char *words)
+{
+	char kept[96] = "";
+	size_t n = 0, len;
+
+	for (; *words; words += len + (words[len] == ' ')) {
+		len = strcspn(words, " ");
+		if (strncmp(words, "variable_flags", len) && strncmp(words, "incomplete", len))
+			n += (size_t)snprintf(kept + n, sizeof kept - n, "%s%.*s", n ? " " : "", (int)len, words);
+	}
+	put_words(b, kept, reply_status);
+}
+
+static void do_command_getkeysandflags(struct request *r)
+{
+	const struct command *c;
+	uint32_t n, *keys = keys_of(r, &c, &n);
+
+	if (!keys)
+		return;
+	reply_array(&r->b, n);
+	for (uint32_t i = 0; i < n; i++) {
+		reply_array(&r->b, 2);
+		reply_bulk(&r->b, word(r, 2 + keys[i]).p, word(r, 2 + keys[i]).n);
+		put_key_flags(&r->b, cmd_key_flags(c, r->argv + 2, r->argc - 2, keys[i]));
+	}
+	req_finish(r);
+}
+
+static void do_command_getkeys(struct request *r)
+{
+	const struct command *c;
+	uint32_t n, *keys = keys_of(r, &c, &n);
+
+	if (!keys)
+		return;
 	reply_array(&r->b, n);
 	for (uint32_t i = 0; i < n; i++)
 		reply_bulk(&r->b, word(r, 2 + keys[i]).p, word(r, 2 + keys[i]).n);
@@ -311,6 +391,7 @@ void local_command(req_handler *t)
 	t[CMD_COMMAND_COUNT] = do_command_count;
 	t[CMD_COMMAND_DOCS] = do_command_docs;
 	t[CMD_COMMAND_GETKEYS] = do_command_getkeys;
+	t[CMD_COMMAND_GETKEYSANDFLAGS] = do_command_getkeysandflags;
 	t[CMD_COMMAND_INFO] = do_command_info;
 	t[CMD_COMMAND_LIST] = do_command_list;
 	for (unsigned i = 0; i < CMD_COUNT; i++) {

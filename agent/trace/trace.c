@@ -12,7 +12,7 @@ void trace_policy_set(struct trace_policy *p, const struct trace_policy_opts *o)
 {
 	double ratio = o->ratio > 1 ? 1 : o->ratio;
 	uint32_t workers = o->workers ? o->workers : 1, share;
-	uint64_t threshold = ONE;
+	uint64_t threshold = ONE, slow, slowlog;
 
 	if (o->on && ratio > 0)
 		threshold = (uint64_t)((1 - ratio) * (double)ONE + 0.5);
@@ -20,8 +20,11 @@ void trace_policy_set(struct trace_policy *p, const struct trace_policy_opts *o)
 	if (o->spans_per_second && !share)
 		share = 1;
 	atomic_store_explicit(&p->threshold, threshold, memory_order_relaxed);
-	atomic_store_explicit(&p->slow_ns, o->on && o->slow_ns ? o->slow_ns : UINT64_MAX,
-	    memory_order_relaxed);
+	slow = o->on && o->slow_ns ? o->slow_ns : UINT64_MAX;
+	slowlog = o->slowlog_ns ? o->slowlog_ns : UINT64_MAX;
+	atomic_store_explicit(&p->slow_ns, slow, memory_order_relaxed);
+	atomic_store_explicit(&p->slowlog_ns, slowlog, memory_order_relaxed);
+	atomic_store_explicit(&p->late_ns, slow < slowlog ? slow : slowlog, memory_order_relaxed);
 	atomic_store_explicit(&p->per_second, share, memory_order_relaxed);
 	atomic_store_explicit(&p->alone, o->ignore_parent, memory_order_relaxed);
 	atomic_store_explicit(&p->errors, o->on && o->keep_errors, memory_order_relaxed);

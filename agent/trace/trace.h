@@ -32,6 +32,8 @@
 struct trace_policy {
 	_Atomic uint64_t threshold;  /* sample when the id's low 56 bits are >= it; 2^56 = never */
 	_Atomic uint64_t slow_ns;    /* keep what took so long or longer; UINT64_MAX = off */
+	_Atomic uint64_t slowlog_ns; /* not ours: what is slow to the slow log; UINT64_MAX = off */
+	_Atomic uint64_t late_ns;    /* the lesser of the two */
 	_Atomic uint32_t per_second; /* spans of one worker in a second; 0 = no limit */
 	_Atomic uint8_t on;          /* 0: nobody exports; nothing is decided or recorded */
 	_Atomic uint8_t errors;      /* keep failures */
@@ -42,6 +44,7 @@ struct trace_policy_opts {
 	bool ignore_parent;          /* a sampler that is not parent-based: the id alone decides */
 	double ratio;                /* 0 .. 1 */
 	uint64_t slow_ns;            /* 0 = off */
+	uint64_t slowlog_ns;         /* 0 = off; whether spans are exported or not */
 	uint32_t spans_per_second;   /* 0 = no limit */
 	uint32_t workers;            /* that share it */
 };
@@ -158,6 +161,22 @@ static inline bool trace_keep(struct trace *t, struct trace_ctx *c, uint64_t now
 		return false;
 	}
 	return trace_late(t, c, now_ns);
+}
+
+/* May somebody want to know more of it: as a span, or because it was slow?  Else the decision is counted, and
+ * trace_keep() is not to be called. */
+static inline bool trace_wants(struct trace *t, const struct trace_ctx *c, uint64_t ns, bool failed)
+{
+	const struct trace_policy *p = t->policy;
+	_Atomic uint64_t *n = &t->n.dropped[c->origin];
+
+	if (__builtin_expect((c->flags & TRACE_SAMPLED) ||
+	    ns >= atomic_load_explicit(&p->late_ns, memory_order_relaxed) ||
+	    (failed && atomic_load_explicit(&p->errors, memory_order_relaxed)), 0))
+		return true;
+	if (atomic_load_explicit(&p->on, memory_order_relaxed))
+		atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+	return false;
 }
 
 /* Room for one span, or NULL (counted as lost).  Zeroed; visible to the reader after commit. */

@@ -126,6 +126,24 @@ def ambiguous(line):
     return line[0].startswith(("GEORADIUS", "SORT")) and sum(str(w).lower() in ("store", "storedist") for w in line) > 1
 
 
+def flags(reply):
+    """Those of a key are a set."""
+    return [[k, sorted(f)] for k, f in reply] if isinstance(reply, list) else reply
+
+
+def filtered(agent, live):
+    """COMMAND LIST FILTERBY, of what both have."""
+    both = {r.decode() for r in agent.cmd("COMMAND", "LIST")} & {r.decode() for r in live.cmd("COMMAND", "LIST")}
+    check(len(both) > 250, len(both))
+    asked = [("PATTERN", p) for p in ("*", "x*", "XINFO|*", "get", "[gs]et", "nope", "client|*")] + [("MODULE", "x")]
+    asked += [("ACLCAT", c.decode()) for c in live.cmd("ACL", "CAT")] + [("aclcat", "GEO"), ("ACLCAT", "@geo"), ("ACLCAT", "")]
+    for kind, what in asked:
+        a, b = ({r.decode() for r in c.cmd("COMMAND", "LIST", "filterby", kind, what)} for c in (agent, live))
+        equal(a & both, b & both, f"{kind} {what}")
+    for words in (("x",), ("FILTERBY",), ("FILTERBY", "PATTERN"), ("FILTERBY", "NOPE", "x"), ("FILTERBY", "PATTERN", "a", "b")):
+        equal(agent.error("COMMAND", "LIST", *words), live.error("COMMAND", "LIST", *words), words)
+
+
 def positions(agent, live, seed):
     rng = random.Random(seed)
     lines = Lines(rng)
@@ -139,6 +157,9 @@ def positions(agent, live, seed):
         asked = [["COMMAND", "GETKEYS"] + m for m in part]
         for line, a, b in zip(part, agent.pipeline(asked), live.pipeline(asked)):
             equal(a, b, f"COMMAND GETKEYS {line!r}")
+        asked = [["COMMAND", "GETKEYSANDFLAGS"] + m for m in part]
+        for line, a, b in zip(part, agent.pipeline(asked), live.pipeline(asked)):
+            equal(flags(a), flags(b), f"COMMAND GETKEYSANDFLAGS {line!r}")
     check(len(made) > 1500, "only", len(made), "lines")
     for line in (["LMPOP", "x", "a", "LEFT"], ["ZUNION", "0", "a"], ["ZUNION", "5", "a"], ["SINTERCARD", "-1", "a"], ["PING", "x"], ["NOPE", "x"], ["GET", "a", "b"]):
         equal(agent.error("COMMAND", "GETKEYS", *line), live.error("COMMAND", "GETKEYS", *line), line)
@@ -177,7 +198,7 @@ def nothing_forgotten(agent, live):
 def helped(agent):
     """HELP of a container that the agent answers names its subcommands, those that are served."""
     table = rows(agent)
-    for name in ("client", "command", "config", "memory", "pubsub"):
+    for name in ("client", "command", "config", "memory", "pubsub", "slowlog", "latency"):
         text = agent.cmd(name, "HELP")
         check(text[0].startswith(name.upper() + " <subcommand>"), text[0])
         for sub in table[name][9]:
@@ -195,6 +216,7 @@ def main():
         nothing_forgotten(agent, live)
         nothing_forgotten(agent, live)
         helped(agent)
+        filtered(agent, live)
         positions(agent, live, harness.seed())
 
 

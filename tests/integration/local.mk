@@ -38,3 +38,4 @@ SCRIPT_TESTS += %D%/57-streams.py
 SCRIPT_TESTS += %D%/59-memory-projects.py
 SCRIPT_TESTS += %D%/38-cursors.py
 SCRIPT_TESTS += %D%/46-token.py
+SCRIPT_TESTS += %D%/39-slowlog.py
