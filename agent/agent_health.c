@@ -203,7 +203,8 @@ int health_glue_start(struct agent *a, char *why, size_t whylen)
 {
 	struct health_deps d = { .loop = a->control, .log = a->log, .metrics = a->metrics, .shard = a->shard,
 		.state_dir = a->state_dir, .arg = a, .ask = ask, .stats = stats, .pool = pool,
-		.telemetry = telemetry, .breaker = breaker, .moved = status_moved };
+		.telemetry = telemetry, .breaker = breaker, .moved = status_moved,
+		.sandbox = sandbox_word(&a->sandbox) };
 
 	default_state_dir(a);
 	a->health = health_new(&d);

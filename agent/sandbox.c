@@ -263,8 +263,6 @@ static void put(struct buf *b, const char *name, const char *text)
 
 void sandbox_json(const struct sandbox *s, struct buf *b)
 {
-	bool first = true;
-
 	buf_printf(b, "{\"state\":\"%s\"", sandbox_word(s));
 	if (s->off) {
 		put(b, "because", s->off);
@@ -280,16 +278,7 @@ void sandbox_json(const struct sandbox *s, struct buf *b)
 		put(b, "no_landlock", s->no_landlock);
 	if (!s->calls)
 		put(b, "no_system_calls", s->no_calls);
-	buf_puts(b, ",\"writes\":[");
-	for (size_t i = 0; i < s->npaths; i++) {
-		if (s->paths[i].use != CFG_PATH_WRITE)
-			continue;
-		if (!first)
-			buf_putc(b, ',');
-		json_put_text(b, s->paths[i].path, strlen(s->paths[i].path));
-		first = false;
-	}
-	buf_puts(b, "]}");
+	buf_putc(b, '}');
 }
 
 void sandbox_free(struct sandbox *s)

@@ -194,7 +194,8 @@ int cfg_default_socket(const char *const *env, uid_t uid, char *buf, size_t len,
 	size_t whylen);
 /* Before bind (create) or connect (!create) to path: makes the directory if it is one of the
  * default ones (/run/purser 0755, /tmp/purser-UID 0700), and refuses a /tmp/purser-UID that is not
- * a real directory of uid's own, closed to others.  0, or -1 with why. */
+ * a real directory of uid's own, closed to others; before bind also any other one that all may write
+ * to and that is not sticky.  0, or -1 with why. */
 int cfg_socket_dir(const char *path, uid_t uid, bool create, char *why, size_t whylen);
 
 /* The content of a secret's file without one line end behind it: at most len - 1 bytes, none of

@@ -109,11 +109,33 @@ static void check_file(struct loader *ld, const struct cfg_section *s, const cha
 	free(content);
 }
 
+/* Where everybody may write, everybody may put a file of their own in the place of ours. */
+static void check_directory(struct loader *ld, const struct cfg_section *s, const char *name,
+	const struct cfg_value *v)
+{
+	char title[128], dir[4096];
+	const char *slash = v->text != NULL ? strrchr(v->text, '/') : NULL;
+	struct stat st;
+
+	if (slash == NULL || path_use(name) == CFG_PATH_SOCKET) /* cfg_socket_dir() looks at that one */
+		return;
+	if (stat(v->text, &st) == 0 && S_ISDIR(st.st_mode))
+		snprintf(dir, sizeof(dir), "%s", v->text);
+	else
+		snprintf(dir, sizeof(dir), "%.*s", slash == v->text ? 1 : (int)(slash - v->text), v->text);
+	if (open_to_all(dir))
+		load_error(ld, &v->place,
+			"%s %s = %s: every user may write to %s and put something else there: chmod o-w %s",
+			section_title(s, title, sizeof(title)), name, v->text, dir, dir);
+}
+
 static void check_path(struct loader *ld, const struct cfg_section *s, const char *name,
 	uint32_t flags, struct cfg_value *v)
 {
-	if (within_reach(ld, s, name, v))
-		check_file(ld, s, name, flags, v);
+	if (!within_reach(ld, s, name, v))
+		return;
+	check_directory(ld, s, name, v);
+	check_file(ld, s, name, flags, v);
 }
 
 static void check_section(struct loader *ld, struct cfg_section *s)

@@ -135,6 +135,9 @@ enum { SHOWN_MAX = 160 };
 
 /* cfg.c */
 enum cfg_path_use path_use(const char *key);
+
+/* paths.c */
+bool open_to_all(const char *dir); /* every user may replace what is in it */
 extern const struct cfg_place place_default;
 struct cfg *cfg_new(uint64_t generation);
 /* The section, made when it is not there yet.  NULL: no memory, or too many (said). */

@@ -71,6 +71,15 @@ static int check_own_dir(const char *dir, uid_t uid, char *why, size_t len)
 	return 0;
 }
 
+/* Who may write to a directory replaces what is in it, unless it is sticky. */
+bool open_to_all(const char *dir)
+{
+	struct stat st;
+
+	return stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & S_IWOTH) != 0 &&
+	       (st.st_mode & S_ISVTX) == 0;
+}
+
 int cfg_socket_dir(const char *path, uid_t uid, bool create, char *why, size_t whylen)
 {
 	const char *slash = strrchr(path, '/');
@@ -87,7 +96,12 @@ int cfg_socket_dir(const char *path, uid_t uid, bool create, char *why, size_t w
 		snprintf(why, whylen, "cannot make %s: %s", dir, strerror(errno));
 		return -1;
 	}
-	return tmp ? check_own_dir(dir, uid, why, whylen) : 0;
+	if (tmp)
+		return check_own_dir(dir, uid, why, whylen);
+	if (create && open_to_all(dir))
+		return refuse(why, whylen, dir,
+			"is writable by every user, who could put a socket of their own there: chmod o-w");
+	return 0;
 }
 
 int default_state_dir(const char *const *env, uid_t uid, char *buf, size_t len)

@@ -349,5 +349,7 @@ void document_write(struct health *h)
 	put_tests(h, b);
 	put_memory(h, b);
 	put_telemetry(h, b);
+	if (h->d.sandbox)
+		buf_printf(b, ",\"sandbox\":{\"status\":\"%s\"}", h->d.sandbox);
 	buf_putc(b, '}');
 }

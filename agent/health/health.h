@@ -74,6 +74,7 @@ struct health_deps {
 	void (*telemetry)(void *arg, struct health_telemetry *out);   /* NULL: disabled */
 	void (*breaker)(void *arg, uint32_t instance, struct health_breaker *out); /* NULL: disabled */
 	void (*moved)(void *arg, const char *from, const char *to); /* the status of the whole; or NULL */
+	const char *sandbox;                 /* "on", "partial", "off": static, or NULL */
 };
 
 /* ---- what a reload may change --------------------------------------------------------------------- */

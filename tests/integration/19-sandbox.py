@@ -144,6 +144,7 @@ def test_inside(e):
         if SECCOMP:
             equal(set(tasks(p, "Seccomp")), {"2"})
         p.wait_log(r'"agent.sandbox"')
+        equal(p.http("GET", "/redis/status").json()["sandbox"], {"status": s["state"]})
     check(not os.path.exists(p.sock), "the socket file stayed")
 
 

@@ -156,6 +156,115 @@ static void secrets(void **state)
 	assert_int_equal(unlink("s"), 0);
 }
 
+/* Where everybody may write, everybody may put their own in the place of ours; the sticky bit stops that. */
+static void writable_by_all(void **state)
+{
+	static const struct { mode_t dir, file; const char *want; } rows[] = {
+		{ 01777, 0600, "" }, { 0775, 0600, "" },
+		{ 0777, 0600, "purser.ini:3: [backend main] password_file = %1$s/d/pw: every user may write to %1$s/d and put "
+			"something else there: chmod o-w %1$s/d\n" },
+		{ 0755, 0602, "purser.ini:3: [backend main] password_file = %1$s/d/pw: every user may write to it: chmod o-w\n" },
+	};
+	char text[300], want[600], why[256];
+	struct cfg *c;
+	int rc;
+
+	(void)state;
+	assert_int_equal(mkdir("d", 0755), 0);
+	fix_text("d/pw", "hunter2\n");
+	snprintf(text, sizeof(text), "[backend main]\nplugin = redis\npassword_file = %s/d/pw\n", fix_dir);
+	fix_text("purser.ini", text);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct cfg_inputs in = fix_inputs();
+
+		assert_int_equal(chmod("d", rows[i].dir) | chmod("d/pw", rows[i].file), 0);
+		snprintf(want, sizeof(want), rows[i].want, fix_dir);
+		assert_string_equal(fix_load(&in, &c, &rc), want);
+		if (rc == CFG_OK)
+			cfg_unref(c);
+	}
+	/* The socket's directory, too; but not for a client, who has no say in it. */
+	snprintf(text, sizeof(text), "%s/d/p.sock", fix_dir);
+	assert_int_equal(chmod("d", 0777), 0);
+	assert_int_equal(cfg_socket_dir(text, geteuid(), true, why, sizeof(why)), -1);
+	snprintf(want, sizeof(want), "%s/d is writable by every user, who could put a socket of their own there: chmod o-w",
+		fix_dir);
+	assert_string_equal(why, want);
+	assert_int_equal(cfg_socket_dir(text, geteuid(), false, why, sizeof(why)), 0);
+	assert_int_equal(chmod("d", 01777), 0);
+	assert_int_equal(cfg_socket_dir(text, geteuid(), true, why, sizeof(why)), 0);
+}
+
+/* The file itself says which code is loaded; a secret in it is for its readers only. */
+static void main_file(void **state)
+{
+	struct cfg_inputs in = fix_inputs();
+	struct cfg *c;
+	int rc;
+
+	(void)state;
+	fix_text("purser.ini", "[backend main]\nplugin = redis\npassword = hunter2\n");
+	assert_int_equal(chmod("purser.ini", 0602), 0);
+	assert_string_equal(fix_load(&in, &c, &rc), "purser.ini: every user may write to it: chmod o-w purser.ini\n");
+	assert_int_equal(rc, CFG_INVALID);
+	assert_int_equal(chmod("purser.ini", 0644), 0);
+	assert_string_equal(fix_load(&in, &c, &rc), "warning: purser.ini:3: [backend main] password is a secret, and every "
+		"user may read this file: chmod o-r\n");
+	cfg_unref(c);
+	assert_int_equal(chmod("purser.ini", 0640), 0);
+	assert_string_equal(fix_load(&in, &c, &rc), "");
+	cfg_unref(c);
+}
+
+static bool not_new(const void *arg, const char *path, enum cfg_path_use use)
+{
+	(void)arg;
+	return use != CFG_PATH_READ || strstr(path, "new") == NULL;
+}
+
+/* What the process has given up is told with its place, before it is tried. */
+static void given_up(void **state)
+{
+	struct cfg_inputs in = fix_inputs();
+	struct cfg *c;
+	int rc;
+
+	(void)state;
+	in.may = not_new;
+	fix_text("purser.ini", "[backend main]\nplugin = redis\npassword_file = /new/file\n");
+	assert_string_equal(fix_load(&in, &c, &rc), "purser.ini:3: [backend main] password_file = /new/file: the sandbox was "
+		"closed without this path when the agent started: restart the agent for it\n");
+	fix_text("purser.ini", "[backend main]\nplugin = redis\npassword_file = /nonexistent/file\n");
+	assert_non_null(strstr(fix_load(&in, &c, &rc), "No such file"));
+}
+
+static void note_path(void *arg, const char *path, enum cfg_path_use use)
+{
+	char *out = arg;
+
+	snprintf(out + strlen(out), 256 - strlen(out), "%d %s\n", (int)use, path);
+}
+
+static void each_path(void **state)
+{
+	struct cfg_inputs in = fix_inputs();
+	char text[256] = "", want[256], pw[300];
+	struct cfg *c;
+	int rc;
+
+	(void)state;
+	fix_text("pw", "hunter2\n");
+	snprintf(pw, sizeof(pw), "[agent]\nsocket = /x/s\nstate_dir = /y\n[backend main]\nplugin = redis\n"
+		"password_file = %s/pw\n", fix_dir);
+	fix_text("purser.ini", pw);
+	assert_int_equal(chmod("pw", 0600), 0);
+	assert_string_equal(fix_load(&in, &c, &rc), "");
+	cfg_each_path(c, note_path, text);
+	snprintf(want, sizeof(want), "0 purser.ini\n3 /x/s\n2 /y\n0 %s/pw\n", fix_dir);
+	assert_string_equal(text, want);
+	cfg_unref(c);
+}
+
 /* Everybody may read it: said, and no more, for that is how secrets are mounted in containers. */
 static void readable_by_all(void **state)
 {
@@ -184,7 +293,8 @@ int main(void)
 		cmocka_unit_test(makes_own_directory),
 		cmocka_unit_test(state_dir),
 		cmocka_unit_test(secrets),
-		cmocka_unit_test(readable_by_all),
+		cmocka_unit_test(readable_by_all), cmocka_unit_test(writable_by_all),
+		cmocka_unit_test(main_file), cmocka_unit_test(given_up), cmocka_unit_test(each_path),
 	};
 
 	return cmocka_run_group_tests_name("config/paths", tests, fix_setup, fix_teardown);
