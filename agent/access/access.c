@@ -333,6 +333,20 @@ static bool keys_allowed(const struct access_question *q, struct access_answer *
 	return true;
 }
 
+/* A script runs commands and reaches keys that its own command does not say. */
+static bool script_allowed(const struct access_question *q, struct access_answer *a)
+{
+	const struct role *r = q->role;
+
+	if (!(r->perms & PERM_BIT(PERM_READ)))
+		return lacks(a, q, "it needs redis:read");
+	if (q->cmd->flags & F_MAYWRITE && !(r->perms & PERM_BIT(PERM_WRITE)))
+		return lacks(a, q, "it needs redis:write");
+	if (r->by_command || !role_has_every_key(r, ROLE_CAN_READ | ROLE_CAN_WRITE))
+		return lacks(a, q, "a script would reach what keys, commands or deny_commands of the role keep from it");
+	return true;
+}
+
 bool access_decide(const struct access_question *q, struct access_answer *a)
 {
 	const struct command *c = q->cmd;
@@ -351,11 +365,8 @@ bool access_decide(const struct access_question *q, struct access_answer *a)
 	}
 	if (!q->role->narrow)
 		return true;
-	/* A script reads and writes without the command's saying so. */
-	if (c->perm == PERM_SCRIPT && c->more && !(q->role->perms & PERM_BIT(PERM_READ)))
-		return lacks(a, q, "it needs redis:read");
-	if (c->perm == PERM_SCRIPT && c->flags & F_MAYWRITE && !(q->role->perms & PERM_BIT(PERM_WRITE)))
-		return lacks(a, q, "it needs redis:write");
+	if (c->perm == PERM_SCRIPT && c->more && !script_allowed(q, a))
+		return false;
 	if (!role_has_command(q->role, c->id))
 		return lacks(a, q, "it is not among its commands");
 	return !q->role->by_key || keys_allowed(q, a);
