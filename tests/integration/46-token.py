@@ -32,7 +32,7 @@ class Ctl:
 
     def lines(self):
         with open(self.file, encoding="ascii") as f:
-            return [w.split() for w in f if not w.startswith("#")]
+            return [w.split() for w in f if w.strip() and not w.startswith("#")]
 
     def mode(self):
         return stat.S_IMODE(os.stat(self.file).st_mode)
