@@ -336,14 +336,14 @@ static struct backend *backend_for(struct agent *a, const struct cfg_section *s,
 	return start_backend(a, s, why);
 }
 
-static int load_tokens(const struct cfg *cfg, struct token_set **out, struct buf *why)
+static int load_tokens(const struct cfg *cfg, struct access *a, struct token_set **out, struct buf *why)
 {
 	const char *file = cfg_text(cfg_one(cfg, CFG_AGENT), CFG_AGENT_TOKEN_FILE);
 
 	if (!*file)
 		return 0;
 	*out = token_load(file, geteuid(), why);
-	return *out ? 0 : -1;
+	return *out ? access_tokens(a, *out, file, why) : -1;
 }
 
 /* --check-config: what plugins say of their settings.  An instance that a reload may build beside
@@ -360,9 +360,9 @@ int build_check(struct agent *a, struct buf *why)
 
 		rc |= access_make_project(&access, a->cfg, s, &p, why);
 	}
-	access_clear(&access);
-	rc |= load_tokens(a->cfg, &tokens, why);
+	rc |= load_tokens(a->cfg, &access, &tokens, why);
 	token_set_free(tokens);
+	access_clear(&access);
 	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_BACKEND); s; s = cfg_next(s)) {
 		struct backend b = { .next = NULL };
 		purser_error e = { .struct_size = sizeof e };
@@ -498,6 +498,8 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 	g->refs = 1;
 	g->number = number;
 	g->production = cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_MODE) == CFG_PRODUCTION;
+	g->auth_delay_ns = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_AUTH_DELAY);
+	g->auth_failures = (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_AUTH_FAILURES);
 	g->dbsize_limit = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_DBSIZE_LIMIT);
 	g->scan_count = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SCAN_COUNT_MAX);
 	g->names_limit = (size_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_NAMES_MAX_SIZE);
@@ -519,7 +521,7 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 		b->keep = true;
 		g->instances[b->in->index] = b->in;
 	}
-	if (bad || add_projects(a, g, cfg, why) || load_tokens(cfg, &g->tokens, why)) {
+	if (bad || add_projects(a, g, cfg, why) || load_tokens(cfg, &g->access, &g->tokens, why)) {
 		build_discard(a, g);
 		return NULL;
 	}

@@ -24,6 +24,7 @@ agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%
 	%D%/stages.def
 agent_libagent_a_SOURCES += %D%/request_push.h %D%/request_push.c %D%/request_pubsub.h %D%/request_pubsub.c \
 	%D%/request_tour.h %D%/request_tour.c %D%/request_monitor.c %D%/request_track.h %D%/request_track.c
+agent_libagent_a_SOURCES += %D%/request_auth.h %D%/request_auth.c %D%/request_audit.c
 include %D%/server/local.mk
 
 sbin_PROGRAMS += agent/purserd

@@ -31,6 +31,7 @@ struct tracked_key;
 struct track_area;
 struct monitored;
 struct outband;
+struct auth;
 struct script_run;
 struct slowlogs;
 struct jwt_policy;
@@ -45,6 +46,8 @@ struct generation {
 	struct access access;             /* who may enter them, and do what */
 	struct token_set *tokens;         /* owned; NULL: no token file */
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
+	uint64_t auth_delay_ns;         /* before the first failed authentication of a connection is told */
+	uint32_t auth_failures;         /* ... how many of them end the connection */
 	uint64_t dbsize_limit;
 	uint64_t scan_count;              /* COUNT of SCAN, at most */
 	size_t names_limit;               /* of a reply whose names are gathered */
@@ -88,6 +91,7 @@ struct client {
 	const struct project *home;     /* where it is when it names no project; NULL: nowhere */
 	const struct role *home_role;
 	struct identity id;
+	struct auth *auth;              /* request_auth.c; or NULL: it has presented nothing */
 	bool quit;                      /* close when everything is answered and sent */
 	bool cut;                       /* close at once: the reply stream cannot go on */
 	bool gone;                      /* closed: only calls that plugins hold keep it */

@@ -4,6 +4,7 @@
  */
 #include <config.h>
 #include <string.h>
+#include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
 #include "request_track.h"
@@ -62,6 +63,7 @@ enum stage_result req_decide(struct request *r)
 
 	if (decide(r->cl, r->cmd, r->argv, r->argc, &a))
 		return STAGE_NEXT;
+	audit_denied(r->cl, &(struct audit){ AUDIT_COMMAND, r->cmd->name, { NULL, 0 }, err_rows[a.err].error_type, a.text });
 	return req_refuse(r, a.err, a.text);
 }
 
@@ -131,7 +133,7 @@ void client_rehome(struct client *c, const struct project *was, uint16_t db)
 	find_home(c);
 	if (was && client_choose(c, was->name, strlen(was->name)))
 		c->db = db < c->project->databases ? db : 0;
-	else if (!was || !c->gen->production)
+	else if (!was || (!c->gen->production && !c->id.lapsed))
 		client_leave(c);
 	else
 		settle(c, NULL, NULL); /* somewhere else it would write what belongs there */

@@ -6,6 +6,7 @@
  */
 #include <config.h>
 #include <string.h>
+#include "request_auth.h"
 #include "request_stage.h"
 
 static const char unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -101,6 +102,7 @@ void client_carry(struct client *c)
 		move_request(c->held, to);
 	from = c->project;
 	c->gen = generation_ref(g);
+	auth_renew(c);
 	client_rehome(c, to, c->db);
 	if (c->tx)
 		tx_migrate(c, old, from);

@@ -6,6 +6,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
 
@@ -39,6 +40,7 @@ void client_migrate(struct client *c)
 		return;
 	}
 	c->gen = generation_ref(c->w->gen);
+	auth_renew(c);
 	client_rehome(c, p, db);
 	if (c->tx)
 		tx_migrate(c, old, p);
@@ -66,6 +68,7 @@ void client_gone(struct client *c)
 	struct request *r, *head;
 
 	c->gone = true;
+	auth_gone(c);
 	if (c->outband)
 		outband_end(c);
 	if (c->retry.parked)
@@ -144,6 +147,7 @@ void client_free(struct client *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	atomic_fetch_sub_explicit(&w->nclients, 1, memory_order_relaxed);
+	auth_free(c);
 	out_clear(&c->out, &w->pool);
 	tx_free(c->tx, &w->pool);
 	free(c->outband);

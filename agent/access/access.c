@@ -72,6 +72,14 @@ static const struct role *enter_peer(const struct access *a, const struct identi
 	return role;
 }
 
+bool access_presents(const struct access *a, const struct identity *id, const struct project *p)
+{
+	const struct access_evidence *e = &a->evidence[id->source];
+	const struct role *role = NULL;
+
+	return id->source > IDENTITY_PEER && e->enters && p->accept & 1u << id->source && e->enters(a, id, p, &role);
+}
+
 const struct role *access_enter(const struct access *a, const struct identity *id, const struct project *p,
     const char **why)
 {
@@ -113,6 +121,12 @@ static const struct project *named_by_evidence(const struct access *a, const str
 	return name ? access_project(a, id, name, strlen(name), role, NULL) : NULL;
 }
 
+/* Who presents something and names no project means one that it is for, not what the peer may besides. */
+static const struct role *enter_unnamed(const struct access *a, const struct identity *id, const struct project *p)
+{
+	return id->source <= IDENTITY_PEER || access_presents(a, id, p) ? access_enter(a, id, p, NULL) : NULL;
+}
+
 enum access_choice access_sole(const struct access *a, const struct identity *id, const struct project **p,
     const struct role **role)
 {
@@ -123,14 +137,14 @@ enum access_choice access_sole(const struct access *a, const struct identity *id
 	*role = NULL;
 	if ((*p = named_by_evidence(a, id, role)))
 		return ACCESS_ONE;
-	if (def && (*role = access_enter(a, id, def, NULL))) {
+	if (def && (*role = enter_unnamed(a, id, def))) {
 		*p = def;
 		return ACCESS_ONE;
 	}
-	if (project_like(a->projects, "*", 1, &any) && access_enter(a, id, &any, NULL))
+	if (project_like(a->projects, "*", 1, &any) && enter_unnamed(a, id, &any))
 		return ACCESS_SEVERAL;
 	for (uint32_t i = 0; i < a->projects->n; i++) {
-		const struct role *r = access_enter(a, id, &a->projects->v[i], NULL);
+		const struct role *r = enter_unnamed(a, id, &a->projects->v[i]);
 
 		if (!r)
 			continue;
@@ -219,7 +233,7 @@ void access_clear(struct access *a)
 /* ---- what they may do ---- */
 
 static const char tcp_text[] = "over TCP nobody is known: this listener serves /healthz, /readyz, /metrics, "
-    "/redis/status and /openapi.json; use the Unix socket for the rest";
+    "/redis/status and /openapi.json; for the rest send Authorization: Bearer <token>, or use the Unix socket";
 
 static bool no(struct access_answer *a, enum err_code err, const char *text)
 {
@@ -239,6 +253,11 @@ static bool lacks(struct access_answer *a, const struct access_question *q, cons
 	return false;
 }
 
+static const char *const lapses[] = {
+	[IDENTITY_EXPIRED] = "what this connection authenticated with has expired: AUTH <project> <token> with a fresh one",
+	[IDENTITY_REVOKED] = "what this connection authenticated with was revoked: AUTH <project> <token> with another one",
+};
+
 /* Without a project: what tells the agent who one is, and what is public. */
 static bool outside(const struct access_question *q, struct access_answer *a)
 {
@@ -250,6 +269,8 @@ static bool outside(const struct access_question *q, struct access_answer *a)
 		if (c->perm == PERM_OPERATE && c->group == G_PURSER && q->operates)
 			return true;
 	}
+	if (q->id->lapsed)
+		return no(a, ERR_NOAUTH, lapses[q->id->lapsed]);
 	return no(a, ERR_NOPROJECT, q->several ? "several projects are open to you and none is chosen: HELLO 3 AUTH "
 	    "<project> <token>, AUTH <project> <token>, PURSER.PROJECT <name>, or the header Purser-Project" : NULL);
 }

@@ -20,8 +20,11 @@ enum identity_source {
 	IDENTITY_JWT
 };
 
+enum identity_lapsed { IDENTITY_EXPIRED = 1, IDENTITY_REVOKED };
+
 struct identity {
 	uint8_t source;                 /* enum identity_source: the strongest evidence */
+	uint8_t lapsed;                 /* 0, or why what it presented last is no evidence any more */
 	struct peer peer;               /* what the kernel says; PEER_NOBODY over TCP */
 	char name[65];                  /* TOKEN: its name; JWT: its subject */
 	uint8_t token[TOKEN_DIGEST];      /* TOKEN: SHA-256 of what was presented */

@@ -4,3 +4,4 @@ agent_libagent_a_SOURCES += %D%/identity.h %D%/role.h %D%/role.c %D%/access.h %D
 agent_libagent_a_SOURCES += %D%/jwt.h %D%/jwt_reasons.def %D%/jwt_reason.c
 agent_libagent_a_SOURCES += %D%/token.h %D%/token.c %D%/peer.h %D%/peer.c
 agent_libagent_a_SOURCES += %D%/cursor.h %D%/cursor.c
+agent_libagent_a_SOURCES += %D%/evidence.c

@@ -544,7 +544,7 @@ void conn_accept(struct serving *s, int fd, bool tcp)
 	c->allow = TURN_REQUESTS;
 	c->in.max = s->limits.resp.max_request + READ_BLOCK;
 	c->io.fn = on_io;
-	c->last_ns = loop_now(s->w.loop);
+	c->accepted_ns = c->last_ns = loop_now(s->w.loop);
 	c->cl.session.id = atomic_fetch_add_explicit(&s->srv->next_id, 1, memory_order_relaxed) + 1;
 	c->cl.wake = conn_wake;
 	c->cl.since_ms = loop_wall_ms(s->w.loop);

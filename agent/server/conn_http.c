@@ -6,6 +6,8 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include "request_auth.h"
 #include "server/http_answer.h"
 #include "server/http_in.h"
 #include "server/http_route.h"
@@ -35,6 +37,7 @@ struct http_conn {
 	struct http_answer answer;
 	uint32_t next;              /* command to be started */
 	size_t held;                /* bytes in all slots */
+	bool asking;                /* who it is: nothing of the request runs before that is known */
 	struct trace_parent parent;
 	char state[TRACE_STATE_MAX];
 	struct slot slot[WINDOW];
@@ -204,20 +207,82 @@ static void read_trace(struct http_conn *h)
 	buf_free(&joined);
 }
 
-/* Header Purser-Project, else the project that the connection had at its beginning.  Over TCP there is no
- * project, and no telling whether one exists. */
-static bool choose_project(struct http_conn *h)
+static void refuse(struct http_conn *h, int status, enum err_code code, const char *text)
 {
-	purser_bytes name = http_head_value(&h->in.head, HTTP_H_PURSER_PROJECT);
 	struct http_bad bad;
 
-	client_leave(&h->c->cl);
-	if (!name.p || h->c->cl.anonymous || client_choose(&h->c->cl, name.p, name.n))
-		return true;
-	http_bad(&bad, 400, ERR_NOPROJECT, h->c->cl.crowded ? "there are as many projects as max_projects of [project *] "
-	    "allows" : "there is no project of the name in the header Purser-Project");
+	http_bad(&bad, status, code, "%s", text);
 	http_answer_refuse(&h->answer, &h->in.head, &bad, false);
-	return false;
+}
+
+static void proceed(struct http_conn *h)
+{
+	read_trace(h);
+	http_answer_begin(&h->answer, &h->call, &h->in.head);
+	if (h->in.body.cap > KEEP_BYTES)
+		buf_free(&h->in.body); /* its arguments have memory of their own */
+}
+
+/* It is known who asks, or that they are not who they say. */
+static void authenticated(void *arg, const struct auth_answer *a)
+{
+	struct http_conn *h = arg;
+	const char *text = a->text ? a->text + strcspn(a->text, " ") : err_rows[a->err].text;
+
+	h->asking = false;
+	if (!a->err)
+		proceed(h);
+	else
+		refuse(h, 0, a->err, text + (*text == ' '));
+	conn_wake(&h->c->cl);
+}
+
+/* Authorization: Bearer TOKEN.  False: there is a head of that name that says something else. */
+static bool bearer(const struct http_head *head, purser_bytes *token)
+{
+	purser_bytes v = http_head_value(head, HTTP_H_AUTHORIZATION);
+
+	*token = (purser_bytes){ NULL, 0 };
+	if (!v.p)
+		return true;
+	if (v.n < 8 || strncasecmp((const char *)v.p, "Bearer ", 7))
+		return false;
+	for (v.p += 7, v.n -= 7; v.n && *v.p == ' '; v.n--)
+		v.p++;
+	*token = v;
+	return v.n != 0;
+}
+
+/* Who asks, each request anew: by its token, else by what the kernel says; in the project of the header
+ * Purser-Project, else in the one that they have by themselves. */
+static void ask_who(struct http_conn *h)
+{
+	struct client *cl = &h->c->cl;
+	struct auth_offer o = { .project = http_head_value(&h->in.head, HTTP_H_PURSER_PROJECT), .per_request = true };
+
+	if (!bearer(&h->in.head, &o.secret)) {
+		refuse(h, 0, ERR_NOAUTH, "the header Authorization must be: Bearer <token>");
+		return;
+	}
+	if (o.secret.p) {
+		h->asking = true;
+		auth_present(cl, &o, authenticated, h);
+		return;
+	}
+	auth_forget(cl);
+	client_leave(cl);
+	if (!o.project.p || cl->anonymous || client_choose(cl, o.project.p, o.project.n)) {
+		proceed(h);
+		return;
+	}
+	if (cl->crowded) {
+		refuse(h, 0, ERR_NOPROJECT, "there are as many projects as max_projects of [project *] allows");
+		return;
+	}
+	audit_denied(cl, &(struct audit){ AUDIT_PROJECT, "Purser-Project", o.project, "project", "there is no such project, or "
+	    "no rule lets this caller into it" });
+	refuse(h, 0, ERR_NOPROJECT, "there is no project of the name in the header Purser-Project that you may enter; "
+	    "Authorization: Bearer <token> says who you are");
 }
 
 static void begin(struct http_conn *h)
@@ -230,12 +295,8 @@ static void begin(struct http_conn *h)
 	h->c->cl.reply_mode = REPLY_ON;
 	if (http_call_make(&h->call, &h->in.head, buf_data(&h->in.body), buf_len(&h->in.body), &lim))
 		http_answer_refuse(&h->answer, &h->in.head, &h->call.bad, false);
-	else if (choose_project(h)) {
-		read_trace(h);
-		http_answer_begin(&h->answer, &h->call, &h->in.head);
-	}
-	if (h->in.body.cap > KEEP_BYTES)
-		buf_free(&h->in.body); /* its arguments have memory of their own */
+	else
+		ask_who(h);
 }
 
 static void run_next(struct http_conn *h)
@@ -270,14 +331,14 @@ static bool may_start(const struct conn *c)
 
 bool conn_http_may_step(const struct conn *c)
 {
-	return c->busy && (c->http->answer.done || may_start(c));
+	return c->busy && !c->http->asking && (c->http->answer.done || may_start(c));
 }
 
 void conn_http_step(struct conn *c)
 {
 	struct http_conn *h = c->http;
 
-	if (!c->busy)
+	if (!c->busy || h->asking)
 		return;
 	while (may_start(c))
 		run_next(h);

@@ -13,6 +13,7 @@ void server_handlers(req_handler *t)
 	for (unsigned i = 0; i < CMD_COUNT; i++)
 		t[i] = no_handler;
 	local_connection(t);
+	local_auth(t);
 	local_unblock(t);
 	local_command(t);
 	local_server(t);

@@ -20,7 +20,11 @@ bool local_store_runs(const struct request *r, enum cmd_id cmd);
 unsigned local_sharing(const struct request *r); /* projects on its backend, its own too */
 void local_ask_store(struct request *r, const purser_bytes *argv, uint32_t argc, child_fn fn); /* fn gets r */
 
-void local_connection(req_handler *table); /* PING HELLO AUTH SELECT CLIENT ... */
+void local_set_name(struct client *cl, purser_bytes name); /* CLIENT SETNAME */
+bool local_name_ok(purser_bytes w);
+
+void local_connection(req_handler *table); /* PING SELECT RESET CLIENT ... */
+void local_auth(req_handler *table);       /* AUTH HELLO PURSER.PROJECT PURSER.WHOAMI */
 void local_command(req_handler *table);    /* COMMAND ..., and HELP of containers */
 void local_unblock(req_handler *table);    /* CLIENT UNBLOCK */
 void local_server(req_handler *table);     /* CONFIG TIME */

@@ -26,21 +26,6 @@ static void put_text(struct request *r, struct buf *b)
 	buf_free(b);
 }
 
-/* A JSON string: names and texts of our own making and what clients called themselves. */
-static void put_json(struct buf *b, const char *s)
-{
-	buf_putc(b, '"');
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			buf_printf(b, "\\%c", *s);
-		else if ((unsigned char)*s < 32 || (unsigned char)*s > 126)
-			buf_printf(b, "\\u%04x", (unsigned char)*s);
-		else
-			buf_putc(b, *s);
-	}
-	buf_putc(b, '"');
-}
-
 /* ---- answered by the control thread ---- */
 
 static void answered(void *arg, const struct agent_reply *rep)
@@ -96,42 +81,6 @@ static void do_openapi(struct request *r)
 	struct buf b = { .max = 1u << 20 };
 
 	openapi_write(&b, PACKAGE_VERSION);
-	put_text(r, &b);
-}
-
-static void do_whoami(struct request *r)
-{
-	struct client *cl = r->cl;
-	struct buf b = { .max = 65536 };
-	char outside[256];
-
-	buf_printf(&b, "{\"client_id\":%llu,\"protocol\":\"%s\"", (unsigned long long)cl->session.id,
-	    r->sink ? "http" : cl->resp == 3 ? "resp3" : "resp2");
-	if (cl->id.peer.uid != UINT32_MAX)
-		buf_printf(&b, ",\"pid\":%u,\"uid\":%u,\"gid\":%u", cl->id.peer.pid, cl->id.peer.uid, cl->id.peer.gid);
-	buf_puts(&b, ",\"name\":");
-	put_json(&b, cl->name);
-	buf_puts(&b, ",\"mode\":");
-	put_json(&b, cl->gen->production ? "production" : "development");
-	buf_puts(&b, ",\"project\":");
-	if (!cl->project) {
-		buf_puts(&b, "null,\"next_step\":");
-		put_json(&b, err_rows[ERR_NOPROJECT].text);
-	} else {
-		struct purser_instance *in = cl->gen->instances[cl->project->instance];
-
-		put_json(&b, cl->project->name);
-		buf_printf(&b, ",\"isolation\":\"%s\",\"db\":%u,\"databases\":%u,\"backend\":",
-		    project_isolated(cl->project) ? "on" : "off", cl->db, cl->project->databases);
-		put_json(&b, in->name);
-		buf_puts(&b, ",\"plugin\":");
-		put_json(&b, in->p->name);
-		if (ops(r)->outside(ops(r)->arg, cl->project, outside, sizeof outside)) {
-			buf_puts(&b, ",\"outside\":");
-			put_json(&b, outside);
-		}
-	}
-	buf_puts(&b, "}");
 	put_text(r, &b);
 }
 
@@ -231,7 +180,6 @@ void local_agent(req_handler *t)
 	t[CMD_PURSER_LIVE] = do_live;
 	t[CMD_PURSER_READY] = do_ready;
 	t[CMD_PURSER_OPENAPI] = do_openapi;
-	t[CMD_PURSER_WHOAMI] = do_whoami;
 	t[CMD_PURSER_PLUGINS] = do_plugins;
 	t[CMD_PURSER_LOGLEVEL] = do_loglevel;
 }

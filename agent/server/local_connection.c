@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Handshakes and connection state: HELLO, AUTH, SELECT, CLIENT and their like.
+ * Connection state: SELECT, RESET, CLIENT and their like.
  */
 #include <config.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <purser/resp.h>
+#include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_track.h"
 #include "server/local.h"
-
-#define REDIS_VERSION "7.0.15" /* whose semantics are served; clients choose features by it */
 
 bool word_is(purser_bytes w, const char *name)
 {
@@ -75,56 +74,9 @@ static void do_echo(struct request *r)
 	req_finish(r);
 }
 
-/* ---- who are you ---- */
+/* ---- names ---- */
 
-static const char no_password[] = "ERR AUTH <password> called without any password configured for the "
-    "default user. Are you sure your configuration is correct? Choose a project by its name instead: "
-    "AUTH <project> <anything>, or PURSER.PROJECT <name>";
-static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user "
-    "name is a project's: see the [project] sections of the configuration";
-
-static const char full[] = "NOPROJECT there are as many projects as max_projects of [project *] allows";
-
-static const char subscribed[] = "ERR unsubscribe, and turn tracking off, before you choose another project: what "
-    "this connection hears belongs to the one that it has";
-
-/* What a client hears belongs to its project.  Would another one be chosen while it hears anything? */
-static bool stays(const struct client *cl, purser_bytes name)
-{
-	return (client_listens(cl) || (cl->outband && cl->outband->tracking)) && cl->project &&
-	    project_find(&cl->gen->projects, name.p, name.n) != cl->project;
-}
-
-/* The user name names the project; "default" is whoever the connection is by itself. */
-static const char *login(struct client *cl, purser_bytes user)
-{
-	if (stays(cl, user) && !(word_is(user, "default") && cl->home && cl->project == cl->home))
-		return subscribed;
-	if (word_is(user, "default") && !project_find(&cl->gen->projects, user.p, user.n)) {
-		if (cl->gen->production)
-			return no_such;
-		client_leave(cl);
-		return NULL;
-	}
-	return client_choose(cl, user.p, user.n) ? NULL : cl->crowded ? full : no_such;
-}
-
-static void do_auth(struct request *r)
-{
-	const char *why;
-
-	if (r->argc > 3) {
-		local_error(r, "ERR syntax error");
-		return;
-	}
-	why = r->argc == 2 ? no_password : login(r->cl, word(r, 1));
-	if (why)
-		local_error(r, why);
-	else
-		local_ok(r);
-}
-
-static void set_name(struct client *cl, purser_bytes name)
+void local_set_name(struct client *cl, purser_bytes name)
 {
 	size_t n = name.n < sizeof cl->name - 1 ? name.n : sizeof cl->name - 1;
 
@@ -132,7 +84,7 @@ static void set_name(struct client *cl, purser_bytes name)
 	cl->name[n] = '\0';
 }
 
-static bool name_ok(purser_bytes w)
+bool local_name_ok(purser_bytes w)
 {
 	for (size_t i = 0; i < w.n; i++)
 		if (w.p[i] < '!' || w.p[i] > '~')
@@ -140,96 +92,7 @@ static bool name_ok(purser_bytes w)
 	return true;
 }
 
-static void greet(struct request *r)
-{
-	struct client *cl = r->cl;
-
-	reply_map(&r->b, 7);
-	reply_text(&r->b, "server");
-	reply_text(&r->b, "redis");
-	reply_text(&r->b, "version");
-	reply_text(&r->b, REDIS_VERSION);
-	reply_text(&r->b, "proto");
-	reply_integer(&r->b, cl->resp);
-	reply_text(&r->b, "id");
-	reply_integer(&r->b, (int64_t)cl->session.id);
-	reply_text(&r->b, "mode");
-	reply_text(&r->b, "standalone");
-	reply_text(&r->b, "role");
-	reply_text(&r->b, "master");
-	reply_text(&r->b, "modules");
-	reply_array(&r->b, 0);
-	req_finish(r);
-}
-
 static const char bad_name[] = "ERR Client names cannot contain spaces, newlines or special characters.";
-
-static void do_hello(struct request *r)
-{
-	int64_t ver = r->cl->resp;
-	purser_bytes user = { NULL, 0 }, name = { NULL, 0 };
-	char text[160];
-	const char *why;
-	uint32_t i;
-
-	if (r->argc > 1 && (purser_resp_int(word(r, 1).p, word(r, 1).n, &ver))) {
-		local_error(r, "ERR Protocol version is not an integer or out of range");
-		return;
-	}
-	if (ver != 2 && ver != 3) {
-		local_error(r, "NOPROTO unsupported protocol version");
-		return;
-	}
-	for (i = 2; i < r->argc; i++) {
-		if (word_is(word(r, i), "AUTH") && i + 2 < r->argc) {
-			user = word(r, i + 1);
-			i += 2;
-		} else if (word_is(word(r, i), "SETNAME") && i + 1 < r->argc) {
-			name = word(r, ++i);
-		} else {
-			snprintf(text, sizeof text, "ERR Syntax error in HELLO option '%.*s'",
-			    (int)(word(r, i).n < 64 ? word(r, i).n : 64), (const char *)word(r, i).p);
-			local_error(r, text);
-			return;
-		}
-	}
-	why = user.p ? login(r->cl, user) : NULL;
-	if (!why && name.p && !name_ok(name))
-		why = bad_name;
-	if (why) {
-		local_error(r, why);
-		return;
-	}
-	if (name.p)
-		set_name(r->cl, name);
-	if (!r->sink) {
-		r->cl->resp = (uint8_t)ver;
-		r->b.c.resp = (uint8_t)ver;
-	}
-	greet(r);
-}
-
-static void do_project(struct request *r)
-{
-	char text[256];
-
-	if (stays(r->cl, word(r, 1))) {
-		local_error(r, subscribed);
-		return;
-	}
-	if (client_choose(r->cl, word(r, 1).p, word(r, 1).n)) {
-		local_ok(r);
-		return;
-	}
-	if (r->cl->crowded) {
-		local_error(r, full);
-		return;
-	}
-	snprintf(text, sizeof text, "there is no project of that name: %s",
-	    project_name_ok(word(r, 1).p, word(r, 1).n) ? "add a [project NAME] section, or see PURSER.WHOAMI" :
-	    "a name is 1 to 64 of a-z 0-9 . _ -");
-	local_failure(r, ERR_NOPROJECT, text);
-}
 
 static void do_select(struct request *r)
 {
@@ -267,6 +130,7 @@ static void do_reset(struct request *r)
 	cl->topics = 0;
 	cl->name[0] = '\0';
 	tx_reset(cl);
+	auth_forget(cl);
 	client_leave(cl);
 	reply_status(&r->b, "RESET");
 	req_finish(r);
@@ -291,11 +155,11 @@ static void do_client_getname(struct request *r)
 
 static void do_client_setname(struct request *r)
 {
-	if (!name_ok(word(r, 2))) {
+	if (!local_name_ok(word(r, 2))) {
 		local_error(r, bad_name);
 		return;
 	}
-	set_name(r->cl, word(r, 2));
+	local_set_name(r->cl, word(r, 2));
 	local_ok(r);
 }
 
@@ -308,7 +172,7 @@ static void do_client_setinfo(struct request *r)
 		local_error(r, "ERR Unrecognized option");
 		return;
 	}
-	if (!name_ok(word(r, 3))) {
+	if (!local_name_ok(word(r, 3))) {
 		local_error(r, "ERR lib-name and lib-ver cannot contain spaces, newlines or special characters.");
 		return;
 	}
@@ -351,8 +215,6 @@ void local_connection(req_handler *t)
 {
 	t[CMD_PING] = do_ping;
 	t[CMD_ECHO] = do_echo;
-	t[CMD_HELLO] = do_hello;
-	t[CMD_AUTH] = do_auth;
 	t[CMD_SELECT] = do_select;
 	t[CMD_QUIT] = do_quit;
 	t[CMD_RESET] = do_reset;
@@ -362,5 +224,4 @@ void local_connection(req_handler *t)
 	t[CMD_CLIENT_SETINFO] = do_client_setinfo;
 	t[CMD_CLIENT_NO_EVICT] = do_client_noevict;
 	t[CMD_CLIENT_REPLY] = do_client_reply;
-	t[CMD_PURSER_PROJECT] = do_project;
 }

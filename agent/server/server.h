@@ -129,6 +129,7 @@ struct conn {
 	struct resp_parser *parser;     /* of a large incomplete request at in's front */
 	struct http_conn *http;
 	struct conn_stream *stream;     /* a request that passes through while it arrives */
+	uint64_t accepted_ns;           /* CLOCK_MONOTONIC */
 	uint64_t last_ns;               /* something came in */
 	uint32_t share;                 /* requests that it started this turn */
 	uint32_t allow;                 /* ... of how many; 0: it waits for its turn */

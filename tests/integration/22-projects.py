@@ -108,7 +108,7 @@ def production(p):
         equal(c.read().word, "TOOBIG")
         check(c.eof())
     with p.client() as c:
-        equal((c.cmd("AUTH", "shop", "x"), c.cmd("SET", "k", "v"), c.cmd("GET", "k")), ("OK", "OK", b"v"))
+        equal((c.cmd("AUTH", "shop", ""), c.cmd("SET", "k", "v"), c.cmd("GET", "k")), ("OK", "OK", b"v"))
         equal(c.cmd("RESET"), "RESET")
         equal(c.error("GET", "k").word, "NOPROJECT")
     nobody(p)
