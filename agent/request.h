@@ -130,6 +130,8 @@ bool client_choose(struct client *c, const void *name, size_t n);
  * no longer be in the project that it was in, and is in none. */
 bool client_identified(struct client *c);
 /* May it run this, as it is now?  The one decision (access_decide()). */
+bool client_decide(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc,
+    struct access_answer *answer);
 bool client_may(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc);
 /* After a reload: to the worker's generation, when nothing is under way.  Its project is looked up by
  * name; is it gone or may it not be entered any more, the client has none. */

@@ -48,7 +48,7 @@ static void find_home(struct client *c)
 
 /* ---- the decision ---- */
 
-static bool decide(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc,
+bool client_decide(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc,
     struct access_answer *a)
 {
 	struct access_question q = { .access = &c->gen->access, .id = &c->id, .project = c->project, .role = c->role,
@@ -61,7 +61,7 @@ enum stage_result req_decide(struct request *r)
 {
 	struct access_answer a;
 
-	if (decide(r->cl, r->cmd, r->argv, r->argc, &a))
+	if (client_decide(r->cl, r->cmd, r->argv, r->argc, &a))
 		return STAGE_NEXT;
 	audit_denied(r->cl, &(struct audit){ AUDIT_COMMAND, r->cmd->name, { NULL, 0 }, err_rows[a.err].error_type, a.text });
 	return req_refuse(r, a.err, a.text);
@@ -71,7 +71,7 @@ bool client_may(const struct client *c, const struct command *cmd, const purser_
 {
 	struct access_answer a;
 
-	return c->perms >> cmd->perm & 1 || decide(c, cmd, argv, argc, &a);
+	return c->perms >> cmd->perm & 1 || client_decide(c, cmd, argv, argc, &a);
 }
 
 /* ---- rights that change while a connection is open ---- */
@@ -106,7 +106,7 @@ static void enforce_waiting(struct client *c)
 	struct request *r = c->head, *held = c->held;
 	struct access_answer a;
 
-	if (held && !decide(c, held->cmd, held->argv, held->argc, &a))
+	if (held && !client_decide(c, held->cmd, held->argv, held->argc, &a))
 		client_refuse_held(c, a.err, a.text);
 	if (!client_may(c, r->cmd, r->argv, r->argc))
 		client_unblock(c, true);

@@ -204,7 +204,7 @@ static int check_body(struct http_call *c, const struct http_head *h, size_t n)
 		http_bad(&c->bad, 415, ERR_BADREQUEST, "a body with a Content-Encoding is not read");
 		return -1;
 	}
-	if (c->route->map != HTTP_MAP_KV_SET && c->route->map != HTTP_MAP_COMMAND) {
+	if (c->route->map != HTTP_MAP_KV_SET && c->route->map != HTTP_MAP_COMMAND && c->route->map != HTTP_MAP_EXPLAIN) {
 		if (!n)
 			return 0;
 		http_bad(&c->bad, 400, ERR_BADREQUEST, "%s %s takes no body",
@@ -268,6 +268,31 @@ static int map_key(struct http_call *c, const struct params *p)
 	return 0;
 }
 
+/* The words of the body behind the command's own name. */
+static int map_explain(struct http_call *c, const char *body, size_t n, const struct json_limits *lim)
+{
+	struct json_cmds words = { .failed = false };
+	struct json_bad bad;
+	bool many = false;
+	int rc = json_in_commands(&words, body, n, lim, &many, &bad);
+
+	if (rc) {
+		bad_json(c, &bad);
+	} else if (many || words.ncmds != 1) {
+		http_bad(&c->bad, 400, ERR_BADREQUEST, "the body must be one command: [\"GET\", \"key\"]");
+		rc = -1;
+	} else {
+		json_cmds_begin(&c->cmds, words.used + strlen(c->route->command));
+		word(&c->cmds, c->route->command);
+		for (uint32_t i = 0; i < words.nargv; i++)
+			json_cmds_arg(&c->cmds, words.argv[i].p, words.argv[i].n);
+		json_cmds_end(&c->cmds);
+		c->cmds.failed |= words.failed;
+	}
+	json_cmds_free(&words);
+	return rc;
+}
+
 static int map(struct http_call *c, const struct params *p, const char *body, size_t n,
     const struct json_limits *lim)
 {
@@ -286,6 +311,8 @@ static int map(struct http_call *c, const struct params *p, const char *body, si
 		return json_in_kv(&c->cmds, body, n, &bad) ? bad_json(c, &bad) : 0;
 	case HTTP_MAP_COMMAND:
 		return json_in_commands(&c->cmds, body, n, lim, &c->pipeline, &bad) ? bad_json(c, &bad) : 0;
+	case HTTP_MAP_EXPLAIN:
+		return map_explain(c, body, n, lim);
 	}
 	return 0;
 }

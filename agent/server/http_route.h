@@ -16,7 +16,8 @@ enum http_map {               /* request -> commands */
 	HTTP_MAP_KV_GET,          /* ?key= -> GET key, PTTL key */
 	HTTP_MAP_KV_SET,          /* body {"key","value",...} -> SET */
 	HTTP_MAP_KV_DEL,          /* ?key= -> DEL key */
-	HTTP_MAP_COMMAND          /* body: one command, or a pipeline */
+	HTTP_MAP_COMMAND,         /* body: one command, or a pipeline */
+	HTTP_MAP_EXPLAIN          /* body: one command, which becomes the arguments */
 };
 enum http_kind {              /* replies -> body */
 	HTTP_KIND_JSON,           /* the reply is a string that is a JSON document: as it is */

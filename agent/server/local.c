@@ -25,6 +25,7 @@ void server_handlers(req_handler *t)
 	local_pubsub(t);
 	local_breaker(t);
 	local_watch(t);
+	local_explain(t);
 	local_client(t);
 	local_track(t);
 }

@@ -37,6 +37,7 @@ void local_pubsub(req_handler *table);     /* SUBSCRIBE ... PUBSUB, MONITOR */
 void local_client(req_handler *table);     /* CLIENT INFO LIST KILL */
 void local_track(req_handler *table);      /* CLIENT TRACKING CACHING GETREDIR TRACKINGINFO */
 void local_breaker(req_handler *table);    /* PURSER.BREAKER PURSER.FAULT */
+void local_explain(req_handler *table);    /* PURSER.EXPLAIN */
 void local_watch(req_handler *table);      /* PURSER.SUBSCRIBE PURSER.UNSUBSCRIBE */
 
 /* Something has changed: a message to the subscribers of its topic. */

@@ -200,10 +200,10 @@ static void put_operation(struct buf *out, const struct http_route *r)
 	put_parameters(out, r);
 	if (r->map == HTTP_MAP_COMMAND)
 		put_commands(out);
-	if (r->map == HTTP_MAP_COMMAND || r->map == HTTP_MAP_KV_SET) {
+	if (r->map == HTTP_MAP_COMMAND || r->map == HTTP_MAP_KV_SET || r->map == HTTP_MAP_EXPLAIN) {
 		buf_puts(out, "\"requestBody\":{\"required\":true,");
 		put_content(out, "application/json", r->map == HTTP_MAP_COMMAND ? SCHEMA("Commands") :
-		    SCHEMA("Store"));
+		    r->map == HTTP_MAP_EXPLAIN ? "{\"type\":\"array\",\"minItems\":1}" : SCHEMA("Store"));
 		buf_puts(out, "},");
 	}
 	put_responses(out, r);

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may enter a project and what they may do there: rules, roles, dynamic projects, and what a reload takes away."""
 
+import json
 import os
 import sys
 
@@ -256,6 +257,42 @@ def narrowed(backend):
         equal((r.status, r.json()["code"]), (403, "NOPERM"))
 
 
+def explained(backend):
+    with agent(ROLES.replace("[project setup]\nkey_prefix = n:\n", ""), "explain", "development", backend) as p:
+        c = p.client()
+
+        def ask(*words, of=c):
+            return json.loads(of.cmd("PURSER.EXPLAIN", *words))
+
+        e = ask("ZUNIONSTORE", "to", 2, "a", b"b\xff")
+        equal((e["command"], e["project"], e["role"], e["permission"], e["allowed"]),
+              ("zunionstore", "default", "operator", "redis:write", True))
+        equal((e["keys"], e["physical_keys"]), (["to", "a", "b\xff"], ["proj:default:to", "proj:default:a", "proj:default:b\xff"]))
+        equal((e["route"], e["backend"], e["plugin"], e["supported"]), ("shared", "main", backend.split()[2], True))
+        equal(e["breaker"], {"class": "write", "state": "closed", "retry_after_ms": 0})
+        equal(e["retry"], {"class": "never", "twice_is_harmless": False, "max_attempts": 4})
+        equal((e["limits"]["timeout_ms"], e["limits"]["databases"]), (10000, 1))
+        equal(ask("SET", "k", "v")["retry"]["twice_is_harmless"], True)
+        equal(ask("SET", "k", "v", "NX")["retry"]["twice_is_harmless"], False)
+        equal([ask(*w)["route"] for w in (("BLPOP", "k", 0), ("WATCH", "k"), ("MULTI",), ("DBSIZE",), ("PING",))],
+              ["exclusive", "pinned", "transaction", "agent, in steps", "agent"])
+        equal(c.cmd("EXISTS", "k", "to"), 0, "nothing has been run")
+        equal(c.error("PURSER.EXPLAIN", "NOSUCH").word, "ERR")
+        equal(c.error("PURSER.EXPLAIN", "GET").word, "ERR")
+        equal(c.error("PURSER.EXPLAIN", "SHUTDOWN"), c.error("SHUTDOWN"))
+        with enter(p, "narrow") as n:
+            e = ask("MGET", "app:1", "other", of=n)
+            equal((e["allowed"], e["code"], e["refused_argument"], e["reason"]), (False, "NOPERM", 2, n.error("MGET", "app:1", "other").text.split(" ", 1)[1]))
+            check("physical_keys" not in e and "n:" not in json.dumps(e), "prefixes are for operators", e)
+            equal(ask("MGET", "app:1", of=n)["allowed"], True)
+            equal(ask("KEYS", "*", of=n)["allowed"], False)
+        r = p.http("POST", "/v1/explain", ["GET", "k"], {"Purser-Project": "reader"})
+        equal((r.status, r.json()["allowed"], r.json()["project"]), (200, True, "reader"))
+        for bad in ([["GET", "k"], ["GET", "l"]], [["GET", "k"]], {}, []):
+            equal(p.http("POST", "/v1/explain", bad).status, 400, bad)
+        equal(p.http("POST", "/v1/explain", ["NOSUCH"]).status, 422)
+
+
 # ---- a reload takes a right away ----
 
 def reload_with(p, text):
@@ -369,10 +406,12 @@ def main():
     production()
     dynamic("plugin = memory")
     narrowed("plugin = memory")
+    explained("plugin = memory")
     taken("plugin = memory")
     with Redis() as redis:
         dynamic(f"plugin = redis\nurl = {redis.url}")
         narrowed(f"plugin = redis\nurl = {redis.url}")
+        explained(f"plugin = redis\nurl = {redis.url}")
         taken(f"plugin = redis\nurl = {redis.url}")
 
 
