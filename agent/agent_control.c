@@ -110,7 +110,7 @@ static void got_health(void *arg, const char *json, size_t n)
 	answer(q);
 }
 
-static void put_status(struct agent *a, struct buf *b)
+static void put_status(struct agent *a, bool projects, struct buf *b)
 {
 	buf_printf(b, "{\"service\":\"purser\",\"version\":\"%s\",\"pid\":%d,\"generation\":%llu,"
 	    "\"draining\":%s,"
@@ -132,10 +132,10 @@ static void put_status(struct agent *a, struct buf *b)
 			buf_printf(b, ",\"outside_keys\":%lld", (long long)outside);
 		buf_putc(b, '}');
 	}
-	buf_puts(b, "},\"projects\":[");
-	for (uint32_t i = 0; i < a->gen->projects.n; i++)
+	buf_puts(b, projects ? "},\"projects\":[" : "}");
+	for (uint32_t i = 0; projects && i < a->gen->projects.n; i++)
 		buf_printf(b, "%s\"%s\"", i ? "," : "", a->gen->projects.v[i].name);
-	buf_puts(b, "],\"sandbox\":");
+	buf_puts(b, projects ? "],\"sandbox\":" : ",\"sandbox\":");
 	sandbox_json(&a->sandbox, b);
 	buf_putc(b, '}');
 }
@@ -158,7 +158,8 @@ static void on_question(void *arg) /* on the control thread */
 		telemetry_metrics(a, q->what == AGENT_METRICS_ANONYMOUS, &q->out);
 		break;
 	case AGENT_STATUS:
-		put_status(a, &q->out);
+	case AGENT_STATUS_ANONYMOUS:
+		put_status(a, q->what == AGENT_STATUS, &q->out);
 		break;
 	}
 	answer(q);

@@ -57,7 +57,8 @@ struct agent_reply {
 	size_t n;
 };
 typedef void (*agent_done)(void *arg, const struct agent_reply *reply);
-enum agent_ask { AGENT_HEALTH, AGENT_RELOAD, AGENT_METRICS, AGENT_METRICS_ANONYMOUS, AGENT_STATUS };
+enum agent_ask { AGENT_HEALTH, AGENT_RELOAD, AGENT_METRICS, AGENT_METRICS_ANONYMOUS, AGENT_STATUS,
+	AGENT_STATUS_ANONYMOUS };       /* anonymous: no project is named */
 struct agent_ops {
 	void (*ask)(struct worker *w, enum agent_ask what, agent_done done, void *arg);
 	bool (*ready)(char *why, size_t whylen, void *arg); /* any thread */

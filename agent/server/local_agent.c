@@ -46,10 +46,21 @@ static void ask(struct request *r, enum agent_ask what)
 }
 
 static void do_health(struct request *r) { ask(r, AGENT_HEALTH); }
-static void do_status(struct request *r) { ask(r, AGENT_STATUS); }
+
+/* Which projects there are is the operator's to know: to others one that they may not enter does not exist. */
+static bool sees_projects(const struct client *cl)
+{
+	return !cl->anonymous && (cl->operates || cl->perms >> PERM_OPERATE & 1);
+}
+
+static void do_status(struct request *r)
+{
+	ask(r, sees_projects(r->cl) ? AGENT_STATUS : AGENT_STATUS_ANONYMOUS);
+}
+
 static void do_metrics(struct request *r)
 {
-	ask(r, r->cl->anonymous ? AGENT_METRICS_ANONYMOUS : AGENT_METRICS);
+	ask(r, sees_projects(r->cl) ? AGENT_METRICS : AGENT_METRICS_ANONYMOUS);
 }
 
 static void do_reload(struct request *r) { ask(r, AGENT_RELOAD); }

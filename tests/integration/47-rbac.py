@@ -175,6 +175,38 @@ def tcp_differs(port, expected):
     return wrong
 
 
+# ---- which projects there are ----
+
+def named(text):
+    """The projects of CONF that are named in a document."""
+    return {role for role in ROLES if f'"{role}"' in text.replace('["', '"')}
+
+
+def names_hidden(p, nobody):
+    """Who operates sees the projects in PURSER.STATUS and /metrics; whoever does not, none but their own."""
+    for role in ROLES:
+        with p.client() as c:
+            c.cmd("PURSER.PROJECT", role)
+            c.cmd("GET", "k")
+    with p.client() as c:
+        for role in ROLES:
+            c.cmd("PURSER.PROJECT", role)
+            want = set(ROLES)  # this user operates: it has the role in one of them
+            equal(named(c.cmd("PURSER.STATUS").decode()), want, role)
+            check(named(c.cmd("PURSER.METRICS").decode()) >= want, "metrics of", role)
+    with Purserd(config=CONF.replace(f"[project operator]\nallow_uid = {ME}", f"[project operator]\nallow_uid = {OTHER}"),
+                 name="lesser") as lesser, lesser.client() as c:
+        for role in ("reader", "writer", "admin"):
+            c.cmd("PURSER.PROJECT", role)
+            c.cmd("GET", "k")
+            for text in (c.cmd("PURSER.STATUS"), c.cmd("PURSER.METRICS"), c.cmd("PURSER.HEALTH"), c.cmd("INFO"),
+                         c.cmd("PURSER.PLUGINS"), c.cmd("PURSER.WHOAMI"), c.error("PURSER.PROJECT", "operator").text.encode(),
+                         lesser.http("GET", "/metrics", headers={"Purser-Project": role}).body):
+                shown = text.decode() if isinstance(text, bytes) else json.dumps(repr(text)).replace("'", "\"")
+                check(named(shown) <= {role}, role, "sees", text)
+    check(not named(nobody.http("GET", "/metrics").body.decode()) and b'"b"' not in nobody.http("GET", "/metrics").body)
+
+
 # ---- all together ----
 
 def main():
@@ -189,6 +221,7 @@ def main():
         wrong = roles_differ(p, expected, rows) + nobody_differs(nobody, expected, rows) + http_differs(p, nobody, expected) \
             + tcp_differs(port, expected)
         check(not wrong, f"{len(wrong)} findings\n" + "\n".join(wrong))
+        names_hidden(p, nobody)
         # And the comparison finds what it is for: a permission that is not the one that is meant.
         for name, other in (("SET", "redis:read"), ("GET", "redis:write"), ("PURSER.RELOAD", "any"), ("PING", "redis:admin")):
             one = {k: [] for k in expected}
