@@ -80,7 +80,6 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.peers = a->peers;
 	s->w.npeers = a->nworkers;
 	s->w.log = a->log;
-	s->w.commands = &a->commands;
 	s->w.handlers = a->handlers;
 	s->w.scripts = a->scripts;
 	s->w.agent = &a->ops;
@@ -140,6 +139,7 @@ static void give_generation(void *arg)
 	struct serving *s = ((void **)arg)[0];
 
 	s->w.gen = generation_ref(((void **)arg)[1]);
+	s->w.commands = &s->w.gen->commands;
 }
 
 /* ---- start ---- */

@@ -5,6 +5,7 @@
  */
 #ifndef AGENT_H
 #define AGENT_H
+#include "command/declared.h"
 #include <pthread.h>
 #include "config/cfg.h"
 #include "metric/metric.h"
@@ -72,7 +73,7 @@ struct agent {
 	struct metric_reg *metrics;
 	struct metric_shard *shard;      /* the control thread's */
 	struct trace_policy policy;
-	struct cmd_index commands;
+	struct cmd_declarations *declared;
 	req_handler handlers[CMD_COUNT];
 	struct scripts *scripts;
 	struct project_numbers *numbers; /* of all projects that there have been */
@@ -122,6 +123,8 @@ void agent_on_worker(struct agent *a, uint32_t w, purser_fn fn, void *arg);
 /* Instances (new ones are started, their contexts opened) and projects of cfg.  NULL with the reason
  * appended to why; nothing of it is left then. */
 int build_check(struct agent *a, struct buf *why); /* does each backend start?  0, or -1 with why not */
+/* agent_command.c: the rows of commands.def, and those that cfg declares.  -1 with what is wrong appended to why. */
+int build_commands(struct cmd_declarations *d, const struct cfg *cfg, struct cmd_index *x, struct buf *why);
 struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t number, struct buf *why);
 void build_discard(struct agent *a, struct generation *g); /* what build_generation made anew */
 /* Close and free the backends that no generation keeps, or all.  False: some still wait for work that

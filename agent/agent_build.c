@@ -351,8 +351,11 @@ static int load_tokens(const struct cfg *cfg, struct access *a, struct token_set
 int build_check(struct agent *a, struct buf *why)
 {
 	struct token_set *tokens = NULL;
-	struct access access = { .nroles = 0 };
-	int rc = access_make(&access, a->cfg, why);
+	struct cmd_index commands;
+	struct access access = { .commands = &commands };
+	int rc = build_commands(a->declared, a->cfg, &commands, why);
+
+	rc |= access_make(&access, a->cfg, why);
 
 	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_PROJECT); s && access.nown < cfg_count(a->cfg, CFG_PROJECT);
 	     s = cfg_next(s)) {
@@ -460,7 +463,9 @@ static int add_projects(struct agent *a, struct generation *g, const struct cfg 
 		buf_puts(why, "out of memory\n");
 		return -1;
 	}
-	rc = access_make(&g->access, cfg, why);
+	g->access.commands = &g->commands;
+	rc = build_commands(a->declared, cfg, &g->commands, why);
+	rc |= access_make(&g->access, cfg, why);
 	for (const struct cfg_section *s = cfg_first(cfg, CFG_PROJECT); s && !rc; s = cfg_next(s))
 		rc = strcmp(cfg_name(s), "*") ? add_project(a, g, cfg, s, why) : admit_projects(a, g, cfg, s, why);
 	if (!rc && projects_index(&g->projects)) {

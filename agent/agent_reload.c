@@ -65,6 +65,7 @@ static void swap_worker(void *arg)
 	struct generation *old = x->s->w.gen;
 
 	x->s->w.gen = generation_ref(x->gen);
+	x->s->w.commands = &x->gen->commands;
 	x->s->limits = x->limits;
 	for (struct client *c = x->s->w.clients; c; c = c->next) {
 		client_migrate(c); /* now if it is idle, else as soon as it is */

@@ -29,7 +29,7 @@ include %D%/server/local.mk
 
 sbin_PROGRAMS += agent/purserd
 agent_purserd_SOURCES = %D%/main.c %D%/agent.h %D%/agent.c %D%/agent_build.c %D%/agent_reload.c \
-	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_breaker.c %D%/agent_breaker.h %D%/agent_notify.c %D%/agent_cursor.c \
+	%D%/agent_control.c %D%/agent_telemetry.c %D%/agent_health.c %D%/agent_health.h %D%/agent_breaker.c %D%/agent_breaker.h %D%/agent_notify.c %D%/agent_cursor.c %D%/agent_command.c \
 	%D%/options.c %D%/dump.c %D%/sandbox.h %D%/sandbox.c %D%/sandbox_rights.c %D%/sandbox_files.c \
 	%D%/sandbox_calls.c %D%/sandbox_calls.def
 agent_purserd_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS)

@@ -59,9 +59,11 @@ static int dump_plugin(struct agent *a)
 	return 0;
 }
 
+static struct cmd_declarations *declared; /* readers of metrics ask without an argument */
+
 static const char *command_name(uint16_t c)
 {
-	return c < CMD_COUNT ? cmd_rows[c].name : "";
+	return c < CMD_COUNT ? cmd_rows[c].name : cmd_declared_name(declared, c);
 }
 
 /* What instances need from the beginning: a log and a registry of metrics. */
@@ -76,7 +78,8 @@ static int accounts(struct agent *a, enum log_level level)
 	a->started_ms = mo.start_wall_ns / 1000000;
 	a->log = log_open(&lo);
 	a->metrics = metric_new(&mo);
-	if (a->log && a->metrics)
+	a->declared = declared = cmd_declarations_new();
+	if (a->log && a->metrics && a->declared)
 		return 0;
 	fprintf(stderr, "purserd: out of memory\n");
 	return -1;
@@ -132,7 +135,6 @@ static int run(struct agent *a)
 		return 1;
 	}
 	a->shard = metric_shard_new(a->metrics);
-	cmd_index_build(&a->commands);
 	server_handlers(a->handlers);
 	control_init(a);
 	rc = agent_run(a);
@@ -179,6 +181,7 @@ int main(int argc, char **argv)
 		}
 		cfg_unref(a->cfg);
 		plugins_free(&a->plugins);
+		cmd_declarations_free(a->declared);
 		sandbox_free(&a->sandbox);
 	}
 	free(a);

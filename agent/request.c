@@ -95,7 +95,7 @@ static inline const struct command *lookup_recent(struct worker *w, const struct
 	if (e->key != key || e->length != name.n) {
 		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
 
-		if (!c || (c->flags & F_CONTAINER))
+		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT) /* a reload may take those away */
 			return NULL;
 		e->key = key;
 		e->length = name.n;
@@ -174,8 +174,12 @@ static int own_argv(struct request *r)
 
 static size_t strip_error(struct bcall *b, char *text, size_t n)
 {
+	static const char none[] = "ERR unknown command: the backend's server does not have it; load its module there, "
+	    "or take its [command] section out of the configuration";
 	const struct request *r = (const struct request *)b;
 
+	if (r->cmd->id > CMD_COUNT && n > 19 && memcmp(text, "ERR unknown command", 19) == 0)
+		return strlen(memcpy(text, none, sizeof none)); /* what it quotes may end within the prefix */
 	return space_error(r->project, b, r->argc, text, n);
 }
 

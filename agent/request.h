@@ -48,6 +48,7 @@ struct generation {
 	struct purser_instance *instances[INSTANCES_MAX]; /* borrowed: main keeps them */
 	uint64_t auth_delay_ns;         /* before the first failed authentication of a connection is told */
 	uint32_t auth_failures;         /* ... how many of them end the connection */
+	struct cmd_index commands;        /* with those that it declares */
 	uint64_t dbsize_limit;
 	uint64_t scan_count;              /* COUNT of SCAN, at most */
 	size_t names_limit;               /* of a reply whose names are gathered */
@@ -299,7 +300,7 @@ struct worker {
 	struct loop *loop;
 	uint32_t index;
 	struct log *log;
-	const struct cmd_index *commands;
+	const struct cmd_index *commands; /* gen's */
 	const req_handler *handlers;    /* [CMD_COUNT], of RUN_LOCAL and RUN_SPACE rows */
 	struct recent_command recent[64]; /* by the spelling of short names */
 	struct generation *gen;         /* one reference; new clients get it */

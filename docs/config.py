@@ -151,6 +151,7 @@ def narrowed(common, own):
 EXAMPLES = {
     "ROLE": ("app", {"permissions": "redis:read redis:write pubsub"}),
     "GRANT": ("ops", {"projects": "*", "allow_uid": "root", "role": "operator"}),
+    "COMMAND": ("json.get", {"arity": "-2", "flags": "readonly", "permission": "redis:read", "keys": "1 1 1", "reply": "pass", "retry": "read"}),
 }
 
 

@@ -310,7 +310,7 @@ static bool reaches_all(const struct access_question *q)
 	bool store;
 
 	switch (q->cmd->id) {
-	case CMD_RANDOMKEY: case CMD_FLUSHDB: case CMD_FLUSHALL: case CMD_MONITOR:
+	case CMD_RANDOMKEY: case CMD_FLUSHDB: case CMD_FLUSHALL: case CMD_MONITOR: case CMD_SLOWLOG_GET:
 		return true;
 	case CMD_CLIENT_TRACKING:
 		for (uint32_t i = 3; i < q->argc; i++)
@@ -329,6 +329,8 @@ static bool reaches_all(const struct access_question *q)
 		for (uint32_t at = 2; cmd_sort_next(q->argv, q->argc, &at, &store); at++)
 			if (!store && q->argv[at].n && memchr(q->argv[at].p, '*', q->argv[at].n))
 				return true;
+	if (q->cmd->id > CMD_COUNT && !cmd_key_count(q->cmd, q->argv, q->argc)) /* declared without keys */
+		return true;
 	return q->cmd->args == A_PATTERN || q->cmd->args == A_SCAN;
 }
 

@@ -27,7 +27,7 @@ struct role {                   /* of one configuration generation; immutable */
 	bool by_key, by_command;
 	struct role_pattern *patterns;  /* by_key: a key must match one */
 	uint32_t npatterns;
-	uint64_t commands[(CMD_COUNT + 63) / 64]; /* by_command: these alone */
+	uint64_t commands[(CMD_IDS + 63) / 64]; /* by_command: these alone */
 };
 
 /* reader, writer, admin, operator; NULL: no built-in role of that name. */

@@ -183,13 +183,14 @@ static void read_patterns(struct making *m, const struct cfg_section *s, enum cf
 }
 
 /* The rows of one word: a command, or a container with all that it holds.  False: there are none. */
-static bool mark(struct role *role, const char *word, bool may)
+static bool mark(const struct cmd_index *x, struct role *role, const char *word, bool may)
 {
 	size_t n = strlen(word);
 	bool any = false;
 
-	for (unsigned i = 0; i < CMD_COUNT; i++) {
-		const char *name = cmd_rows[i].name;
+	for (unsigned k = 0; k < cmd_total(x); k++) {
+		const char *name = cmd_at(x, k)->name;
+		unsigned i = cmd_at(x, k)->id;
 
 		if (strncasecmp(name, word, n) || (name[n] && name[n] != '|'))
 			continue;
@@ -210,14 +211,14 @@ static void read_commands(struct making *m, const struct cfg_section *s, struct 
 
 	if (!some && !count_words(deny))
 		return;
-	for (unsigned i = 0; i < CMD_COUNT; i++)
-		if (!some || cmd_rows[i].perm == PERM_ANY)
+	for (unsigned i = 0; i < CMD_IDS; i++)
+		if (!some || (i < CMD_COUNT && cmd_rows[i].perm == PERM_ANY))
 			role->commands[i / 64] |= UINT64_C(1) << i % 64;
 	while (next_word(&allow, word, sizeof word))
-		if (!mark(role, word, true))
+		if (!mark(m->a->commands, role, word, true))
 			complain(m, s, CFG_ROLE_COMMANDS, "commands: there is no command %s", word);
 	while (next_word(&deny, word, sizeof word))
-		if (!mark(role, word, false))
+		if (!mark(m->a->commands, role, word, false))
 			complain(m, s, CFG_ROLE_DENY_COMMANDS, "deny_commands: there is no command %s", word);
 	role->by_command = role->narrow = true;
 }

@@ -8,7 +8,7 @@
 
 static void map_ops(struct purser_instance *i)
 {
-	for (unsigned c = 0; c < CMD_COUNT; c++)
+	for (unsigned c = 0; c < CMD_IDS; c++)
 		i->op_of[c] = i->p->caps & PURSER_CAP_ANY_COMMAND ? PURSER_OP_OTHER : OP_NONE;
 	for (uint32_t o = 0; o < i->p->nops; o++) {
 		const purser_op *op = plugin_op(i->plugin, o);

@@ -55,7 +55,7 @@ struct purser_instance {
 	_Atomic uint64_t operation_timeout_ns;
 	_Atomic uint32_t queue_max;  /* calls waiting for the plugin on one worker */
 	bool in_process;             /* the store is this process: spans are INTERNAL */
-	uint32_t op_of[CMD_COUNT];   /* the plugin's op of a command; OP_NONE: it has none */
+	uint32_t op_of[CMD_IDS];     /* the plugin's op of a command; OP_NONE: it has none */
 	pthread_mutex_t lock;        /* endpoints */
 	struct endpoint endpoints[ENDPOINTS_MAX];
 	_Atomic uint32_t nendpoints;

@@ -43,16 +43,29 @@ static inline uint32_t name_hash(const uint8_t *s, size_t n)
 	return (h ^ (h >> 13)) & 1023;
 }
 
+static void put_slot(struct cmd_index *x, const struct command *c, unsigned i)
+{
+	uint32_t at = name_hash((const uint8_t *)c->name, c->name_len);
+
+	while (x->slot[at])
+		at = (at + 1) & 1023;
+	x->slot[at] = (uint16_t)(i + 1);
+}
+
 void cmd_index_build(struct cmd_index *x)
 {
 	memset(x, 0, sizeof *x);
-	for (uint16_t i = 0; i < CMD_COUNT; i++) {
-		uint32_t at = name_hash((const uint8_t *)cmd_rows[i].name, cmd_rows[i].name_len);
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		put_slot(x, &cmd_rows[i], i);
+}
 
-		while (x->slot[at])
-			at = (at + 1) & 1023;
-		x->slot[at] = (uint16_t)(i + 1);
-	}
+int cmd_index_add(struct cmd_index *x, const struct command *row)
+{
+	if (x->ndeclared == CMD_DECLARED_MAX)
+		return -1;
+	x->declared[x->ndeclared] = row;
+	put_slot(x, row, CMD_COUNT + x->ndeclared++);
+	return 0;
 }
 
 static int same_name(const char *row, const uint8_t *s, size_t n)
@@ -69,7 +82,7 @@ const struct command *cmd_by_name(const struct cmd_index *x, const char *name, s
 	uint32_t at = name_hash(s, n);
 
 	for (; x->slot[at]; at = (at + 1) & 1023) {
-		const struct command *c = &cmd_rows[x->slot[at] - 1];
+		const struct command *c = cmd_at(x, x->slot[at] - 1u);
 
 		if (c->name_len == n && same_name(c->name, s, n))
 			return c;

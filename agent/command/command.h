@@ -45,6 +45,9 @@ enum cmd_id {
 #undef CMD
 	CMD_COUNT
 };
+/* Behind them: CMD_COUNT is nobody's, then those that the configuration declares (declared.h). */
+#define CMD_DECLARED_MAX 64u
+#define CMD_IDS (CMD_COUNT + 1 + CMD_DECLARED_MAX)
 
 struct command {
 	const char *name;       /* "GET", "OBJECT|ENCODING" */
@@ -61,11 +64,20 @@ struct command {
 
 extern const struct command cmd_rows[CMD_COUNT];
 
-/* The hash index over the rows; built once by main, read-only afterwards. */
+/* The hash index over the rows of commands.def and those that a configuration adds; read-only once it is built. */
 struct cmd_index {
 	uint16_t slot[1024];    /* row + 1; 0 = empty */
+	uint32_t ndeclared;
+	const struct command *declared[CMD_DECLARED_MAX]; /* rows behind CMD_COUNT */
 };
-void cmd_index_build(struct cmd_index *x);
+void cmd_index_build(struct cmd_index *x); /* commands.def alone */
+int cmd_index_add(struct cmd_index *x, const struct command *row); /* -1: it is full */
+/* All of them by number, 0 .. cmd_total() - 1. */
+static inline unsigned cmd_total(const struct cmd_index *x) { return CMD_COUNT + (x ? x->ndeclared : 0); }
+static inline const struct command *cmd_at(const struct cmd_index *x, unsigned i)
+{
+	return i < CMD_COUNT ? &cmd_rows[i] : x->declared[i - CMD_COUNT];
+}
 
 /* The row of one name as given (any case), or NULL. */
 const struct command *cmd_by_name(const struct cmd_index *x, const char *name, size_t n);
@@ -83,6 +95,7 @@ struct cmd_refusal {
 };
 /* The row that argv means, or NULL.  For words that cmd_find knows nothing of. */
 const struct cmd_refusal *cmd_refused(const purser_bytes *argv, uint32_t argc);
+bool cmd_refused_container(purser_bytes name); /* some of its subcommands are refused */
 extern const struct cmd_refusal cmd_refusals[];
 extern const uint32_t cmd_nrefusals;
 

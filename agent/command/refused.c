@@ -29,3 +29,14 @@ const struct cmd_refusal *cmd_refused(const purser_bytes *argv, uint32_t argc)
 	}
 	return NULL;
 }
+
+bool cmd_refused_container(purser_bytes name)
+{
+	for (uint32_t i = 0; i < cmd_nrefusals; i++) {
+		const char *bar = strchr(cmd_refusals[i].name, '|');
+
+		if (bar && is(name, cmd_refusals[i].name, (size_t)(bar - cmd_refusals[i].name)))
+			return true;
+	}
+	return false;
+}

@@ -129,8 +129,8 @@ static const char *read_filter(const struct request *r, uint32_t at, struct faul
 		} else if (word_is(word(r, at), "COMMAND")) {
 			const struct command *c = cmd_by_name(r->cl->w->commands, (const char *)v.p, v.n);
 
-			if (!c || c->run != RUN_BACKEND)
-				return "no backend is asked for that command";
+			if (!c || c->run != RUN_BACKEND || c->id > CMD_COUNT) /* a reload may take a declared one away */
+				return "no backend is asked for that command, or it is a declared one";
 			f->command = c->id;
 		} else if (word_is(word(r, at), "PERCENT")) {
 			if (!number(v, 100, &n) || !n)

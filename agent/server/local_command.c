@@ -154,12 +154,17 @@ static void put_command(struct bcall *b, const struct command *c)
 			put_command(b, &cmd_rows[i]);
 }
 
-static unsigned top_level(void)
+static const struct cmd_index *table(const struct request *r)
+{
+	return &r->cl->gen->commands;
+}
+
+static unsigned top_level(const struct request *r)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < CMD_COUNT; i++)
-		n += !is_sub(&cmd_rows[i]);
+	for (unsigned i = 0; i < cmd_total(table(r)); i++)
+		n += !is_sub(cmd_at(table(r), i));
 	return n;
 }
 
@@ -170,16 +175,16 @@ static const struct command *named(struct request *r, uint32_t i)
 
 static void do_command(struct request *r)
 {
-	reply_array(&r->b, top_level());
-	for (unsigned i = 0; i < CMD_COUNT; i++)
-		if (!is_sub(&cmd_rows[i]))
-			put_command(&r->b, &cmd_rows[i]);
+	reply_array(&r->b, top_level(r));
+	for (unsigned i = 0; i < cmd_total(table(r)); i++)
+		if (!is_sub(cmd_at(table(r), i)))
+			put_command(&r->b, cmd_at(table(r), i));
 	req_finish(r);
 }
 
 static void do_command_count(struct request *r)
 {
-	reply_integer(&r->b, top_level());
+	reply_integer(&r->b, top_level(r));
 	req_finish(r);
 }
 
@@ -219,10 +224,10 @@ static void do_command_docs(struct request *r)
 	unsigned n = 0;
 
 	if (r->argc == 2) {
-		reply_map(&r->b, top_level());
-		for (unsigned i = 0; i < CMD_COUNT; i++)
-			if (!is_sub(&cmd_rows[i]))
-				put_doc(&r->b, &cmd_rows[i]);
+		reply_map(&r->b, top_level(r));
+		for (unsigned i = 0; i < cmd_total(table(r)); i++)
+			if (!is_sub(cmd_at(table(r), i)))
+				put_doc(&r->b, cmd_at(table(r), i));
 		req_finish(r);
 		return;
 	}
@@ -276,12 +281,12 @@ static void do_command_list(struct request *r)
 		local_error(r, "ERR syntax error");
 		return;
 	}
-	for (unsigned i = 0; i < CMD_COUNT; i++)
-		n += listed(r, &cmd_rows[i]);
+	for (unsigned i = 0; i < cmd_total(table(r)); i++)
+		n += listed(r, cmd_at(table(r), i));
 	reply_array(&r->b, n);
-	for (unsigned i = 0; i < CMD_COUNT; i++)
-		if (listed(r, &cmd_rows[i])) {
-			cmd_lower(&cmd_rows[i], name, sizeof name);
+	for (unsigned i = 0; i < cmd_total(table(r)); i++)
+		if (listed(r, cmd_at(table(r), i))) {
+			cmd_lower(cmd_at(table(r), i), name, sizeof name);
 			reply_text(&r->b, name);
 		}
 	req_finish(r);

@@ -40,3 +40,5 @@ SCRIPT_TESTS += %D%/59-memory-projects.py
 SCRIPT_TESTS += %D%/38-cursors.py
 SCRIPT_TESTS += %D%/46-token.py
 SCRIPT_TESTS += %D%/39-slowlog.py
+SCRIPT_TESTS += %D%/39-declared-commands.py
+EXTRA_DIST += tests/module/toy.c
