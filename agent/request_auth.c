@@ -45,6 +45,11 @@ static struct auth *auth_of(struct client *c)
 	return c->auth;
 }
 
+static bool is(purser_bytes b, const char *text)
+{
+	return b.n == strlen(text) && memcmp(b.p, text, b.n) == 0;
+}
+
 bool auth_pending(const struct client *c)
 {
 	return c->auth && c->auth->done;
@@ -270,6 +275,11 @@ static void with_evidence(struct auth *a, const struct identity *id)
 	bool several, full;
 	const struct project *p = meant(a, id, &several, &full);
 
+	/* Libraries that know a password and no user say "default": that is the token's project. */
+	if (a->named && is(a->asked, "default") && (!p || !access_presents(&c->gen->access, id, p))) {
+		a->named = false;
+		p = meant(a, id, &several, &full);
+	}
 	if (!p && several && !a->per_request)
 		refuse(a, ERR_NOPROJECT, "NOPROJECT this token is for several projects: name one: AUTH <project> <token>");
 	else if (full)
@@ -325,11 +335,6 @@ static void by_token(struct auth *a, const uint8_t digest[TOKEN_DIGEST])
 }
 
 /* ---- what is presented ---- */
-
-static bool is(purser_bytes b, const char *text)
-{
-	return b.n == strlen(text) && memcmp(b.p, text, b.n) == 0;
-}
 
 /* Nothing has changed since the last request of this connection? */
 static bool known(const struct client *c, const struct auth *a, const uint8_t digest[TOKEN_DIGEST])
