@@ -81,7 +81,7 @@ struct agent {
 	struct offload *offload;
 	struct loop *control;
 	struct backend *backends;
-	pthread_mutex_t backends_lock;   /* the list, against readers of metrics */
+	pthread_mutex_t backends_lock;   /* the list, and gen, against readers of metrics */
 	struct generation *gen;
 	struct generation *draining;     /* of the last reload, until nothing uses it */
 	struct cfg *draining_cfg;

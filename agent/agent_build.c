@@ -346,6 +346,23 @@ static int load_tokens(const struct cfg *cfg, struct access *a, struct token_set
 	return *out ? access_tokens(a, *out, file, why) : -1;
 }
 
+/* Somebody must count what a project has. */
+static int check_quota(struct agent *a, const struct cfg_section *s, struct buf *why)
+{
+	const struct cfg_section *b = cfg_project_backend(s);
+	const struct plugin *pl;
+	char text[512];
+
+	if (!b || (!cfg_is_set(s, CFG_PROJECT_MAX_BYTES) && !cfg_is_set(s, CFG_PROJECT_MAX_KEYS)))
+		return 0;
+	pl = plugins_get(&a->plugins, cfg_text(b, CFG_BACKEND_PLUGIN), text, sizeof text);
+	if (!pl || pl->p.caps & PURSER_CAP_QUOTA) /* that it cannot be loaded is said elsewhere */
+		return 0;
+	buf_printf(why, "[project %s] %s: plugin %s of [backend %s] does not count what a project has: leave it out\n",
+	    cfg_name(s), cfg_is_set(s, CFG_PROJECT_MAX_BYTES) ? "max_bytes" : "max_keys", pl->p.name, cfg_name(b));
+	return -1;
+}
+
 /* --check-config: what plugins say of their settings.  An instance that a reload may build beside
  * the one that runs can be built here as well; one that is the data cannot. */
 int build_check(struct agent *a, struct buf *why)
@@ -362,6 +379,7 @@ int build_check(struct agent *a, struct buf *why)
 		struct project p = { .open = false };
 
 		rc |= access_make_project(&access, a->cfg, s, &p, why);
+		rc |= check_quota(a, s, why);
 	}
 	rc |= load_tokens(a->cfg, &access, &tokens, why);
 	token_set_free(tokens);
@@ -390,7 +408,7 @@ int build_check(struct agent *a, struct buf *why)
 /* ---- projects ---- */
 
 /* All but name and prefix. */
-static int fill_project(struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
+static int fill_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
     struct project *p, struct buf *why)
 {
 	const char *backend = cfg_name(cfg_project_backend(s));
@@ -401,7 +419,27 @@ static int fill_project(struct generation *g, const struct cfg *cfg, const struc
 	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
 		if (g->instances[i] && !strcmp(g->instances[i]->name, backend))
 			p->instance = i;
+	if (limits_read(s, &p->limits)) {
+		buf_puts(why, "out of memory\n");
+		return -1;
+	}
+	if (check_quota(a, s, why))
+		return -1;
 	return access_make_project(&g->access, cfg, s, p, why);
+}
+
+/* What its limits count goes on from the generation before. */
+static int add_limits(struct agent *a, struct project *p, struct buf *why)
+{
+	const struct project *was = a->gen ? project_find(&a->gen->projects, p->name, strlen(p->name)) : NULL;
+	struct limits *rules = p->limits;
+
+	p->limits = rules ? limits_for(rules, was ? was->limits : NULL) : NULL;
+	limits_free(rules);
+	if (!rules || p->limits)
+		return 0;
+	buf_puts(why, "out of memory\n");
+	return -1;
 }
 
 static int add_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
@@ -417,8 +455,11 @@ static int add_project(struct agent *a, struct generation *g, const struct cfg *
 	}
 	memcpy(p->prefix, prefix, n);
 	p->prefix_len = (uint32_t)n;
-	if (fill_project(g, cfg, s, p, why))
+	if (fill_project(a, g, cfg, s, p, why) || add_limits(a, p, why)) {
+		limits_free(p->limits);
+		p->limits = NULL;
 		return -1;
+	}
 	p->metric_id = metric_project(a->metrics, p->name);
 	p->ns = project_number(a->numbers, p->name);
 	g->projects.n++;
@@ -443,12 +484,15 @@ static int admit_projects(struct agent *a, struct generation *g, const struct cf
 		buf_printf(why, "[project *]: the key prefix has no {project}, or is too long\n");
 		return -1;
 	}
-	if (fill_project(g, cfg, s, &model, why))
+	if (fill_project(a, g, cfg, s, &model, why)) {
+		limits_free(model.limits);
 		return -1;
+	}
 	snprintf(head, sizeof head, "%.*s", (int)(at - prefix), prefix);
 	if (projects_admit(&g->projects, &model, head, at + strlen("{project}"),
 	    (uint32_t)cfg_int(s, CFG_PROJECT_MAX_PROJECTS), a->numbers, a->metrics) == 0)
 		return 0;
+	limits_free(model.limits);
 	buf_puts(why, "out of memory\n");
 	return -1;
 }

@@ -138,9 +138,11 @@ static void swap_all(struct agent *a, struct generation *g, struct cfg *fresh)
 		agent_on_worker(a, i, swap_worker, &x);
 	}
 	scripts_limit(a->scripts, (size_t)cfg_int(cfg_one(fresh, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
+	pthread_mutex_lock(&a->backends_lock);
 	a->draining = a->gen;
-	a->draining_cfg = a->cfg;
 	a->gen = g;
+	pthread_mutex_unlock(&a->backends_lock);
+	a->draining_cfg = a->cfg;
 	a->cfg = fresh;
 	a->drain_until_ns = loop_now(a->control) +
 	    (uint64_t)cfg_int(cfg_one(fresh, CFG_AGENT), CFG_AGENT_DRAIN_TIMEOUT) + 1;

@@ -129,6 +129,25 @@ static void collect_instance(const struct purser_instance *in, struct metric_sha
 	collect_bound(in, s, METRIC_CONNECTION_IDLE_MIN, "pool_min", NULL);
 }
 
+static void collect_limits(void *arg, const struct project *p)
+{
+	const struct limit_use *u = p->limits ? p->limits->use : NULL;
+	struct metric_shard *s = arg;
+
+	if (!u)
+		return;
+	metric_cell_set(metric_cell(s, METRIC_LIMIT_INFLIGHT, p->name),
+	    atomic_load_explicit(&u->inflight, memory_order_relaxed));
+	metric_cell_set(metric_cell(s, METRIC_LIMIT_CONNECTIONS, p->name),
+	    atomic_load_explicit(&u->connections, memory_order_relaxed));
+	for (int i = 0; i < LIMIT_COUNT; i++) {
+		uint64_t n = atomic_load_explicit(&u->refused[i], memory_order_relaxed);
+
+		if (n)
+			metric_cell_set(metric_cell(s, METRIC_LIMIT_REFUSED, p->name, limit_names[i]), (int64_t)n);
+	}
+}
+
 /* Readers are the control thread and the exporter: backends must not go away meanwhile. */
 static void collect(void *arg, struct metric_shard *s)
 {
@@ -137,6 +156,8 @@ static void collect(void *arg, struct metric_shard *s)
 	pthread_mutex_lock(&a->backends_lock);
 	for (struct backend *b = a->backends; b; b = b->next)
 		collect_instance(b->in, s), collect_plugin(a, b->in, s);
+	if (a->gen)
+		projects_each(&a->gen->projects, collect_limits, s);
 	pthread_mutex_unlock(&a->backends_lock);
 }
 

@@ -282,7 +282,13 @@ static inline enum stage_result stage_admit(struct request *r)
 {
 	if (r->cl->w->draining && !r->local)
 		return refuse(r, ERR_BACKENDDOWN, "the agent is shutting down");
-	return r->cl->tx ? tx_admit(r) : STAGE_NEXT;
+	if (r->cl->tx) {
+		enum stage_result rc = tx_admit(r);
+
+		if (rc != STAGE_NEXT)
+			return rc;
+	}
+	return __builtin_expect(r->project && r->project->limits, 0) ? limit_admit(r) : STAGE_NEXT;
 }
 
 static inline enum stage_result stage_feature(struct request *r)
@@ -887,6 +893,8 @@ static void request_done(struct bcall *b)
 	if (b->source && r->released)
 		req_source_ended(r);
 	account(r);
+	if (__builtin_expect(r->limited, 0))
+		limit_done(r);
 	c->behind += r->own.bytes;
 	if (r->sink_done)
 		r->sink_done(r);

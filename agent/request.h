@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "access/access.h"
+#include "access/limit.h"
 #include "backend/call.h"
 #include "backend/instance.h"
 #include "backend/scripts.h"
@@ -115,6 +116,11 @@ struct client {
 	 * called from inside a host-table function. */
 	void (*wake)(struct client *c);
 	struct client *next, *prev;     /* of the worker's list */
+	struct gcra limit[LIMIT_OWN];   /* its own meters (request_limit.c) ... */
+	uint32_t limit_ns;              /* ... in the project of this number, and 1 */
+	uint32_t place;                 /* number, and 1, of the project that it was last in; 0: none */
+	struct limit_use *counted;      /* it is one of its connections; one reference */
+	bool turned_away;               /* it chose a project that had no room for it: nothing runs there */
 };
 enum watch_topic { TOPIC_BREAKER, TOPIC_HEALTH, TOPIC_COUNT };
 enum client_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
@@ -163,6 +169,7 @@ struct request {
 	bool sink;                      /* the reply does not go to the socket as RESP */
 	bool apart;                     /* of no queue: a part of a transaction */
 	bool timed;                     /* start_ns is the clock's, not the turn's */
+	uint8_t limited;                /* LIMITED*: its project's limits are to hear of its end */
 	bool pinned;                    /* argv and its bytes are the request's own */
 	uint8_t stage;                  /* where to go on when it was held */
 	bool parked;                    /* its attempt has failed, or it is kept back behind one that has */
@@ -194,6 +201,10 @@ static inline unsigned strip_depth(const struct command *c)
 	return c->transform == X_KEYS ? 1 : c->transform == X_SCAN ? 2 :
 	    c->transform == X_FIRST ? STRIP_FIRST : STRIP_STREAMS;
 }
+
+enum { LIMITED = 1, LIMITED_WAITS = 2 };
+/* A text for ERR_RATELIMITED when c->turned_away. */
+const char *limit_full(const struct client *c, char *text, size_t cap);
 
 enum { REQ_STARTED = 0, REQ_HELD = 1 };
 static inline bool client_may_start(const struct client *c)

@@ -15,6 +15,8 @@ static void settle(struct client *c, const struct project *p, const struct role 
 	c->role = p ? role : NULL;
 	c->narrow = c->role && c->role->narrow;
 	c->perms = c->role && !c->narrow ? c->role->perms : 0;
+	if (!limit_entered(c))
+		c->perms = 0; /* req_decide() says so */
 }
 
 void client_leave(struct client *c)
@@ -61,6 +63,13 @@ enum stage_result req_decide(struct request *r)
 {
 	struct access_answer a;
 
+	if (__builtin_expect(r->cl->turned_away, 0) && r->cmd->perm != PERM_ANY) {
+		char text[256];
+
+		settle(r->cl, r->cl->project, r->cl->role); /* there may be room by now */
+		if (r->cl->turned_away)
+			return req_refuse(r, ERR_RATELIMITED, limit_full(r->cl, text, sizeof text));
+	}
 	if (client_decide(r->cl, r->cmd, r->argv, r->argc, &a))
 		return STAGE_NEXT;
 	audit_denied(r->cl, &(struct audit){ AUDIT_COMMAND, r->cmd->name, { NULL, 0 }, err_rows[a.err].error_type, a.text });

@@ -69,6 +69,7 @@ void client_gone(struct client *c)
 
 	c->gone = true;
 	auth_gone(c);
+	limit_left(c);
 	if (c->outband)
 		outband_end(c);
 	if (c->retry.parked)

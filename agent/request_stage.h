@@ -31,6 +31,15 @@ void client_refuse_held(struct client *c, enum err_code err, const char *text); 
 /* ---- request_slow.c ---- */
 void slow_note(struct request *r, uint64_t ns); /* it took so long, and that is slow */
 
+/* ---- request_limit.c: limits of a project ---- */
+enum stage_result limit_admit(struct request *r); /* of a project that has some */
+void limit_done(struct request *r);               /* r->limited */
+/* c has come into a project, or none.  False: it is full, c->turned_away. */
+bool limit_entered(struct client *c);
+void limit_left(struct client *c);
+/* What EXEC of c would run.  False: nothing. */
+bool tx_counts(const struct client *c, uint32_t *commands, uint32_t *writes, uint64_t *bytes);
+
 /* ---- request_tx.c: MULTI to EXEC, WATCH.  client.tx is set from MULTI or WATCH to the end of both ---- */
 enum stage_result tx_admit(struct request *r);   /* of a client with tx: queues what is to be queued */
 enum stage_result tx_feature(struct request *r); /* RUN_TX */

@@ -42,6 +42,7 @@ struct tx {
 	struct tx_part **part;
 	uint32_t n, cap, nlocal;
 	size_t bytes;
+	uint64_t wire;                  /* that clients sent for them */
 	struct arena arena;             /* parts and their words */
 	purser_call **calls;            /* n - nlocal of them, in the arena */
 	uint8_t *kind;                  /* of the filter */
@@ -74,6 +75,7 @@ static void forget_parts(struct tx *tx)
 	tx->part = NULL;
 	tx->n = tx->cap = tx->nlocal = 0;
 	tx->bytes = 0;
+	tx->wire = 0;
 	tx->calls = NULL;
 	tx->kind = NULL;
 	tx->write = false;
@@ -106,6 +108,20 @@ static void leave_multi(struct client *c)
 unsigned tx_size(const struct request *r)
 {
 	return r->tx ? r->tx->n : 0;
+}
+
+bool tx_counts(const struct client *c, uint32_t *commands, uint32_t *writes, uint64_t *bytes)
+{
+	const struct tx *tx = c->tx;
+
+	if (!tx || !tx->multi || tx->dirty || tx->n == tx->nlocal)
+		return false;
+	*commands = tx->n - tx->nlocal;
+	*writes = 0;
+	for (uint32_t i = 0; i < tx->n; i++)
+		*writes += !tx->part[i]->local && tx->part[i]->cmd->flags & (F_WRITE | F_MAYWRITE);
+	*bytes += tx->wire;
+	return true;
 }
 
 bool tx_open(const struct client *c, uint32_t *queued)
@@ -396,6 +412,7 @@ static enum stage_result queue(struct request *r)
 	    (backend && part_call(tx, p, r, x->inst->op_of[r->cmd->id])))
 		return req_refuse(r, ERR_OOM, NULL);
 	tx->bytes += bytes;
+	tx->wire += r->wire_in;
 	p->cmd = r->cmd;
 	p->local = !backend;
 	tx->nlocal += p->local;

@@ -5,3 +5,4 @@ agent_libagent_a_SOURCES += %D%/jwt.h %D%/jwt_reasons.def %D%/jwt_reason.c
 agent_libagent_a_SOURCES += %D%/token.h %D%/token.c %D%/peer.h %D%/peer.c
 agent_libagent_a_SOURCES += %D%/cursor.h %D%/cursor.c
 agent_libagent_a_SOURCES += %D%/evidence.c
+agent_libagent_a_SOURCES += %D%/limit.h %D%/limit.c

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "access/limit.h"
 #include "access/project.h"
 #include "metric/metric.h"
 
@@ -165,6 +166,7 @@ bool project_like(const struct project_set *s, const void *name, size_t n, struc
 	*out = m->model;
 	memcpy(out->name, usual(name, n, lower), n);
 	out->name[n] = '\0';
+	out->limits = NULL; /* what they count is the project's own */
 	out->prefix_len = (uint32_t)snprintf((char *)out->prefix, sizeof out->prefix, "%s%s%s", m->head, out->name, m->tail);
 	return out->prefix_len < sizeof out->prefix;
 }
@@ -180,6 +182,8 @@ bool projects_common(const struct project_set *s, struct project *out)
 }
 
 /* Under the lock. */
+static struct limits *limits_kept(struct project_numbers *x, uint32_t number, const struct limits *rules);
+
 static const struct project *make(const struct project_set *s, const char *name)
 {
 	struct project_more *m = s->more;
@@ -193,7 +197,8 @@ static const struct project *make(const struct project_set *s, const char *name)
 	if (!e)
 		return NULL;
 	if (!project_like(s, name, strlen(name), &e->p) ||
-	    (e->p.ns = project_number(m->numbers, name)) == PROJECT_NUMBERS) {
+	    (e->p.ns = project_number(m->numbers, name)) == PROJECT_NUMBERS ||
+	    (m->model.limits && !(e->p.limits = limits_kept(m->numbers, e->p.ns, m->model.limits)))) {
 		free(e);
 		return NULL;
 	}
@@ -214,6 +219,15 @@ const struct project *project_make(const struct project_set *s, const char *name
 	return p;
 }
 
+void projects_each(const struct project_set *s, void (*fn)(void *arg, const struct project *p), void *arg)
+{
+	for (uint32_t i = 0; i < s->n; i++)
+		fn(arg, &s->v[i]);
+	for (uint32_t i = 0; s->more && i < MADE_BUCKETS; i++)
+		for (const struct made *e = atomic_load_explicit(&s->more->bucket[i], memory_order_acquire); e; e = e->next)
+			fn(arg, &e->p);
+}
+
 uint32_t projects_made(const struct project_set *s)
 {
 	return s->more ? atomic_load_explicit(&s->more->n, memory_order_relaxed) : 0;
@@ -226,12 +240,17 @@ void projects_clear(struct project_set *s)
 	for (uint32_t i = 0; m && i < MADE_BUCKETS; i++)
 		for (struct made *next, *e = atomic_load(&m->bucket[i]); e; e = next) {
 			next = e->next;
+			limits_free(e->p.limits);
 			free(e);
 		}
+	if (m)
+		limits_free(m->model.limits);
 	if (m)
 		pthread_mutex_destroy(&m->lock);
 	free(m);
 	free(s->index);
+	for (uint32_t i = 0; i < s->n; i++)
+		limits_free(s->v[i].limits);
 	free(s->v);
 	memset(s, 0, sizeof *s);
 }
@@ -241,6 +260,7 @@ void projects_clear(struct project_set *s)
 struct project_numbers {
 	pthread_mutex_t lock;
 	char **name;                    /* by number */
+	struct limits **limits;         /* ... those of dynamic projects, as they were last */
 	uint32_t n, cap;
 	uint32_t *slot, nslots;         /* number + 1; a power of two of them */
 };
@@ -258,8 +278,11 @@ void project_numbers_free(struct project_numbers *x)
 {
 	if (!x)
 		return;
-	for (uint32_t i = 0; i < x->n; i++)
+	for (uint32_t i = 0; i < x->n; i++) {
 		free(x->name[i]);
+		limits_free(x->limits[i]);
+	}
+	free(x->limits);
 	free(x->name);
 	free(x->slot);
 	pthread_mutex_destroy(&x->lock);
@@ -279,10 +302,15 @@ static uint32_t *slot_of(const struct project_numbers *x, const char *name)
 static int number_room(struct project_numbers *x)
 {
 	uint32_t cap = x->cap ? 2 * x->cap : 64, *slots;
+	struct limits **limits;
 	char **names;
 
 	if (x->n < x->cap)
 		return 0;
+	limits = realloc(x->limits, cap * sizeof *limits);
+	if (!limits)
+		return -1;
+	x->limits = limits;
 	names = realloc(x->name, cap * sizeof *names);
 	if (names)
 		x->name = names;
@@ -310,7 +338,24 @@ static uint32_t number_of(struct project_numbers *x, const char *name)
 	if (!x->name[x->n])
 		return PROJECT_NUMBERS;
 	*slot_of(x, name) = x->n + 1;
+	x->limits[x->n] = NULL;
 	return x->n++;
+}
+
+/* A generation forgets its projects; what their limits have counted is to be found again. */
+static struct limits *limits_kept(struct project_numbers *x, uint32_t number, const struct limits *rules)
+{
+	struct limits *l, *keep;
+
+	pthread_mutex_lock(&x->lock);
+	l = limits_for(rules, x->limits[number]);
+	keep = l ? limits_for(rules, l) : NULL;
+	if (keep) {
+		limits_free(x->limits[number]);
+		x->limits[number] = keep;
+	}
+	pthread_mutex_unlock(&x->lock);
+	return l;
 }
 
 uint32_t project_number(struct project_numbers *x, const char *name)

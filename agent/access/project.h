@@ -19,6 +19,7 @@
 
 struct role;
 struct access_rule;
+struct limits;
 
 struct project {
 	char name[PROJECT_NAME_MAX + 1];
@@ -31,6 +32,7 @@ struct project {
 	uint32_t databases;       /* SELECT 0 .. databases - 1 */
 	bool scripts;             /* EVAL and its like are served */
 	uint8_t prefix[PROJECT_PREFIX_MAX];
+	struct limits *limits;    /* access/limit.h; owned; NULL: none */
 	const struct role *role;  /* of those that enter, where nothing else says it; NULL: none */
 	const struct access_rule *own; /* who may enter by the project's own section; NULL: nobody */
 };
@@ -71,6 +73,8 @@ bool project_like(const struct project_set *s, const void *name, size_t n, struc
 const struct project *project_make(const struct project_set *s, const char *name);
 /* What they all have in common: their prefix is the head alone.  False: none are admitted. */
 bool projects_common(const struct project_set *s, struct project *out);
+/* All there are now.  Any thread. */
+void projects_each(const struct project_set *s, void (*fn)(void *arg, const struct project *p), void *arg);
 uint32_t projects_made(const struct project_set *s); /* so far */
 
 static inline bool project_isolated(const struct project *p) { return p->prefix_len != 0; }

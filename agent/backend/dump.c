@@ -30,8 +30,9 @@ static const char *const caps[64] = {
 	[32] = "ANY_COMMAND",
 	[33] = "KEEPS_DATA",
 	[34] = "ENDS_INSIDE",
+	[35] = "QUOTA",
 };
-_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_ENDS_INSIDE == UINT64_C(1) << 34,
+_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_QUOTA == UINT64_C(1) << 35,
     "the list above follows the header");
 
 const char *plugin_cap_name(unsigned bit)

@@ -41,6 +41,7 @@ enum cfg_key { /* CFG_AGENT_SOCKET, CFG_HEALTH_INTERVAL, ... */
 
 /* What cfg_int() gives for the keys whose values are words, in the order of their choices.
  * log.level and log.format have the order of enum log_level and enum log_format. */
+enum { CFG_CHARGE_COMMAND = 0, CFG_CHARGE_SIZE = 1 };           /* project.charge */
 enum { CFG_DEVELOPMENT = 0, CFG_PRODUCTION = 1 };             /* agent.mode */
 enum { CFG_SANDBOX_ON = 0, CFG_SANDBOX_OFF = 1, CFG_SANDBOX_STRICT = 2 }; /* agent.sandbox */
 enum { CFG_UNBOUNDED_OK = 0, CFG_UNBOUNDED_WARNING = 1 };     /* health.memory_unbounded */

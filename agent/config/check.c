@@ -552,6 +552,24 @@ static void check_dynamic(struct loader *ld, const struct cfg_section *s)
 			cfg_is_set(s, CFG_PROJECT_DYNAMIC) ? "dynamic" : "max_projects");
 }
 
+/* A burst says something about a rate. */
+static void check_rates(struct loader *ld, const struct cfg_section *s)
+{
+	static const struct { enum cfg_key rate, burst; const char *rate_name, *burst_name; } pair[] = {
+		{ CFG_PROJECT_RATE, CFG_PROJECT_BURST, "rate", "burst" },
+		{ CFG_PROJECT_WRITE_RATE, CFG_PROJECT_WRITE_BURST, "write_rate", "write_burst" },
+		{ CFG_PROJECT_BYTE_RATE, CFG_PROJECT_BYTE_BURST, "byte_rate", "byte_burst" },
+		{ CFG_PROJECT_CLIENT_RATE, CFG_PROJECT_CLIENT_BURST, "client_rate", "client_burst" },
+		{ CFG_PROJECT_CLIENT_WRITE_RATE, CFG_PROJECT_CLIENT_WRITE_BURST, "client_write_rate", "client_write_burst" },
+		{ CFG_PROJECT_CLIENT_BYTE_RATE, CFG_PROJECT_CLIENT_BYTE_BURST, "client_byte_rate", "client_byte_burst" },
+	};
+
+	for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
+		if (cfg_is_set(s, pair[i].burst) && !cfg_is_set(s, pair[i].rate))
+			load_error(ld, place_at(s, pair[i].burst), "[project %s] %s says how many may come at once above "
+				"%s, which is not set: set it too", s->name, pair[i].burst_name, pair[i].rate_name);
+}
+
 static void check_projects(struct loader *ld)
 {
 	struct cfg_section *first = ld->cfg->first[CFG_PROJECT];
@@ -570,6 +588,7 @@ static void check_projects(struct loader *ld)
 		find_backend(ld, s);
 		make_prefix(ld, s);
 		check_dynamic(ld, s);
+		check_rates(ld, s);
 	}
 	for (const struct cfg_section *s = first; s != NULL && !ld->nomem; s = s->next)
 		check_prefixes(ld, s);

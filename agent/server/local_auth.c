@@ -67,12 +67,25 @@ static void hello(struct login *l)
 	greet(r);
 }
 
+/* It may enter, but the project has no room for it. */
+static bool turned_away(struct request *r)
+{
+	char text[256];
+
+	if (!r->cl->turned_away)
+		return false;
+	local_failure(r, ERR_RATELIMITED, limit_full(r->cl, text, sizeof text));
+	return true;
+}
+
 static void authenticated(void *arg, const struct auth_answer *a)
 {
 	struct login *l = arg;
 
 	if (a->err)
 		say(l->r, a);
+	else if (turned_away(l->r))
+		return;
 	else if (l->hello)
 		hello(l);
 	else
@@ -177,7 +190,8 @@ static void do_project(struct request *r)
 		return;
 	}
 	if (client_choose(cl, name.p, name.n)) {
-		local_ok(r);
+		if (!turned_away(r))
+			local_ok(r);
 		return;
 	}
 	if (cl->crowded) {

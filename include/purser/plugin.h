@@ -121,6 +121,12 @@ enum {
 #define PURSER_OP_BATCH 0xfffffffeu /* parts[] is a MULTI block: all or nothing, nobody between */
 #define PURSER_OP_OTHER 0xffffffffu /* a command that ops[] does not list (CAP_ANY_COMMAND only) */
 
+typedef struct purser_quota { /* what a namespace may have, where the plugin says PURSER_CAP_QUOTA */
+	uint32_t struct_size, reserved;
+	uint64_t max_bytes;         /* of its keys, as the plugin counts them; 0 = no limit */
+	uint64_t max_keys;          /* in all databases; 0 = no limit */
+} purser_quota;
+
 struct purser_call { /* filled by the host; read-only to the plugin but for link and user */
 	uint32_t struct_size;
 	uint32_t op;                /* index in the plugin's ops[]: dispatch without strings */
@@ -141,6 +147,7 @@ struct purser_call { /* filled by the host; read-only to the plugin but for link
 	purser_session *session;
 	purser_call *link;          /* the plugin's own: intrusive queue */
 	void *user[3];              /* the plugin's own: zero at submit */
+	const purser_quota *quota;  /* of the namespace; NULL: none. Of a batch: of all its parts */
 };
 
 /* ---- how a call ends ------------------------------------------------------------------------ */
@@ -316,6 +323,7 @@ typedef struct purser_metric { const char *name, *unit, *doc; uint32_t kind; } p
 #define PURSER_CAP_ENDS_INSIDE  (UINT64_C(1) << 34) /* submit() ends every call that does not BLOCK and
                                                      * is no script, or answers AGAIN: the host need
                                                      * not copy the arguments before */
+#define PURSER_CAP_QUOTA        (UINT64_C(1) << 35) /* refuses with OOM what would exceed call->quota */
 enum {
 	PURSER_INLINE = 1,          /* submit never blocks; called by all workers at once */
 	PURSER_BLOCKING = 2         /* run may block; the host calls it on its threads */

@@ -39,6 +39,8 @@ enum op_id {
 extern const struct op ops[OP_COUNT];
 /* Runs one operation; the locks in held stay.  The reply is given, the call not ended. */
 void op_run(struct ctx *cx, purser_call *c);
+/* Hashes the keys of c into cx->hash; the mask of their shards in *mask.  How many, or -1: no memory. */
+int64_t keys_hash(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask);
 #define OP(id, name, fn, ...) op_fn fn;
 #include "ops.def"
 #undef OP

@@ -84,6 +84,8 @@ MEMORY_SOURCES = \
 	%D%/packed.h \
 	%D%/project.c \
 	%D%/project.h \
+	%D%/quota.c \
+	%D%/quota.h \
 	%D%/rdb.h \
 	%D%/rdb_read.c \
 	%D%/rdb_stream.c \

@@ -11,6 +11,7 @@
 #include "cmd.h"
 #include "evict.h"
 #include "project.h"
+#include "quota.h"
 #include "script.h"
 #include "snapshot.h"
 #include "script_long.h"
@@ -61,6 +62,11 @@ static int64_t hash_keys(struct ctx *cx, const struct op *op, const purser_call 
 		*mask |= 1u << shard_of(cx->hash[i]);
 	}
 	return n;
+}
+
+int64_t keys_hash(struct ctx *cx, const struct op *op, const purser_call *c, uint32_t *mask)
+{
+	return hash_keys(cx, op, c, mask);
 }
 
 /* Who waits is served before anybody else comes, and for that every shard is locked: a command that may have
@@ -201,6 +207,18 @@ static void run_full(struct ctx *cx, purser_call *c)
 	cx->script_oom = 0;
 }
 
+/* Its project has a quota. */
+static void run_within(struct ctx *cx, purser_call *c, const purser_quota *q)
+{
+	const char *why = quota_refuses(cx, c, q, &cx->script_oom);
+
+	if (why)
+		reply_error(cx, c, why);
+	else
+		op_run(cx, c);
+	cx->script_oom = 0;
+}
+
 /* As make_room().  A stream that went may have had groups for which somebody waits. */
 static int room(struct ctx *cx)
 {
@@ -215,6 +233,8 @@ static inline void answer(struct ctx *cx, purser_call *c)
 	turn_begin(cx);
 	if (ops[c->op].flags & (OP_OOM | OP_SCRIPT) && UNLIKELY(over_limit(cx->st)) && room(cx))
 		run_full(cx, c);
+	else if (ops[c->op].flags & (OP_OOM | OP_SCRIPT) && UNLIKELY(quota_of(c) != NULL))
+		run_within(cx, c, quota_of(c));
 	else
 		op_run(cx, c);
 }
@@ -299,7 +319,8 @@ static int batch_put_off(struct ctx *cx, purser_call *c)
 /* A MULTI block: nobody comes between, and either all parts run or none does. */
 static int run_batch(struct ctx *cx, purser_call *c)
 {
-	uint32_t i;
+	const char *full = NULL;
+	uint32_t i, script = 0;
 	int needs = 0;
 
 	turn_begin(cx);
@@ -313,10 +334,15 @@ static int run_batch(struct ctx *cx, purser_call *c)
 		needs |= ops[c->parts[i]->op].flags & (OP_OOM | OP_SCRIPT);
 	}
 	cx->script_oom = needs && over_limit(cx->st) && room(cx);
-	if (cx->script_oom && needs & OP_OOM) {
+	if (cx->script_oom && needs & OP_OOM)
+		full = OOM_TEXT;
+	else if (needs && UNLIKELY(quota_of(c) != NULL))
+		full = quota_refuses(cx, c, quota_of(c), &script);
+	cx->script_oom |= script;
+	if (full) {
 		cx->script_oom = 0;
 		watch_forget(cx, c);
-		cx->h->error(c, OOM_TEXT, sizeof(OOM_TEXT) - 1);
+		reply_error(cx, c, full);
 		cx->h->end(c);
 		return PURSER_DONE;
 	}
@@ -712,7 +738,7 @@ static const purser_plugin memory = {
 	.name = "memory",
 	.version = "0.1.0",
 	.summary = "Redis' data types in the agent's own memory",
-	.caps = PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
+	.caps = PURSER_CAP_QUOTA | PURSER_CAP_KV | PURSER_CAP_TTL | PURSER_CAP_SCAN | PURSER_CAP_HASH |
 	    PURSER_CAP_SET | PURSER_CAP_LIST | PURSER_CAP_ZSET | PURSER_CAP_STREAM | PURSER_CAP_BLOCKING |
 	    PURSER_CAP_BATCH | PURSER_CAP_WATCH | PURSER_CAP_TRACKING | PURSER_CAP_PUBSUB | PURSER_CAP_SCRIPT |
 	    PURSER_CAP_MEMORY_INFO | PURSER_CAP_INFO | PURSER_CAP_KEEPS_DATA |
