@@ -250,7 +250,7 @@ def quotas():
         equal(c.cmd("GET", "a"), b"6")
         check("OOM" in c.error("EVAL", "return redis.call('SET', KEYS[1], 1)", 1, "d").text)
         equal(c.cmd("EVAL", "return redis.call('GET', KEYS[1])", 1, "a"), b"6")
-        r = p.http("PUT", "/redis/kv?key=d", headers={"Purser-Project": "keys"}, body=b"v")
+        r = p.http("POST", "/redis/kv", headers={"Purser-Project": "keys"}, body={"key": "d", "value": "v"})
         equal(r.status, 507)
         equal((c.cmd("DEL", "b"), c.cmd("SET", "d", 1)), (1, "OK"))
         equal(c.error("SET", "e", 1).word, "OOM")
