@@ -139,7 +139,8 @@ def requests(expected):
             check(command in of, path, "runs", command, "which rbac.expected does not name")
             target = path + ("?key=x" if method != "POST" and "kv" in path else "")
             target = re.sub(r"\{\w+\}", "x", target)
-            yield method, target, {"key": "x", "value": "v"} if method == "POST" else None, of[command], command
+            body = ["GET", "x"] if command == "PURSER.EXPLAIN" else {"key": "x", "value": "v"}
+            yield method, target, body if method == "POST" else None, of[command], command
             continue
         for words in (["GET", "x"], ["SET", "x", "v"], ["SLOWLOG", "RESET"], ["PUBLISH", "x", "y"], ["EVAL", "return 1", "0"],
                       ["PURSER.LOGLEVEL"], ["PING"]):
