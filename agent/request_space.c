@@ -205,32 +205,44 @@ bool space_reserved(const struct request *r)
 
 /* ---- error texts ---- */
 
-/* Does text begin with name as errors show it: a NUL ends it, line ends are blanks, a quote behind it? */
-static bool quoted(const char *text, size_t n, purser_bytes name)
+/* How many bytes of text are name as errors show it: a NUL ends it, line ends are blanks, a quote behind it.
+ * -1: it is something else. */
+static int64_t quoted(const char *text, size_t n, purser_bytes name)
 {
 	size_t len = name.n ? strnlen((const char *)name.p, name.n) : 0;
 
 	if (n <= len || text[len] != '\'')
-		return false;
+		return -1;
 	for (size_t i = 0; i < len; i++)
 		if (text[i] != (char)name.p[i] && !(text[i] == ' ' && (name.p[i] == '\r' || name.p[i] == '\n')))
-			return false;
-	return true;
+			return -1;
+	return (int64_t)len;
 }
 
-/* A name that the client has said just so is no physical one; a key of its own behind the prefix is, and so is
- * what nobody has said. */
-static bool physical(const struct bcall *b, uint32_t argc, const char *text, size_t n)
+/* text stands behind a quote and begins with the prefix.  How much of it goes, and how much behind that is a name and
+ * stays: of a key of b's the prefix goes; what the client has said just so stays; of what nobody has said, too, the
+ * prefix goes.  Where it can be both (the empty key, and a group called like the prefix) the word in front tells. */
+static size_t drop_of(const struct bcall *b, uint32_t argc, const char *text, size_t n, bool key_said, size_t *keep)
 {
 	uint32_t skip = b->c.ns_prefix;
+	int64_t key = -1, word = -1;
 
-	for (uint32_t i = 0; i < b->c.nkeys; i++)
-		if (n >= skip && quoted(text + skip, n - skip, b->argv[b->c.keys[i]]))
-			return true;
-	for (uint32_t i = 1; i < argc; i++)
-		if (quoted(text, n, b->argv[i]))
-			return false;
-	return true;
+	for (uint32_t i = 0; i < b->c.nkeys && key < 0; i++)
+		key = quoted(text + skip, n - skip, b->argv[b->c.keys[i]]);
+	for (uint32_t i = 1; i < argc && word < 0; i++)
+		word = quoted(text, n, b->argv[i]);
+	if (key >= 0 && (word < 0 || key_said)) {
+		*keep = (size_t)key;
+		return skip;
+	}
+	*keep = word >= 0 ? (size_t)word : 0;
+	return word >= 0 ? 0 : skip;
+}
+
+/* "key '" and "key name '". */
+static bool says_key(const char *text, const char *at)
+{
+	return (at - text >= 5 && memcmp(at - 5, "key '", 5) == 0) || (at - text >= 10 && memcmp(at - 10, "key name '", 10) == 0);
 }
 
 size_t space_error(const struct project *p, const struct bcall *b, uint32_t argc, char *text, size_t n)
@@ -238,16 +250,13 @@ size_t space_error(const struct project *p, const struct bcall *b, uint32_t argc
 	char *at = text;
 
 	while ((at = memmem(at, n - (size_t)(at - text), p->prefix, p->prefix_len))) {
-		size_t rest = n - (size_t)(at - text);
+		size_t rest = n - (size_t)(at - text), keep = 0, drop = p->prefix_len;
 
-		if (at > text && at[-1] == '\'' && !physical(b, argc, at, rest)) {
-			at++;
-			continue;
-		}
-		memmove(at, at + p->prefix_len, rest - p->prefix_len);
-		n -= p->prefix_len;
 		if (at > text && at[-1] == '\'')
-			at++; /* the name may begin like the prefix itself */
+			drop = drop_of(b, argc, at, rest, says_key(text, at), &keep);
+		memmove(at, at + drop, rest - drop);
+		n -= drop;
+		at += keep;
 	}
 	return n;
 }

@@ -142,6 +142,48 @@ def tables_of(root, definition, macro, columns, group):
     return lines + [""]
 
 
+# What is done about isolation, from the facts of a row.
+ARGUMENTS = {
+    "A_PATTERN": "the pattern gets the prefix", "A_SCAN": "a cursor of the project's own; the pattern gets the prefix; COUNT has a limit",
+    "A_COPY": "keys get the prefix; the database must be one of the project's", "A_SORT": "keys and the patterns of BY and GET get the prefix",
+    "A_CHANNEL": "the channel gets the prefix", "A_SCRIPT": "scripts: see below", "A_BLOCK": "keys get the prefix",
+}
+REPLIES = {
+    "X_KEYS": "names in the reply lose it", "X_FIRST": "the name in the reply loses it", "X_STREAMS": "names in the reply lose it",
+    "X_SCAN": "names lose it, others' are left out", "X_RECEIVERS": "receivers on this host are counted for the project",
+}
+
+
+def isolation_of(row):
+    keys, args, reply, run = row[5], row[6], row[7], row[10]
+    if run == "RUN_LOCAL" or "F_CONTAINER" in row[3]:
+        return "answered from the agent's own state"
+    if run == "RUN_SPACE":
+        return "the agent's own view of the project, in bounded steps"
+    if run == "RUN_TX":
+        return "queued in the agent, each command as it is alone; watched keys get the prefix"
+    what = ARGUMENTS.get(args) or ("keys get the prefix" if "(0, 0, 0)" not in keys else "")
+    if "(0, 0, 0)" in keys and args == "A_BLOCK" and "STREAMS" not in keys and "COUNT" not in keys:
+        what = ""
+    return "; ".join(w for w in (what, REPLIES.get(reply, "")) if w) or "nothing of a project in it"
+
+
+def isolation(root):
+    """The table of docs/isolation.md: for each group and kind, its commands."""
+    path = os.path.join(root, "agent/command/commands.def")
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as f:
+        rows = [r for _, r in calls(f.read(), "CMD")]
+    kinds = {}
+    for r in rows:
+        kinds.setdefault((PREFIX.sub("", r[11]).lower(), isolation_of(r)), []).append(r[1].replace("|", " "))
+    lines = ["| group | what is done | commands |", "|---|---|---|"]
+    for (group, what), names in kinds.items():
+        lines.append(f"| {group} | {what} | `{'` `'.join(names)}` |")
+    return lines
+
+
 def updated(root, page, definition, macro, columns, group):
     """The page's text as it is, and with its table made afresh."""
     with open(os.path.join(root, page), encoding="utf-8") as f:
@@ -153,6 +195,24 @@ def updated(root, page, definition, macro, columns, group):
         return text, text + mark + "<!-- end -->\n"
     begin += len(mark)
     return text, text[:begin] + "\n".join(tables_of(root, definition, macro, columns, group)) + "\n" + text[end:]
+
+
+def isolation_page(root, check):
+    page, lines = "docs/isolation.md", isolation(root)
+    path = os.path.join(root, page)
+    if not lines or not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as f:
+        old = f.read()
+    mark, end = "<!-- table isolation -->\n", "<!-- end -->"
+    head, _, rest = old.partition(mark)
+    new = head + mark + "\n".join(lines) + "\n" + rest[rest.find(end):]
+    if new == old:
+        return []
+    if not check:
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(new)
+    return [f"{page}: its table is not that of agent/command/commands.def: run make doc-tables"]
 
 
 def unnamed(root):
@@ -169,7 +229,7 @@ def unnamed(root):
 
 
 def main(root, check):
-    stale = unnamed(root)
+    stale = unnamed(root) + isolation_page(root, check)
     for definition, (page, macro, columns, group) in TABLES.items():
         if not os.path.exists(os.path.join(root, definition)):
             continue

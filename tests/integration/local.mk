@@ -41,3 +41,4 @@ SCRIPT_TESTS += %D%/38-cursors.py
 SCRIPT_TESTS += %D%/39-slowlog.py
 SCRIPT_TESTS += %D%/39-declared-commands.py
 EXTRA_DIST += tests/module/toy.c
+SCRIPT_TESTS += %D%/39-rows.py

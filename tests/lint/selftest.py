@@ -7,6 +7,7 @@ import shutil
 import tempfile
 
 import banned
+import command_rows
 import documented
 import headers
 import keys_read
@@ -109,6 +110,28 @@ def test_memory_ops(root):
     assert found.count(";") == 5, found
 
 
+def test_command_rows(root):
+    """Rows that lack something, or say one thing here and another there."""
+    good = dict(name="GET", flags="F_READONLY|F_FAST", perm="PERM_READ", keys="K(1, 1, 1)", args="A_NONE", xform="X_PASS", retry="R_READ", run="RUN_BACKEND")
+    for want, change in {
+        "": {}, "has no permission": {"perm": "0"}, "may be used by anybody": {"perm": "PERM_ANY"}, "writes without": {"flags": "F_WRITE", "retry": "R_NEVER"},
+        "writes and only reads": {"flags": "F_WRITE|F_READONLY", "perm": "PERM_WRITE", "retry": "R_NEVER"}, "asks for more": {"perm": "PERM_ADMIN"},
+        "repeated like a read": {"flags": "F_WRITE", "perm": "PERM_WRITE"}, "names no key": {"keys": "K(0, 0, 0)"},
+        "does not go through isolate": {"run": "RUN_LOCAL", "args": "A_SORT"}, "want X_FIRST": {"name": "BLPOP", "args": "A_BLOCK"},
+        "want X_PASS": {"xform": "X_KEYS"}, "want A_SORT": {"name": "SORT_RO"}, "does not say movablekeys": {"keys": "KM(0, 0, 0, COUNT_1)"},
+        "callers nobody knows": {"flags": "F_READONLY|F_PUBLIC"},
+    }.items():
+        row = dict(good, **change)
+        plant(root, "agent/command/commands.def", 'CMD(X, "{name}", 2, {flags}, {perm}, {keys}, {args}, {xform}, CAP_KV, {retry}, {run}, G_STRING, "x")\n'.format(**row))
+        plant(root, "agent/command/refused.def", "")
+        found = command_rows.check(root)
+        assert (not found and not want) or any(want in f for f in found), (want, found)
+    plant(root, "agent/command/refused.def", 'REFUSED("DEBUG", NOPERM, "it is none of your business at all")\n')
+    assert any("next step" in f for f in command_rows.check(root)), command_rows.check(root)
+    for name in ("commands", "refused"):
+        os.remove(os.path.join(root, f"agent/command/{name}.def"))
+
+
 def test_headers(root):
     cc, cxx = os.environ.get("CC") or "cc", os.environ.get("CXX") or "c++"
     cxx = cxx if shutil.which(cxx.split()[0]) else ""
@@ -133,6 +156,7 @@ def main():
         test_headers(root)
         test_keys_read(root)
         test_memory_ops(root)
+        test_command_rows(root)
         assert tarball.missing(["a/b", "c/d/e", "f"], ["c", "a/b"]) == ["f"]
     finally:
         shutil.rmtree(root)
