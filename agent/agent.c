@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent.h"
+#include "access/jwt.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
 #include "backend/blocking.h"
@@ -68,6 +69,11 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+static uint32_t jwt_entries(const struct cfg *cfg)
+{
+	return (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_JWT_CACHE);
+}
+
 static int worker_init(struct agent *a, uint32_t i)
 {
 	struct serving *s = &a->serving[i];
@@ -89,11 +95,12 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
 	s->w.loop = loop_new(NULL);
+	s->w.jwt = s->w.loop ? jwt_worker_new(a->jwt, s->w.loop, jwt_entries(a->cfg)) : NULL;
 	if (i == 0)
 		build_limits(a->cfg, a->log, &s->limits);
 	else
 		s->limits = a->serving[0].limits;
-	if (!s->w.metrics || !s->w.trace || !s->w.loop)
+	if (!s->w.metrics || !s->w.trace || !s->w.loop || !s->w.jwt)
 		return -ENOMEM;
 	return serving_init(s, &a->server);
 }
@@ -109,7 +116,8 @@ static int start_workers(struct agent *a)
 	a->scripts = scripts_new((size_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
 	a->peers = calloc(a->nworkers, sizeof *a->peers);
 	a->slow = slowlogs_new();
-	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow)
+	a->jwt = jwt_service_new(a->log, a->metrics, jwt_entries(a->cfg));
+	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow || !a->jwt)
 		return -ENOMEM;
 	a->server.workers = a->serving;
 	a->server.nworkers = a->nworkers;
@@ -240,6 +248,7 @@ static int start(struct agent *a)
 	breaker_glue_apply(a, a->cfg);
 	for (uint32_t i = 0; i < a->nworkers; i++)
 		agent_on_worker(a, i, give_generation, (void *[]){ &a->serving[i], a->gen });
+	jwt_service_settle(a->jwt);
 	if (telemetry_start(a, text, sizeof text))
 		return fail(a, "telemetry", text);
 	if (health_glue_start(a, text, sizeof text))
@@ -326,12 +335,14 @@ static void free_workers(struct agent *a)
 	for (uint32_t i = 0; a->serving && i < a->nworkers; i++) {
 		struct serving *s = &a->serving[i];
 
+		jwt_worker_free(s->w.jwt);
 		if (s->w.loop) {
 			serving_free(s);
 			loop_free(s->w.loop);
 		}
 		trace_free(s->w.trace);
 	}
+	jwt_service_free(a->jwt);
 	scripts_free(a->scripts);
 	slowlogs_free(a->slow);
 	free(a->serving);
@@ -358,7 +369,9 @@ int agent_run(struct agent *a)
 		a->exit_status = 1;
 	}
 	health_glue_stop(a);
+	jwt_service_stop(a->jwt);
 	stop_workers(a);
+	jwt_service_join(a->jwt);
 	loop_timer_stop(a->control, &a->drain_timer); /* it asks workers, and there are none any more */
 	loop_turn(a->control, 0); /* answers to probes that came meanwhile */
 	health_glue_free(a);

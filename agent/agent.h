@@ -95,6 +95,7 @@ struct agent {
 	struct agent_ops ops;
 	struct faults faults;
 	struct agent_telemetry *telemetry;
+	struct jwt_service *jwt;         /* access/jwt.h: verifies what workers do not know yet */
 	struct health *health;
 	struct loop_io signals;
 	int signal_fd;

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+#include "access/jwt.h"
 #include "agent.h"
 #include "agent_breaker.h"
 #include "base/buf.h"
@@ -368,6 +369,7 @@ static int check_quota(struct agent *a, const struct cfg_section *s, struct buf 
 int build_check(struct agent *a, struct buf *why)
 {
 	struct token_set *tokens = NULL;
+	struct jwt_policy *jwt = NULL;
 	struct cmd_index commands;
 	struct access access = { .commands = &commands };
 	int rc = build_commands(a->declared, a->cfg, &commands, why);
@@ -383,6 +385,8 @@ int build_check(struct agent *a, struct buf *why)
 	}
 	rc |= load_tokens(a->cfg, &access, &tokens, why);
 	token_set_free(tokens);
+	rc |= jwt_policy_new(a->cfg, &jwt, why);
+	jwt_policy_unref(jwt);
 	access_clear(&access);
 	for (const struct cfg_section *s = cfg_first(a->cfg, CFG_BACKEND); s; s = cfg_next(s)) {
 		struct backend b = { .next = NULL };
@@ -519,6 +523,22 @@ static int add_projects(struct agent *a, struct generation *g, const struct cfg 
 	return rc;
 }
 
+/* ---- issuers of JSON Web Tokens ---- */
+
+/* The last thing that can fail: what it changes in the service is not undone by build_discard(). */
+static int load_issuers(struct agent *a, struct generation *g, const struct cfg *cfg, struct buf *why)
+{
+	char text[256];
+
+	if (jwt_policy_new(cfg, &g->jwt, why))
+		return -1;
+	jwt_evidence(&g->access.evidence[IDENTITY_JWT], g->jwt);
+	if (!jwt_service_apply(a->jwt, g->jwt, text, sizeof text))
+		return 0;
+	buf_printf(why, "[jwt]: %s\n", text);
+	return -1;
+}
+
 /* ---- generations ---- */
 
 void build_discard(struct agent *a, struct generation *g)
@@ -570,7 +590,8 @@ struct generation *build_generation(struct agent *a, struct cfg *cfg, uint64_t n
 		b->keep = true;
 		g->instances[b->in->index] = b->in;
 	}
-	if (bad || add_projects(a, g, cfg, why) || load_tokens(cfg, &g->access, &g->tokens, why)) {
+	if (bad || add_projects(a, g, cfg, why) || load_tokens(cfg, &g->access, &g->tokens, why) ||
+	    load_issuers(a, g, cfg, why)) {
 		build_discard(a, g);
 		return NULL;
 	}

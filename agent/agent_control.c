@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+#include "access/jwt.h"
 #include "agent.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
@@ -132,7 +133,12 @@ static void put_status(struct agent *a, bool projects, struct buf *b)
 			buf_printf(b, ",\"outside_keys\":%lld", (long long)outside);
 		buf_putc(b, '}');
 	}
-	buf_puts(b, projects ? "},\"projects\":[" : "}");
+	buf_putc(b, '}');
+	if (projects) { /* names of issuers are the operators' too */
+		buf_puts(b, ",\"jwt\":");
+		jwt_service_status(a->jwt, b);
+		buf_puts(b, ",\"projects\":[");
+	}
 	for (uint32_t i = 0; projects && i < a->gen->projects.n; i++)
 		buf_printf(b, "%s\"%s\"", i ? "," : "", a->gen->projects.v[i].name);
 	buf_puts(b, projects ? "],\"sandbox\":" : ",\"sandbox\":");

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "access/jwt.h"
 #include "agent.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
@@ -137,6 +138,7 @@ static void swap_all(struct agent *a, struct generation *g, struct cfg *fresh)
 		x.s = &a->serving[i];
 		agent_on_worker(a, i, swap_worker, &x);
 	}
+	jwt_service_settle(a->jwt);
 	scripts_limit(a->scripts, (size_t)cfg_int(cfg_one(fresh, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
 	pthread_mutex_lock(&a->backends_lock);
 	a->draining = a->gen;

@@ -6,6 +6,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include "access/jwt.h"
 #include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
@@ -23,6 +24,7 @@ void generation_unref(struct generation *g)
 	access_clear(&g->access);
 	projects_clear(&g->projects);
 	token_set_free(g->tokens);
+	jwt_policy_unref(g->jwt);
 	free(g);
 }
 

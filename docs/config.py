@@ -24,7 +24,7 @@ import tables  # noqa: E402
 PLUGINS = ("redis", "memory")
 TYPES = {"TEXT": "text", "INT": "number", "BOOL": "yes or no", "DURATION": "duration", "SIZE": "size",
          "ENUM": "word", "PATH": "path", "URL": "URL", "REAL": "decimal number", "FRACTION": "percentage",
-         "MODE": "file mode", "LISTEN": "address:port", "PAIRS": "name=value list"}
+         "MODE": "file mode", "LISTEN": "address:port", "PAIRS": "name=value list", "MAP": "word=name list"}
 UNITS = {"DURATION": [("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6)],
          "SIZE": [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)],
          "FRACTION": [("%", 10**4)], "REAL": [("", 10**6)], "INT": [("", 1)]}
@@ -150,6 +150,7 @@ def narrowed(common, own):
 # Sections that are shown as examples: their names, and values where the default would not do.
 EXAMPLES = {
     "ROLE": ("app", {"permissions": "redis:read redis:write pubsub"}),
+    "JWT": ("main", {"issuer": "https://id.example.com", "audience": "purser", "project": "shop"}),
     "GRANT": ("ops", {"projects": "*", "allow_uid": "root", "role": "operator"}),
     "COMMAND": ("json.get", {"arity": "-2", "flags": "readonly", "permission": "redis:read", "keys": "1 1 1", "reply": "pass", "retry": "read"}),
 }

@@ -31,6 +31,7 @@ TABLES = {
         ("variable", 0), ("section", 1), ("key", 2), ("form", 3)], None),
     "agent/server/routes.def": ("docs/http.md", "ROUTE", [
         ("path", 1), ("method", 0), ("parameters", 5), ("what it does", 6)], None),
+    "agent/access/jwt_reasons.def": ("docs/jwt.md", "JWT_REASON", [("reason", 1), ("what it says", 2)], None),
     "agent/log/modules.def": ("docs/configuration.md", "LOG_MODULE", [
         ("module", 1), ("what it says", 2)], None),
 }

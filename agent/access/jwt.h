@@ -65,8 +65,9 @@ struct jwt_claims {
 	bool any_project;
 	uint32_t nprojects;
 	const char *const *projects;
-	/* What the INI makes of its scopes, roles and groups: names of [role NAME] sections and built-in
-	 * roles, in the order of the map, each once, and bits 1 << enum cmd_perm granted directly. */
+	/* What the map of the INI makes of its scopes, roles and groups: names of [role NAME] sections and
+	 * built-in roles, in the order of the map, each once (the first decides); PERM_BIT()s, which count where
+	 * there is no role.  Neither: the project's role. */
 	uint32_t perms;
 	uint32_t nroles;
 	const char *const *roles;
@@ -81,6 +82,10 @@ enum jwt_reason jwt_claims_state(const struct jwt_claims *c, uint64_t wall_ms);
  * keep what was signed).  JWT_OK and one reference in *out, or why it allows nothing any more. */
 enum jwt_reason jwt_again(const struct jwt_policy *p, struct jwt_claims *c, uint64_t wall_ms,
     struct jwt_claims **out);
+
+struct access_evidence;
+/* How access_enter() and access_sole() get at claims: into a generation's access.evidence[IDENTITY_JWT]. */
+void jwt_evidence(struct access_evidence *e, const struct jwt_policy *p);
 
 /* ---- on a worker's thread ---- */
 /* Could this be a JWT at all (and not a token of the token file)?  "eyJ", and two dots. */
@@ -99,23 +104,24 @@ enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const voi
     jwt_done done, void *arg, struct jwt_claims **claims, struct jwt_check **check);
 void jwt_cancel(struct jwt_check *check); /* done is not called any more */
 
-struct jwt_worker *jwt_worker_new(struct jwt_service *s, struct loop *l); /* NULL: no memory */
-void jwt_worker_free(struct jwt_worker *w); /* after jwt_service_free(), or before any check */
+struct jwt_worker *jwt_worker_new(struct jwt_service *s, struct loop *l, uint32_t entries); /* NULL: no memory */
+void jwt_worker_free(struct jwt_worker *w); /* NULL is legal; after jwt_service_join() */
 
 /* ---- on the control thread ---- */
 /* The [jwt] sections of cfg.  0 with *out (NULL: there are none), or -1 with the reasons, a line each,
- * appended to why.  Reads the files that they name. */
+ * appended to why.  Reads the files that they name.  A secret of a file is wiped with the policy. */
 int jwt_policy_new(const struct cfg *cfg, struct jwt_policy **out, struct buf *why);
 struct jwt_policy *jwt_policy_ref(struct jwt_policy *p);
 void jwt_policy_unref(struct jwt_policy *p);     /* NULL is legal; any thread */
 
-struct jwt_service *jwt_service_new(struct log *lg, struct metric_reg *metrics, char *why, size_t whylen);
-/* This is the policy from now on: keys are fetched for it, and those of others forgotten.  The thread
- * starts with the first policy that is not NULL. */
+struct jwt_service *jwt_service_new(struct log *lg, struct metric_reg *metrics, uint32_t entries); /* or NULL */
+/* Before workers get a generation with p: its issuers' keys are fetched from now on, beside those of the
+ * policy before.  The thread starts with the first policy that is not NULL.  0, or -1 with why. */
 int jwt_service_apply(struct jwt_service *s, struct jwt_policy *p, char *why, size_t whylen);
-/* What waits is answered JWT_STOPPING; the thread ends.  Workers still turn. */
-void jwt_service_stop(struct jwt_service *s);
-void jwt_service_free(struct jwt_service *s);    /* after jwt_service_stop() */
-/* The providers and their keys as JSON, for PURSER.STATUS: {"main":{"keys":2,"age_s":12,...}}. */
+void jwt_service_settle(struct jwt_service *s); /* ... after they have: what only the one before had is forgotten */
+void jwt_service_stop(struct jwt_service *s);   /* from now on all is answered JWT_STOPPING; workers still turn */
+void jwt_service_join(struct jwt_service *s);   /* the thread ends: no worker turns any more */
+void jwt_service_free(struct jwt_service *s);   /* NULL is legal; after the workers' jwt_worker_free() */
+/* The providers and their keys as JSON, for PURSER.STATUS: {"main":{"source":"url","keys":2,...}}. */
 void jwt_service_status(struct jwt_service *s, struct buf *out);
 #endif

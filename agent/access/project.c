@@ -43,6 +43,12 @@ static const void *usual(const void *name, size_t n, char lower[36])
 	return lower;
 }
 
+void project_fold(char *name, size_t n)
+{
+	for (size_t i = 0; is_uuid((const uint8_t *)name, n) && i < n; i++)
+		name[i] = (char)tolower((unsigned char)name[i]);
+}
+
 bool project_name_ok(const void *name, size_t n)
 {
 	const uint8_t *s = name;

@@ -52,6 +52,7 @@ const struct project *project_find(const struct project_set *s, const void *name
 int projects_index(struct project_set *s);   /* 0, or -1: no memory */
 void projects_clear(struct project_set *s); /* what it holds */
 bool project_name_ok(const void *name, size_t n); /* [a-z0-9._-]{1,64} */
+void project_fold(char *name, size_t n);          /* a UUID in upper case becomes the project's name */
 
 /* ---- numbers by name, for the life of the agent: what a plugin or a cache keeps by ns outlives a reload ---- */
 struct project_numbers;

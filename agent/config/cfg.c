@@ -257,7 +257,7 @@ bool cfg_is_set(const struct cfg_section *s, enum cfg_key key)
 bool cfg_pair(const struct cfg_section *s, enum cfg_key key, size_t i, char *buf, size_t len,
 	const char **name, const char **value)
 {
-	return value_pair(cfg_text(s, key), i, buf, len, name, value) == 1;
+	return value_pair(key_rows[key].rule.type, cfg_text(s, key), i, buf, len, name, value) == 1;
 }
 
 void cfg_origin(const struct cfg_section *s, enum cfg_key key, char *buf, size_t len)

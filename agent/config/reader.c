@@ -301,7 +301,8 @@ static int on_setting(void *arg, const char *section, const char *key, const cha
 	}
 	ld->settings[ld->n - 1].commented = r->commented;
 	row = key_find(r->section->kind, key);
-	r->open_list = row >= 0 && key_rows[row].rule.type == VALUE_PAIRS;
+	r->open_list = row >= 0 &&
+		(key_rows[row].rule.type == VALUE_PAIRS || key_rows[row].rule.type == VALUE_MAP);
 	return 1;
 }
 

@@ -59,6 +59,7 @@ const char *value_type_name(enum value_type type)
 	case VALUE_MODE: return "file mode";
 	case VALUE_LISTEN: return "address:port";
 	case VALUE_PAIRS: return "name=value list";
+	case VALUE_MAP: return "word=name list";
 	}
 	return "unknown type";
 }
@@ -382,13 +383,13 @@ static int parse_listen(const char *text, int64_t *num, char *why, size_t len)
 
 /* ---- name=value lists ------------------------------------------------------------------------ */
 
-static int parse_pairs(const char *text, int64_t *num, char *why, size_t len)
+static int parse_pairs(enum value_type type, const char *text, int64_t *num, char *why, size_t len)
 {
 	char buf[TEXT_MAX + 2];
 	const char *name, *val;
 
 	for (*num = 0;; ++*num) {
-		int rc = value_pair(text, (size_t)*num, buf, sizeof(buf), &name, &val);
+		int rc = value_pair(type, text, (size_t)*num, buf, sizeof(buf), &name, &val);
 
 		if (rc == 0)
 			return 0;
@@ -449,7 +450,8 @@ int value_parse(
 		rc = parse_listen(text, &out->num, why, len);
 		break;
 	case VALUE_PAIRS:
-		rc = parse_pairs(text, &out->num, why, len);
+	case VALUE_MAP:
+		rc = parse_pairs(r->type, text, &out->num, why, len);
 		break;
 	default:
 		return fail(why, len, "the key has a type that this version does not know");

@@ -23,6 +23,7 @@
  *   MODE       0660                                the bits
  *   LISTEN     127.0.0.1:9464 [::1]:9464           the port
  *   PAIRS      name=value,name2=value2             how many; %XX is decoded by value_pair()
+ *   MAP        word=name,word2=name                the same, but words may be any text (%2C for a comma)
  *
  * A bare number is refused where a unit is needed, 0 too.
  */
@@ -47,6 +48,7 @@ enum value_type {
 	VALUE_MODE,
 	VALUE_LISTEN,
 	VALUE_PAIRS,
+	VALUE_MAP,
 };
 
 struct value_rule {
@@ -72,9 +74,9 @@ const char *value_type_name(enum value_type type);
 /* The num of a rule's type, written so that value_parse() reads it back: 10s, 64KiB, 80%, 0660. */
 void value_format(enum value_type type, int64_t num, char *buf, size_t len);
 
-/* Pair i of a PAIRS text, percent-decoded, into buf ("name\0value\0").  1, 0 when there is no such
+/* Pair i of a PAIRS or MAP text, percent-decoded, into buf ("name\0value\0").  1, 0 when there is no such
  * pair, -1 when the text is not well-formed or buf is too small. */
-int value_pair(const char *text, size_t i, char *buf, size_t len, const char **name,
+int value_pair(enum value_type type, const char *text, size_t i, char *buf, size_t len, const char **name,
 	const char **val);
 
 /* Word i of "a|b|c" is text[0..n)?  Its index, or -1. */

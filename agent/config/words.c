@@ -35,37 +35,16 @@ static bool blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Decodes one item item[0..n), n > 0, without blanks around it. */
-static int decode_pair(const char *item, size_t n, char *buf, size_t len, const char **name,
-	const char **val)
+/* from[0..n) with %XX decoded and a NUL behind it; how many bytes that are, NUL included, or -1. */
+static int decode(const char *from, size_t n, char *buf, size_t len)
 {
-	const char *eq = memchr(item, '=', n);
-	size_t nname, at;
+	size_t at = 0;
 
-	if (eq == NULL)
-		return -1;
-	for (nname = (size_t)(eq - item); nname > 0 && blank(item[nname - 1]); nname--)
-		;
-	if (nname == 0 || nname + 2 > len)
-		return -1;
-	for (size_t i = 0; i < nname; i++) {
-		if (!isalnum((unsigned char)item[i]) && strchr("!#$%&'*+-.^_`|~", item[i]) == NULL)
-			return -1;
-	}
-	memcpy(buf, item, nname);
-	buf[nname] = '\0';
-	at = nname + 1;
-	*name = buf;
-	*val = buf + at;
-	for (const char *c = eq + 1; c < item + n; c++) {
+	for (const char *c = from; c < from + n; c++) {
 		int ch = (unsigned char)*c;
 
-		if (c == eq + 1 && blank(*c)) {
-			eq++;
-			continue;
-		}
 		if (ch == '%') {
-			if (item + n - c < 3 || hex(c[1]) < 0 || hex(c[2]) < 0)
+			if (from + n - c < 3 || hex(c[1]) < 0 || hex(c[2]) < 0)
 				return -1;
 			ch = hex(c[1]) * 16 + hex(c[2]);
 			c += 2;
@@ -74,11 +53,46 @@ static int decode_pair(const char *item, size_t n, char *buf, size_t len, const 
 			return -1; /* a line end would forge a header */
 		buf[at++] = (char)ch;
 	}
+	if (at >= len)
+		return -1;
 	buf[at] = '\0';
-	return 1;
+	return (int)at + 1;
 }
 
-int value_pair(const char *text, size_t i, char *buf, size_t len, const char **name,
+/* Decodes one item item[0..n), n > 0, without blanks around it.  map: the name is any text, up to the
+ * last =; else it is a header's. */
+static int decode_pair(const char *item, size_t n, bool map, char *buf, size_t len, const char **name,
+	const char **val)
+{
+	const char *eq = map ? memrchr(item, '=', n) : memchr(item, '=', n), *from;
+	size_t nname;
+	int at;
+
+	if (eq == NULL)
+		return -1;
+	for (nname = (size_t)(eq - item); nname > 0 && blank(item[nname - 1]); nname--)
+		;
+	for (from = eq + 1; from < item + n && blank(*from); from++)
+		;
+	if (nname == 0 || nname + 2 > len)
+		return -1;
+	for (size_t i = 0; i < nname && !map; i++) {
+		if (!isalnum((unsigned char)item[i]) && strchr("!#$%&'*+-.^_`|~", item[i]) == NULL)
+			return -1;
+	}
+	if (map) {
+		at = decode(item, nname, buf, len);
+	} else {
+		memcpy(buf, item, nname);
+		buf[nname] = '\0';
+		at = (int)nname + 1;
+	}
+	*name = buf;
+	*val = buf + at;
+	return at < 0 || decode(from, (size_t)(item + n - from), buf + at, len - (size_t)at) < 0 ? -1 : 1;
+}
+
+int value_pair(enum value_type type, const char *text, size_t i, char *buf, size_t len, const char **name,
 	const char **val)
 {
 	while (*text != '\0') {
@@ -92,7 +106,7 @@ int value_pair(const char *text, size_t i, char *buf, size_t len, const char **n
 		while (n > 0 && blank(text[n - 1]))
 			n--;
 		if (n > 0 && i-- == 0)
-			return decode_pair(text, n, buf, len, name, val);
+			return decode_pair(text, n, type == VALUE_MAP, buf, len, name, val);
 		text += next;
 	}
 	return 0;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "base/buf.h"
 #include "fetch/fetch.h"
 #include "loop/loop.h"
@@ -94,6 +95,44 @@ const char *fetch_error_name(enum fetch_error e)
 	return names[e];
 }
 
+/* The number behind name= in the directives of one Cache-Control header, or dflt. */
+static int64_t directive(const char *text, const char *name, int64_t dflt)
+{
+	size_t n = strlen(name);
+
+	for (; *text; text += strspn(text, ", \t")) {
+		size_t len = strcspn(text, ", \t");
+
+		if (len >= n && !strncasecmp(text, name, n) && (len == n || text[n] == '='))
+			return len > n + 1 && text[n + 1] >= '0' && text[n + 1] <= '9' ? (int64_t)strtoul(text + n + 1, NULL, 10) : 0;
+		text += len;
+	}
+	return dflt;
+}
+
+/* RFC 9111, as far as somebody who keeps one answer needs it: no-store and no-cache are 0, the shortest
+ * max-age counts, less the time that it was under way in caches. */
+static int64_t max_age(CURL *easy)
+{
+	struct curl_header *h;
+	int64_t age = -1;
+
+	for (size_t i = 0; curl_easy_header(easy, "Cache-Control", i, CURLH_HEADER, -1, &h) == CURLHE_OK; i++) {
+		int64_t one = directive(h->value, "max-age", -1);
+
+		if (directive(h->value, "no-store", -1) >= 0 || directive(h->value, "no-cache", -1) >= 0)
+			one = 0;
+		if (one >= 0 && (age < 0 || one < age))
+			age = one;
+	}
+	if (age > 0 && curl_easy_header(easy, "Age", 0, CURLH_HEADER, -1, &h) == CURLHE_OK) {
+		int64_t old = (int64_t)strtoul(h->value, NULL, 10);
+
+		age = old < age ? age - old : 0;
+	}
+	return age;
+}
+
 static void call_free(struct fetch_call *c)
 {
 	curl_multi_remove_handle(c->f->multi, c->easy);
@@ -108,7 +147,7 @@ static void call_free(struct fetch_call *c)
 
 static void call_end(struct fetch_call *c, enum fetch_error e, const char *text)
 {
-	struct fetch_result r = { .error = e, .retry_after_s = -1 };
+	struct fetch_result r = { .error = e, .retry_after_s = -1, .max_age_s = -1 };
 	void (*done)(void *, const struct fetch_result *) = c->done;
 	struct buf body = c->body;
 	void *arg = c->arg;
@@ -120,6 +159,8 @@ static void call_end(struct fetch_call *c, enum fetch_error e, const char *text)
 	r.status = (int)status;
 	if (after > 0)
 		r.retry_after_s = (int64_t)after;
+	if (e == FETCH_OK)
+		r.max_age_s = max_age(c->easy);
 	r.body = body.p ? buf_data(&body) : NULL;
 	r.len = buf_len(&body);
 	r.took_ns = loop_now(c->f->loop) - c->started_ns;
@@ -291,6 +332,7 @@ static int set_options(struct fetch_call *c, const struct fetch_req *r)
 	OPT(WRITEDATA, c);
 	OPT(HTTPHEADER, c->headers);
 	OPT(HTTP09_ALLOWED, 0L);
+	OPT(SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (r->timeout_ns)
 		OPT(TIMEOUT_MS, (long)(r->timeout_ns / UINT64_C(1000000)) + 1);
 	if (r->body) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * fetch: everything outbound over HTTP, one libcurl multi on one loop.  What comes in: requests of
- * the exporter (later JWKS and webhooks), on the loop's thread.  What goes out: one `done` for each
+ * the exporter and of whoever verifies tokens, on the loop's thread.  What goes out: one `done` for each
  * of them, never from inside fetch_start.
  *
  * Only http and https; redirects are not followed; connections are kept and used again; the reply is
@@ -33,6 +33,7 @@ struct fetch_result { /* valid inside done */
 	char text[256];          /* why, when error is not FETCH_OK; may name the host, never a header */
 	int status;              /* HTTP status */
 	int64_t retry_after_s;   /* -1: no Retry-After */
+	int64_t max_age_s;       /* how long it stays fresh by Cache-Control and Age; -1: nothing is said */
 	const uint8_t *body;
 	size_t len;
 	uint64_t took_ns;

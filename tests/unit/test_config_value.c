@@ -63,6 +63,7 @@ static const struct good goods[] = {
 	{ VALUE_PAIRS, "", 0, 0 },
 	{ VALUE_PAIRS, "a=b", 1, 1 },
 	{ VALUE_PAIRS, " a = b , ,c=%2C%3d,d=", 3, 3 },
+	{ VALUE_MAP, "kv:write=writer, CN=ops%2COU=x =operator", 2, 2 },
 };
 
 static void reads(void **state)
@@ -160,6 +161,8 @@ static const struct bad bads[] = {
 	{ { VALUE_PAIRS, 0, 0, NULL }, "a=%4", "item 1 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
 	{ { VALUE_PAIRS, 0, 0, NULL }, "a=%zz", "item 1 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
 	{ { VALUE_PAIRS, 0, 0, NULL }, "a=%0d%0aevil: 1", "item 1 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
+	{ { VALUE_MAP, 0, 0, NULL }, "a b=c,=d", "item 2 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
+	{ { VALUE_MAP, 0, 0, NULL }, "a%4=c", "item 1 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
 	{ { VALUE_PAIRS, 0, 0, NULL }, "a b=c", "item 1 is not well-formed: write name=value,name2=value2 and %2C for a comma" },
 	{ { (enum value_type)0, 0, 0, NULL }, "x", "the key has a type that this version does not know" },
 };
@@ -227,19 +230,26 @@ static void pairs(void **state)
 	char buf[64];
 
 	(void)state;
-	assert_int_equal(value_pair(text, 0, buf, sizeof(buf), &name, &value), 1);
+	assert_int_equal(value_pair(VALUE_PAIRS, text, 0, buf, sizeof(buf), &name, &value), 1);
 	assert_string_equal(name, "a");
 	assert_string_equal(value, "1");
-	assert_int_equal(value_pair(text, 1, buf, sizeof(buf), &name, &value), 1);
+	assert_int_equal(value_pair(VALUE_PAIRS, text, 1, buf, sizeof(buf), &name, &value), 1);
 	assert_string_equal(name, "b.c");
 	assert_string_equal(value, "x y,%");
-	assert_int_equal(value_pair(text, 2, buf, sizeof(buf), &name, &value), 1);
+	assert_int_equal(value_pair(VALUE_PAIRS, text, 2, buf, sizeof(buf), &name, &value), 1);
 	assert_string_equal(name, "d");
 	assert_string_equal(value, "");
-	assert_int_equal(value_pair(text, 3, buf, sizeof(buf), &name, &value), 0);
-	assert_int_equal(value_pair("abc=def", 0, buf, 8, &name, &value), 1);
-	assert_int_equal(value_pair("abc=def", 0, buf, 7, &name, &value), -1);
-	assert_int_equal(value_pair("abc=def", 0, buf, 4, &name, &value), -1);
+	assert_int_equal(value_pair(VALUE_PAIRS, text, 3, buf, sizeof(buf), &name, &value), 0);
+	assert_int_equal(value_pair(VALUE_PAIRS, "abc=def", 0, buf, 8, &name, &value), 1);
+	assert_int_equal(value_pair(VALUE_PAIRS, "abc=def", 0, buf, 7, &name, &value), -1);
+	assert_int_equal(value_pair(VALUE_PAIRS, "abc=def", 0, buf, 4, &name, &value), -1);
+	text = "kv:write = writer,CN=ops%2COU=x=admin";
+	assert_int_equal(value_pair(VALUE_MAP, text, 0, buf, sizeof(buf), &name, &value), 1);
+	assert_string_equal(name, "kv:write");
+	assert_string_equal(value, "writer");
+	assert_int_equal(value_pair(VALUE_MAP, text, 1, buf, sizeof(buf), &name, &value), 1);
+	assert_string_equal(name, "CN=ops,OU=x");
+	assert_string_equal(value, "admin");
 }
 
 static void nearest(void **state)
