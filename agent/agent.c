@@ -88,6 +88,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.log = a->log;
 	s->w.handlers = a->handlers;
 	s->w.scripts = a->scripts;
+	s->w.tag = a->tag;
 	s->w.agent = &a->ops;
 	s->w.faults = &a->faults;
 	s->w.slow = a->slow;
@@ -105,11 +106,28 @@ static int worker_init(struct agent *a, uint32_t i)
 	return serving_init(s, &a->server);
 }
 
+/* Agents of several hosts make users in one store: each has names of its own, the same after a restart. */
+static void make_tag(struct agent *a)
+{
+	char text[sizeof a->socket + 257] = "", hex[2 * SCRIPT_SHA + 1];
+	uint8_t sha[SCRIPT_SHA];
+
+	if (gethostname(text, 256))
+		text[0] = '\0'; /* the socket alone then */
+	text[255] = '\0';
+	snprintf(text + strlen(text), sizeof text - strlen(text), "%s",
+	    cfg_text(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SOCKET));
+	script_sha((purser_bytes){ (const uint8_t *)text, strlen(text) }, sha);
+	script_sha_text(sha, hex);
+	memcpy(a->tag, hex, sizeof a->tag - 1);
+}
+
 static int start_workers(struct agent *a)
 {
 	sigset_t all, old;
 	int rc = 0;
 
+	make_tag(a);
 	a->nworkers = worker_count(a->cfg);
 	a->serving = calloc(a->nworkers, sizeof *a->serving);
 	a->threads = calloc(a->nworkers, sizeof *a->threads);

@@ -411,6 +411,34 @@ int build_check(struct agent *a, struct buf *why)
 
 /* ---- projects ---- */
 
+/* Whom scripts run as, and whether they do. */
+static int script_settings(struct generation *g, const struct cfg_section *s, struct project *p, struct buf *why)
+{
+	const char *mode = cfg_text(s, CFG_PROJECT_SCRIPTS), *user = cfg_text(s, CFG_PROJECT_SCRIPT_USER);
+	const char *file = cfg_text(s, CFG_PROJECT_SCRIPT_PASSWORD_FILE);
+	struct script_login *l;
+	char text[256];
+
+	p->scripts = !strcmp(mode, "off") ? SCRIPTS_OFF : !strcmp(mode, "declared-keys") || !cfg_int(s, CFG_PROJECT_ISOLATION) ?
+	    SCRIPTS_DECLARED : SCRIPTS_ISOLATED;
+	if (!user || !*user)
+		return 0;
+	l = calloc(1, sizeof *l);
+	if (!l || !file || strlen(user) >= sizeof l->user) {
+		buf_printf(why, "[project %s]: %s\n", cfg_name(s), !l ? "out of memory" : !file ?
+		    "script_user needs script_password_file" : "script_user is too long");
+		free(l);
+		return -1;
+	}
+	snprintf(l->user, sizeof l->user, "%s", user);
+	l->next = g->projects.logins;
+	p->login = g->projects.logins = l;
+	if (cfg_read_secret(file, l->secret, sizeof l->secret, text, sizeof text) >= 0)
+		return 0;
+	buf_printf(why, "[project %s]: script_password_file %s: %s\n", cfg_name(s), file, text);
+	return -1;
+}
+
 /* All but name and prefix. */
 static int fill_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
     struct project *p, struct buf *why)
@@ -419,7 +447,8 @@ static int fill_project(struct agent *a, struct generation *g, const struct cfg 
 
 	snprintf(p->name, sizeof p->name, "%s", cfg_name(s));
 	p->databases = (uint32_t)cfg_int(s, CFG_PROJECT_DATABASES);
-	p->scripts = strcmp(cfg_text(s, CFG_PROJECT_SCRIPTS), "off") != 0;
+	if (script_settings(g, s, p, why))
+		return -1;
 	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
 		if (g->instances[i] && !strcmp(g->instances[i]->name, backend))
 			p->instance = i;

@@ -13,6 +13,7 @@
 #include "agent_breaker.h"
 #include "agent_health.h"
 #include "base/buf.h"
+#include "request_confine.h"
 
 #define LOOK_NS UINT64_C(20000000)
 
@@ -166,6 +167,11 @@ static int load(struct agent *a, struct cfg **fresh, struct buf *errors, struct 
 	return rc == CFG_OK ? 0 : -1;
 }
 
+static void clean_users(void *w)
+{
+	confine_clean(w);
+}
+
 int reload(struct agent *a, struct buf *out)
 {
 	struct generation *g = NULL;
@@ -194,6 +200,7 @@ int reload(struct agent *a, struct buf *out)
 		return -1;
 	}
 	swap_all(a, g, fresh);
+	agent_on_worker(a, 0, clean_users, &a->serving[0].w);
 	telemetry_apply(a, fresh);
 	breaker_glue_apply(a, fresh);
 	health_glue_apply(a, fresh);

@@ -180,7 +180,8 @@ static size_t strip_error(struct bcall *b, char *text, size_t n)
 
 	if (r->cmd->id > CMD_COUNT && n > 19 && memcmp(text, "ERR unknown command", 19) == 0)
 		return strlen(memcpy(text, none, sizeof none)); /* what it quotes may end within the prefix */
-	return space_error(r->project, b, r->argc, text, n);
+	n = space_error(r->project, b, r->argc, text, n);
+	return r->script ? script_names(r, text, n) : n;
 }
 
 /* Names in the reply become the client's, and others' go. */
@@ -212,8 +213,12 @@ static __attribute__((noinline)) enum stage_result isolate_words(struct request 
 		return refuse(r, ERR_BADREQUEST, why);
 	if (own_argv(r))
 		return refuse(r, ERR_OOM, NULL);
-	if (r->cmd->args == A_SCRIPT && script_isolate(r) != STAGE_NEXT)
-		return STAGE_DONE;
+	if (r->cmd->args == A_SCRIPT) {
+		enum stage_result rc = script_isolate(r);
+
+		if (rc != STAGE_NEXT)
+			return rc;
+	}
 	why = r->cmd->args == A_SCAN ? space_scan(r, tx_database(r->cl)) : NULL;
 	if (!why)
 		why = isolate_args(r->project, r->cmd, r->argv, &r->argc, &r->arena);
@@ -340,12 +345,13 @@ static inline enum stage_result stage_route(struct request *r)
 		cl->session.instance = x->inst;
 		cl->session.db = c->db;
 		cl->session.resp = c->resp;
+		cl->session.cred = c->cred;
 		cl->session.route = c->route;
 		return STAGE_NEXT;
 	}
 	/* Another lane only when nothing is in flight (rule 10); two links alone know no order. */
 	if (cl->session.instance == x->inst && cl->session.db == c->db &&
-	    cl->session.resp == c->resp && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE)
+	    cl->session.resp == c->resp && cl->session.cred == c->cred && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE)
 		return STAGE_NEXT;
 	return STAGE_HOLD;
 }
@@ -500,6 +506,7 @@ void req_again(struct request *r)
 		s->instance = c->ctx->inst;
 		s->db = c->db;
 		s->resp = c->resp;
+		s->cred = c->cred;
 		s->route = c->route;
 	}
 	r->stage = ST_submit;

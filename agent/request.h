@@ -326,6 +326,7 @@ struct worker {
 	struct metric_shard *metrics;
 	struct trace *trace;
 	struct scripts *scripts;        /* main's: shared by all workers */
+	const char *tag;                /* main's: of the names of users that the agent makes in stores */
 	struct jwt_worker *jwt;         /* access/jwt.h */
 	struct known_script known[KNOWN_SCRIPTS];
 	void *agent;                    /* main's: what local commands of the agent need */
@@ -361,6 +362,8 @@ struct ask {
 	uint16_t db;
 	uint64_t deadline_ns;           /* the parent's */
 	bool internal;                  /* the agent's own account, not the users' */
+	bool raw;                       /* not of commands.def: the words go out as they are, if the backend takes them */
+	uint32_t cred;                  /* purser_call.cred */
 };
 /* Issue argv (copied).  It enters at isolate and never passes authorize again.  fn is called once, in
  * a later job of the worker's loop; the reply is borrowed for that call. */

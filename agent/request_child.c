@@ -162,6 +162,21 @@ static bool isolate(struct child *c, purser_bytes *argv, uint32_t argc)
 	return true;
 }
 
+/* Words that are nobody's but the store's. */
+static bool as_it_is(struct child *c, const purser_bytes *argv, uint32_t argc)
+{
+	c->b.c.argc = argc;
+	c->b.argv = c->b.c.argv = argv;
+	for (uint32_t i = 0; i < argc; i++)
+		c->b.payload += (uint32_t)argv[i].n;
+	return true;
+}
+
+static uint32_t op_of(const struct child *c, const struct purser_instance *i)
+{
+	return c->cmd ? i->op_of[c->cmd->id] : i->p->caps & PURSER_CAP_ANY_COMMAND ? PURSER_OP_OTHER : OP_NONE;
+}
+
 static purser_bytes *copy_words(struct child *c, const purser_bytes *argv, uint32_t argc)
 {
 	purser_bytes *v = arena_get(&c->arena, (argc + ISOLATE_EXTRA) * sizeof *v);
@@ -188,14 +203,15 @@ static void submit(struct child *c)
 		refuse(c, ERR_BACKENDDOWN, "the backend is closed");
 		return;
 	}
-	call->op = x->inst->op_of[c->cmd->id];
+	call->op = op_of(c, x->inst);
 	if (call->op == OP_NONE) {
 		refuse(c, ERR_UNSUPPORTED, NULL);
 		return;
 	}
-	call->flags = PURSER_CALL_ALONE | (c->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0) |
+	call->flags = PURSER_CALL_ALONE | (c->cmd && c->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0) |
 	    (c->ask.internal ? PURSER_CALL_INTERNAL : 0);
 	call->db = c->ask.db;
+	call->cred = c->ask.cred;
 	call->resp = 3;
 	call->session = &c->session;
 	call->deadline_ns = c->ask.deadline_ns;
@@ -205,7 +221,7 @@ static void submit(struct child *c)
 		call->wire_bytes = call_wire_bytes(&c->b);
 	}
 	if (atomic_load_explicit(&x->inst->gate, memory_order_relaxed) &&
-	    !guard_admit(x, &c->b, c->cmd->flags & F_DENYOOM, why, sizeof why)) {
+	    !guard_admit(x, &c->b, c->cmd && c->cmd->flags & F_DENYOOM, why, sizeof why)) {
 		guard_rejected(x, &c->b);
 		refuse(c, ERR_CIRCUITOPEN, why);
 		return;
@@ -237,11 +253,11 @@ void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, chi
 	c->b.done = child_done;
 	c->b.release = child_release;
 	c->b.error_to = child_error;
-	c->cmd = cmd_find(a->w->commands, argv, argc, why, sizeof why);
+	c->cmd = a->raw ? NULL : cmd_find(a->w->commands, argv, argc, why, sizeof why);
 	v = copy_words(c, argv, argc);
-	if (!c->cmd)
+	if (!c->cmd && !a->raw)
 		refuse(c, ERR_INTERNAL, why);
-	else if (!v || !isolate(c, v, argc))
+	else if (!v || !(a->raw ? as_it_is(c, v, argc) : isolate(c, v, argc)))
 		refuse(c, ERR_OOM, NULL);
 	else
 		submit(c);

@@ -37,6 +37,12 @@ static enum retry_class class_of(const struct call_failure *f)
 	    f->executed == PURSER_MAYBE_EXECUTED ? RETRY_UNKNOWN : RETRY_RAN;
 }
 
+/* The user that it runs as is unknown to the store: another is made meanwhile (request_confine.c). */
+static bool user_unknown(const struct bcall *b, const struct call_failure *f)
+{
+	return !f->store && f->err == ERR_BACKENDAUTH && b->c.cred && f->executed == PURSER_NOT_EXECUTED;
+}
+
 static bool sendable_again(const struct request *r)
 {
 	const struct purser_call *c = &r->b.c;
@@ -76,6 +82,10 @@ bool retry_keep(struct bcall *b, const struct call_failure *f)
 	const struct retry_rule *rule = &guard_rules(b->c.ctx)->retry;
 	struct retry_case k = { .class_ = class_of(f), .attempts = r->tries + 1u, .deadline_ns = b->c.deadline_ns };
 
+	if (user_unknown(b, f)) {
+		k.class_ = RETRY_NOT_RUN;
+		script_refused(r);
+	}
 	if (k.class_ == RETRY_RAN || rule->max_attempts < 2 || !r->cmd || !sendable_again(r))
 		return false;
 	k.idempotent = k.class_ == RETRY_UNKNOWN && cmd_idempotent(r->cmd, r->argv, r->argc);

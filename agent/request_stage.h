@@ -61,4 +61,8 @@ enum stage_result script_isolate(struct request *r);
 void script_drop(struct request *r); /* r ends: what it holds of a script */
 /* It is sent again, with others of its client: a server that has lost the script meanwhile must not say so. */
 void script_resent(struct request *r);
+/* An error's text: the SHA1 of the store's script becomes that of the client's, in place; the length. */
+size_t script_names(const struct request *r, char *text, size_t n);
+/* r's attempt with a credential was refused by the store: from now on it is made anew. */
+void script_refused(struct request *r);
 #endif

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 #include <purser/resp.h>
+#include "access/prelude.h"
 #include "request_pubsub.h"
 #include "request_space.h"
 #include "request_stage.h"
@@ -37,6 +38,7 @@ struct tx {
 	bool write;
 	uint8_t watch_resp;
 	uint16_t watch_db;
+	uint32_t cred;                  /* of what is queued, where a script is among it */
 	uint16_t db, select;            /* of what is queued for the backend; as SELECT leaves it */
 	const struct purser_instance *watch_on;
 	struct tx_part **part;
@@ -79,6 +81,7 @@ static void forget_parts(struct tx *tx)
 	tx->calls = NULL;
 	tx->kind = NULL;
 	tx->write = false;
+	tx->cred = 0;
 	arena_end(&tx->arena);
 	arena_begin(&tx->arena, NULL, 0);
 }
@@ -353,6 +356,8 @@ static int part_call(struct tx *tx, struct tx_part *p, const struct request *r, 
 	c->flags = r->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0;
 	c->ns = r->b.c.ns;
 	c->ns_prefix = r->b.c.ns_prefix;
+	c->space = r->b.c.space;
+	c->databases = r->b.c.databases;
 	c->keys = keys;
 	c->nkeys = r->b.c.nkeys;
 	c->argc = p->argc;
@@ -383,6 +388,29 @@ static enum stage_result too_big(struct request *r, const char *what)
 	return req_refuse(r, ERR_TOOBIG, text);
 }
 
+/* SORT with keys in BY or GET asks for the right to read any key. */
+static bool beyond(const struct command *cmd, const purser_bytes *argv, uint32_t argc)
+{
+	bool store, any = prelude_beyond(cmd);
+
+	for (uint32_t at = 2; cmd->args == A_SORT && !any && cmd_sort_next(argv, argc, &at, &store); at++)
+		any = !store && memchr(argv[at].p, '*', argv[at].n);
+	return any;
+}
+
+/* A script and all that is sent with it run as the project's own user.  True: r is not for that user, and a script is
+ * among the rest, or the other way round. */
+static bool mixed(struct tx *tx, const struct request *r)
+{
+	if (r->b.c.cred && !tx->cred) {
+		tx->cred = r->b.c.cred;
+		for (uint32_t i = 0; i < tx->n; i++)
+			if (!tx->part[i]->local && beyond(tx->part[i]->cmd, tx->part[i]->argv, tx->part[i]->argc))
+				return true;
+	}
+	return tx->cred && beyond(r->cmd, r->argv, r->argc);
+}
+
 static enum stage_result queue(struct request *r)
 {
 	struct client *c = r->cl;
@@ -401,6 +429,9 @@ static enum stage_result queue(struct request *r)
 	if (backend && tx->n > tx->nlocal && tx->select != tx->db)
 		return req_refuse(r, ERR_UNSUPPORTED, "a transaction works on one database: SELECT before its first "
 		    "command on keys, or EXEC first");
+	if (backend && mixed(tx, r))
+		return req_refuse(r, ERR_UNSUPPORTED, "a script and a command that looks at the whole key space or database "
+		    "cannot be in one transaction: two transactions can");
 	if (tx->dirty)
 		return say_ok(r, "QUEUED");
 	if (tx->n >= c->gen->tx_commands)
@@ -549,7 +580,8 @@ static size_t rewrite_error(void *arg, char *text, size_t n)
 	const struct request *r = arg;
 	const struct tx_part *p = r->tx->part[r->tx->filter.at - 1];
 
-	return space_error(r->project, &p->b, p->argc, text, n);
+	n = space_error(r->project, &p->b, p->argc, text, n);
+	return script_names(r, text, n);
 }
 
 static struct reply_filter *whole(void *arg, uint32_t i)
@@ -917,6 +949,7 @@ struct purser_ctx *tx_route(struct request *r, struct purser_ctx *x)
 		return x;
 	}
 	c->op = PURSER_OP_BATCH;
+	c->cred = tx->cred;
 	c->db = tx->db;
 	c->parts = tx->calls;
 	c->nparts = tx->n - tx->nlocal;

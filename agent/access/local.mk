@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-agent_libagent_a_SOURCES += %D%/project.h %D%/isolate.c %D%/channel.h %D%/channel.c
+agent_libagent_a_SOURCES += %D%/project.h %D%/isolate.c %D%/prelude.h %D%/prelude.c %D%/channel.h %D%/channel.c
 agent_libagent_a_SOURCES += %D%/identity.h %D%/role.h %D%/role.c %D%/access.h %D%/access.c %D%/project.c %D%/rules.c
 agent_libagent_a_SOURCES += %D%/token.h %D%/token.c %D%/peer.h %D%/peer.c
 agent_libagent_a_SOURCES += %D%/cursor.h %D%/cursor.c

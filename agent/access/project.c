@@ -257,6 +257,11 @@ void projects_clear(struct project_set *s)
 	free(s->index);
 	for (uint32_t i = 0; i < s->n; i++)
 		limits_free(s->v[i].limits);
+	for (struct script_login *l = s->logins, *next; l; l = next) {
+		next = l->next;
+		explicit_bzero(l, sizeof *l);
+		free(l);
+	}
 	free(s->v);
 	memset(s, 0, sizeof *s);
 }

@@ -21,6 +21,18 @@ struct role;
 struct access_rule;
 struct limits;
 
+enum project_scripts {        /* EVAL and its like are */
+	SCRIPTS_OFF,          /* refused */
+	SCRIPTS_DECLARED,     /* served: the keys that a call declares are the project's, others are as the script says */
+	SCRIPTS_ISOLATED      /* served: whatever a script does stays in the project */
+};
+
+struct script_login {         /* script_user and the line in script_password_file */
+	struct script_login *next;
+	char user[128];
+	char secret[1024];    /* wiped by projects_clear() */
+};
+
 struct project {
 	char name[PROJECT_NAME_MAX + 1];
 	bool open;                /* it says nothing about who may enter: in development everybody may */
@@ -30,11 +42,12 @@ struct project {
 	uint32_t instance;        /* index of the backend instance */
 	uint32_t prefix_len;      /* 0: isolation = off */
 	uint32_t databases;       /* SELECT 0 .. databases - 1 */
-	bool scripts;             /* EVAL and its like are served */
+	uint8_t scripts;          /* enum project_scripts */
 	uint8_t prefix[PROJECT_PREFIX_MAX];
 	struct limits *limits;    /* access/limit.h; owned; NULL: none */
 	const struct role *role;  /* of those that enter, where nothing else says it; NULL: none */
 	const struct access_rule *own; /* who may enter by the project's own section; NULL: nobody */
+	const struct script_login *login; /* whom its scripts run as, where the agent is not to make a user; or NULL */
 };
 
 struct project_more;
@@ -45,6 +58,7 @@ struct project_set {          /* of one configuration generation; immutable once
 	uint16_t *index;          /* by name (projects_index()); NULL: there are few */
 	uint32_t mask;
 	struct project_more *more; /* those that [project *] admits, made when they are first named; or NULL */
+	struct script_login *logins; /* all of them */
 };
 
 /* NULL: no such project (yet).  A UUID may be spelled in upper case.  Any thread. */

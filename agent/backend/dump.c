@@ -31,8 +31,9 @@ static const char *const caps[64] = {
 	[33] = "KEEPS_DATA",
 	[34] = "ENDS_INSIDE",
 	[35] = "QUOTA",
+	[36] = "CONFINES",
 };
-_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_QUOTA == UINT64_C(1) << 35,
+_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_CONFINES == UINT64_C(1) << 36,
     "the list above follows the header");
 
 const char *plugin_cap_name(unsigned bit)

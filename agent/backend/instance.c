@@ -63,6 +63,13 @@ struct purser_instance *instance_new(const struct instance_opts *o, purser_error
 		}
 		hub_keep(i->hub, setting(i, "lost_subscriptions") != 0);
 	}
+	if (i->p->credential && !(i->confines = confines_new())) {
+		hub_unref(i->hub);
+		free(i->ctx);
+		free(i);
+		snprintf(e->text, sizeof e->text, "out of memory");
+		return NULL;
+	}
 	instance_settings_changed(i);
 	i->in_process = (i->p->caps & PURSER_CAP_KEEPS_DATA) != 0;
 	i->metric_id = metric_instance(o->metrics, &(struct metric_instance){ .name = i->name,
@@ -74,6 +81,7 @@ struct purser_instance *instance_new(const struct instance_opts *o, purser_error
 		guard_free(i);
 		pthread_mutex_destroy(&i->lock);
 		hub_unref(i->hub);
+		confines_free(i->confines);
 		free(i->ctx);
 		free(i);
 		return NULL;
@@ -123,6 +131,7 @@ void instance_free(struct purser_instance *i)
 	if (i->p->stop)
 		i->p->stop(i->state);
 	hub_unref(i->hub);
+	confines_free(i->confines);
 	guard_free(i);
 	pthread_mutex_destroy(&i->lock);
 	free(i->ctx);

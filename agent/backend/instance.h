@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <purser/plugin.h>
 #include "backend/call.h"
+#include "backend/confine.h"
 #include "backend/hub.h"
 #include "backend/guard.h"
 #include "backend/loader.h"
@@ -64,6 +65,7 @@ struct purser_instance {
 	struct blocking *blocking;   /* threads of a BLOCKING plugin, or NULL */
 	struct offload *offload;     /* threads for offload(): main's, shared by all instances */
 	struct hub *hub;             /* publish/subscribe; NULL: the plugin has none */
+	struct confines *confines;   /* users for scripts; NULL: the plugin takes no credentials */
 	_Atomic uint64_t refused;    /* server that cannot be used, ... reported by health */
 	_Atomic uint32_t gate;       /* GATE_*: 0 = every call may pass */
 	struct guard guard;
@@ -77,6 +79,7 @@ struct purser_session {          /* what a plugin knows of a client: one pointer
 	const struct purser_instance *instance;
 	uint16_t db;
 	uint8_t resp, route;
+	uint32_t cred;
 };
 #define INSTANCES_MAX 8u
 

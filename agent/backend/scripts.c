@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <openssl/evp.h>
+#include "access/prelude.h"
 #include "backend/scripts.h"
 
 #define BUCKETS 1024u
@@ -16,6 +17,7 @@ struct owner {
 
 struct scripts {
 	pthread_mutex_t lock;
+	struct buf prelude;             /* constant */
 	size_t max;
 	struct script *bucket[BUCKETS];
 	struct owner *owner;
@@ -38,6 +40,11 @@ struct scripts *scripts_new(size_t max)
 		return NULL;
 	pthread_mutex_init(&s->lock, NULL);
 	s->max = max;
+	prelude_table(&s->prelude);
+	if (s->prelude.failed) {
+		scripts_free(s);
+		return NULL;
+	}
 	return s;
 }
 
@@ -116,6 +123,7 @@ void scripts_free(struct scripts *s)
 		while (s->owner[i].oldest)
 			forget(s, &s->owner[i], s->owner[i].oldest);
 	free(s->owner);
+	buf_free(&s->prelude);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -133,6 +141,25 @@ void script_sha(purser_bytes body, uint8_t sha[SCRIPT_SHA])
 {
 	if (EVP_Digest(body.n ? body.p : (const uint8_t *)"", body.n, sha, NULL, EVP_sha1(), NULL) != 1)
 		memset(sha, 0, SCRIPT_SHA); /* no provider: nothing has this name, so nothing is healed */
+}
+
+void script_sha_text(const uint8_t sha[SCRIPT_SHA], char text[2 * SCRIPT_SHA + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (unsigned i = 0; i < SCRIPT_SHA; i++) {
+		text[2 * i] = digits[sha[i] >> 4];
+		text[2 * i + 1] = digits[sha[i] & 15];
+	}
+	text[2 * SCRIPT_SHA] = '\0';
+}
+
+int scripts_wrap(const struct scripts *s, purser_bytes body, struct buf *out, uint8_t physical[SCRIPT_SHA], bool *bare)
+{
+	if (prelude_wrap(&s->prelude, body.p, body.n, out, bare))
+		return -1;
+	script_sha((purser_bytes){ buf_data(out), buf_len(out) }, physical);
+	return 0;
 }
 
 static int hex(uint8_t c)
@@ -159,6 +186,7 @@ void scripts_put(struct scripts *s, uint32_t ns, const uint8_t sha[SCRIPT_SHA], 
 {
 	struct script *e, **p;
 	struct owner *o;
+	struct buf wrapped = { 0 };
 
 	pthread_mutex_lock(&s->lock);
 	o = owner_of(s, ns);
@@ -166,8 +194,10 @@ void scripts_put(struct scripts *s, uint32_t ns, const uint8_t sha[SCRIPT_SHA], 
 	if (e) {
 		unlink_from(o, e);
 		link_newest(o, e);
-	} else if (o && body.n <= s->max && sizeof *e + body.n <= s->max && (e = malloc(sizeof *e + body.n))) {
-		memset(e, 0, sizeof *e);
+	} else if (o && body.n <= s->max && sizeof *e + body.n <= s->max && (e = calloc(1, sizeof *e + body.n)) &&
+	    scripts_wrap(s, body, &wrapped, e->physical, &e->bare)) {
+		free(e);
+	} else if (e) {
 		atomic_init(&e->refs, 1);
 		e->ns = ns;
 		memcpy(e->sha, sha, SCRIPT_SHA);
@@ -181,6 +211,21 @@ void scripts_put(struct scripts *s, uint32_t ns, const uint8_t sha[SCRIPT_SHA], 
 		fit(s, o);
 	}
 	pthread_mutex_unlock(&s->lock);
+	buf_free(&wrapped);
+}
+
+bool scripts_logical(struct scripts *s, uint32_t ns, const uint8_t physical[SCRIPT_SHA], uint8_t sha[SCRIPT_SHA])
+{
+	const struct script *e;
+
+	pthread_mutex_lock(&s->lock);
+	e = ns < s->nowners ? s->owner[ns].newest : NULL;
+	while (e && memcmp(e->physical, physical, SCRIPT_SHA) != 0)
+		e = e->older;
+	if (e)
+		memcpy(sha, e->sha, SCRIPT_SHA);
+	pthread_mutex_unlock(&s->lock);
+	return e != NULL;
 }
 
 struct script *scripts_get(struct scripts *s, uint32_t ns, const uint8_t sha[SCRIPT_SHA])

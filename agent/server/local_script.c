@@ -26,8 +26,8 @@ static int refused(struct request *r)
 	const struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
 
 	if (!r->project->scripts)
-		local_failure(r, ERR_NOPERM, "scripts are off in this project: scripts = declared-keys of its [project] "
-		    "section allows them");
+		local_failure(r, ERR_NOPERM, "scripts are off in this project: scripts = isolated of its [project] section "
+		    "allows them");
 	else if (x->inst->op_of[CMD_EVAL] == OP_NONE)
 		local_failure(r, ERR_UNSUPPORTED, NULL);
 	else

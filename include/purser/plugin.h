@@ -66,7 +66,8 @@
  *               calls at once.  flush() comes once at the end of a turn in which a call was submitted
  *               or resumed, and earlier at the host's byte bound.
  * 13 Routes.   SHARED: complete commands, any link.  EXCLUSIVE: a link alone until the end.
- *               PINNED: the session's own link until UNPIN.
+ *               PINNED: the session's own link until UNPIN, whose call may be another user's (cred): the
+ *               link becomes that user's then, or the call fails.
  * 14 Back-pressure. encode() may say "wait"; raw() returns credit and at <= 0 the plugin stops
  *               reading that link until resume().
  * 15 Cancel    is a wish.  Rule 2 still holds.
@@ -148,6 +149,10 @@ struct purser_call { /* filled by the host; read-only to the plugin but for link
 	purser_call *link;          /* the plugin's own: intrusive queue */
 	void *user[3];              /* the plugin's own: zero at submit */
 	const purser_quota *quota;  /* of the namespace; NULL: none. Of a batch: of all its parts */
+	const uint8_t *space;       /* CAP_CONFINES and a script: ns_prefix bytes; keys and channels have no
+	                             * other names for it than those that begin so, and it sees them without.
+	                             * NULL: it has the store's names */
+	uint32_t databases;         /* with space: 0 .. databases - 1 are the project's */
 };
 
 /* ---- how a call ends ------------------------------------------------------------------------ */
@@ -324,6 +329,7 @@ typedef struct purser_metric { const char *name, *unit, *doc; uint32_t kind; } p
                                                      * is no script, or answers AGAIN: the host need
                                                      * not copy the arguments before */
 #define PURSER_CAP_QUOTA        (UINT64_C(1) << 35) /* refuses with OOM what would exceed call->quota */
+#define PURSER_CAP_CONFINES     (UINT64_C(1) << 36) /* scripts keep to call->space */
 enum {
 	PURSER_INLINE = 1,          /* submit never blocks; called by all workers at once */
 	PURSER_BLOCKING = 2         /* run may block; the host calls it on its threads */
@@ -350,6 +356,8 @@ typedef struct purser_plugin {
 	 * name; may refuse. */
 	int (*prepare)(void *state, purser_error *e);
 	void (*adopt)(void *state, int commit);       /* ... all agreed (1) or not (0) */
+	/* Any thread, does not block.  Calls with cred = id are run as this user from now on; user empty:
+	 * none come any more. */
 	int (*credential)(void *state, uint32_t id, purser_bytes user, purser_bytes secret);
 	int (*stats)(void *state, purser_stats *out); /* any thread, does not block */
 	void (*stop)(void *state);

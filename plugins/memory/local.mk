@@ -67,6 +67,7 @@ MEMORY_SOURCES = \
 	%D%/lzf.c \
 	%D%/lzf.h \
 	%D%/lua_call.c \
+	%D%/lua_confine.c \
 	%D%/lua_cmsgpack.c \
 	%D%/lua_env.c \
 	%D%/lua_guard.c \

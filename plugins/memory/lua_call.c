@@ -302,6 +302,18 @@ static uint32_t told_keys(int id, const purser_bytes *argv, uint32_t argc, uint3
 	return n;
 }
 
+uint32_t call_keys(int op, const purser_bytes *argv, uint32_t argc, uint32_t *keys)
+{
+	const struct op *o = &ops[op];
+	uint32_t n = 0, last = o->last < 0 ? argc + (uint32_t)o->last : (uint32_t)o->last; /* the arity is right */
+
+	if (o->flags & OP_KEYS)
+		return told_keys(op, argv, argc, keys);
+	for (uint32_t i = (uint32_t)o->first; o->first && i <= last && i < argc; i += (uint32_t)o->step)
+		keys[n++] = i;
+	return n;
+}
+
 /* ---- commands that are the host's elsewhere ---- */
 static void run_word(struct engine *e, struct nested *n, const struct word *w)
 {
@@ -334,6 +346,10 @@ static void run_word(struct engine *e, struct nested *n, const struct word *w)
 	default: /* WORD_SELECT */
 		if (arg_db(r->cx, c, 1, &db))
 			break;
+		if (r->space.n && db >= r->c->databases) {
+			n_error(c, "ERR DB index is out of range", 28);
+			break;
+		}
 		r->db = db;
 		n_status(c, "OK");
 	}
@@ -392,7 +408,8 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 	c->argc = argc;
 	c->argv = e->argv;
 	c->nkeys = c->nparts = 0;
-	c->ns_prefix = 0; /* its keys may be of any project */
+	if (!r->space.n)
+		c->ns_prefix = 0; /* its keys may be of any project */
 	c->keys = e->keys;
 	c->parts = NULL;
 	c->wire_bytes = UINT64_MAX;
@@ -402,7 +419,7 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 	cx->h = &e->host;
 	if (op >= OP_COUNT) {
 		run_word(e, &n, &words[op - OP_COUNT]);
-	} else {
+	} else if (!r->space.n || !confine_run(e, c)) {
 		if (ops[op].flags & OP_KEYS)
 			c->nkeys = told_keys(op, e->argv, argc, e->keys);
 		if (ops[op].flags & (OP_WRITE | OP_OOM)) {
@@ -412,6 +429,15 @@ static void run_nested(struct engine *e, uint32_t argc, int op)
 		op_run(cx, c);
 	}
 	cx->h = h;
+}
+
+void call_aside(struct engine *e, const purser_call *c)
+{
+	struct nested n = { .c = *c, .out = &e->said };
+	size_t was = e->said.n;
+
+	op_run(e->run->cx, &n.c);
+	e->said.n = was;
 }
 
 /* {err = text, ignore_error_stats_update = true}, as redis.pcall() gives it. */
@@ -431,6 +457,7 @@ static int call(lua_State *L, int raise)
 	struct engine *e = engine_of(L);
 	int argc = lua_gettop(L), op;
 	const char *text;
+	uint32_t n;
 
 	if (!e->run)
 		return redis_error(L, "redis.call/pcall can only be called inside a script invocation"), lua_error(L);
@@ -438,16 +465,19 @@ static int call(lua_State *L, int raise)
 		redis_error(L, "Please specify at least one argument for this redis lib call");
 		return raise ? lua_error(L) : 1;
 	}
-	if (room(e, (uint32_t)argc))
+	if (room(e, (uint32_t)argc + 2))
 		return luaL_error(L, "not enough memory");
 	text = arguments(L, e, (uint32_t)argc);
 	if (text) {
 		redis_error(L, text);
 		return raise ? lua_error(L) : 1;
 	}
-	luaL_checkstack(L, 8, NULL);
+	luaL_checkstack(L, 12, NULL);
 	op = call_op(e, e->argv, (uint32_t)argc);
 	text = refusal(e->run, e->argv, (uint32_t)argc, op);
+	n = (uint32_t)argc;
+	if (!text && e->run->space.n && op < OP_COUNT)
+		text = confine_in(e, &n, op);
 	if (text) {
 		push_refusal(L, text, strlen(text));
 		return raise ? lua_error(L) : 1;
@@ -456,18 +486,20 @@ static int call(lua_State *L, int raise)
 		return script_killed(L);
 	e->said.n = 0;
 	e->said.failed = 0;
-	run_nested(e, (uint32_t)argc, op);
+	run_nested(e, n, op);
 	obuf_put(&e->said, "", 1);
 	if (e->said.failed) {
 		obuf_free(&e->said);
 		return luaL_error(L, "not enough memory");
 	}
 	if (e->said.p[0] == '-') {
-		push_refusal(L, (const char *)e->said.p + 1, e->said.n - 4);
+		push_refusal(L, (const char *)e->said.p + 1, confine_error(e->run, (char *)e->said.p + 1, e->said.n - 4));
 		return raise ? lua_error(L) : 1;
 	}
 	script_worked(L, e->said.n > SAID_KEEP);
 	value_push(L, e->said.p);
+	if (e->run->space.n && op < OP_COUNT)
+		confine_out(L, e->run, op);
 	if (e->said.cap > SAID_KEEP)
 		obuf_free(&e->said);
 	return 1;

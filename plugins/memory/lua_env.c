@@ -553,6 +553,7 @@ void env_open(lua_State *L)
 	old = lua_gettop(L);
 	lua_pushcfunction(L, luaopen_cjson);
 	lua_call(L, 0, 1);
+	guard_json_settings(L, lua_gettop(L));
 	guard_json(L, lua_gettop(L));
 	lua_setfield(L, old, "cjson");
 	lua_pushcfunction(L, luaopen_struct);

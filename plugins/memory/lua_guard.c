@@ -74,6 +74,16 @@ static int encode_of(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(2))(L);
 }
 
+/* Settings of cjson stay when the script has ended, and there are scripts of other projects. */
+static int setting_of(lua_State *L)
+{
+	const struct engine *e = engine_of(L);
+
+	if (e->run && e->run->space.n)
+		return luaL_error(L, "this setting of cjson would hold for every project of the store: cjson.new() has its own");
+	return lua_tocfunction(L, lua_upvalueindex(2))(L);
+}
+
 static void guard(lua_State *L, int table, const char *name, lua_CFunction f)
 {
 	lua_getfield(L, table, name);
@@ -91,14 +101,33 @@ static int new_of(lua_State *L)
 	return 1;
 }
 
-void guard_json(lua_State *L, int cjson)
+/* The function goes by what it finds in its first upvalue. */
+static void guard_second(lua_State *L, int table, const char *name, lua_CFunction f)
 {
-	lua_getfield(L, cjson, "encode");
+	lua_getfield(L, table, name);
+	if (!lua_isfunction(L, -1)) {
+		lua_pop(L, 1);
+		return;
+	}
 	if (!lua_getupvalue(L, -1, 1))
 		lua_pushnil(L);
 	lua_insert(L, -2);
-	lua_pushcclosure(L, encode_of, 2);
-	lua_setfield(L, cjson, "encode");
+	lua_pushcclosure(L, f, 2);
+	lua_setfield(L, table, name);
+}
+
+void guard_json_settings(lua_State *L, int cjson)
+{
+	static const char *const names[] = { "encode_sparse_array", "encode_max_depth", "decode_max_depth",
+		"encode_number_precision", "encode_keep_buffer", "encode_invalid_numbers", "decode_invalid_numbers" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		guard_second(L, cjson, names[i], setting_of);
+}
+
+void guard_json(lua_State *L, int cjson)
+{
+	guard_second(L, cjson, "encode", encode_of);
 	guard(L, cjson, "new", new_of);
 }
 

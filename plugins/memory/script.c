@@ -63,6 +63,7 @@ static void destroy(struct engine *e)
 	if (e->L)
 		lua_close(e->L);
 	obuf_free(&e->said);
+	obuf_free(&e->names);
 	free(e->argv);
 	free(e->keys);
 	free(e->words);
@@ -87,7 +88,7 @@ struct engine *engine_get(struct ctx *cx)
 	if (mem_must_fail(st) || !(e = calloc(1, sizeof(*e))))
 		return NULL;
 	e->st = st;
-	e->max = e->said.max = (size_t)st->script_memory;
+	e->max = e->said.max = e->names.max = (size_t)st->script_memory;
 	e->lrand = LRAND48_FIRST;
 	call_prepare(e, st->h);
 	e->L = lua_newstate(heap, e);
@@ -308,11 +309,14 @@ static void take_error(lua_State *L, struct run *r)
 	r->error = 1;
 }
 
-static void push_words(lua_State *L, const struct run *r, uint32_t from, uint32_t to)
+/* skip: bytes in front of each that the script is not to see */
+static void push_words(lua_State *L, const struct run *r, uint32_t from, uint32_t to, size_t skip)
 {
 	lua_createtable(L, (int)(to - from), 0);
 	for (uint32_t i = from; i < to; i++) {
-		lua_pushlstring(L, (const char *)r->c->argv[i].p, r->c->argv[i].n);
+		purser_bytes a = r->c->argv[i];
+
+		lua_pushlstring(L, (const char *)a.p + skip, a.n - skip);
 		lua_rawseti(L, -2, (int)(i - from + 1));
 	}
 }
@@ -324,10 +328,10 @@ void script_call(lua_State *L, struct run *r)
 	lua_pushcfunction(L, env_traceback);
 	lua_insert(L, -2);
 	handler = lua_gettop(L) - 1;
-	push_words(L, r, r->first, r->first + r->nkeys);
+	push_words(L, r, r->first, r->first + r->nkeys, r->space.n);
 	if (!r->function)
 		env_set_global(L, "KEYS");
-	push_words(L, r, r->first + r->nkeys, r->c->argc);
+	push_words(L, r, r->first + r->nkeys, r->c->argc, 0);
 	if (!r->function)
 		env_set_global(L, "ARGV");
 	if (lua_pcall(L, r->function ? 2 : 0, 1, handler)) {
@@ -348,6 +352,8 @@ void script_run_body(struct engine *e, struct run *r, lua_CFunction body)
 
 	r->resp = 2;
 	r->db = r->c->db;
+	if (PURSER_HAS(r->c, purser_call, databases) && r->c->space)
+		r->space = (purser_bytes){ r->c->space, r->c->ns_prefix };
 	r->out.max = e->max;
 	e->run = r;
 	script_begins(cx, r->c, r->function ? RUNS_FUNCTION : RUNS_SCRIPT);

@@ -7,6 +7,7 @@
  *   lua_guard.c    functions that need a look at their arguments first
  *   lua_redis.c    the table redis
  *   lua_call.c     redis.call(): a command inside a script
+ *   lua_confine.c  a project's script: its names, and none but those
  *   lua_value.c    values of Lua to RESP and back
  *   lua_struct.c, lua_cmsgpack.c   the libraries of these names
  *   cmd_script.c   EVAL, EVALSHA, SCRIPT
@@ -49,6 +50,7 @@ struct run {
 	int wrote;                      /* SCRIPT KILL comes too late */
 	int resp;                       /* of the script: redis.setresp() */
 	uint32_t db;
+	purser_bytes space;             /* what all its names begin with in the store; n 0: it has the store's names */
 	uint64_t since_ns;
 	struct obuf out;                /* its reply, or with error the text of one */
 	int error;
@@ -74,6 +76,7 @@ struct engine {
 	uint32_t *keys;
 	uint8_t *words;                 /* numbers among its arguments, as text */
 	uint32_t argv_cap;
+	struct obuf names;              /* physical names among its arguments */
 	struct library *libraries;      /* cmd_function.c */
 	struct library *loading;        /* that redis.register_function() is about */
 	struct rdb_in *restoring;
@@ -113,6 +116,7 @@ void env_for_functions(lua_State *L, int loading);
 void guard_open(lua_State *L, int globals);
 void guard_insert(lua_State *L);              /* its arguments are those of table.insert() */
 void guard_json(lua_State *L, int cjson);    /* index of a table */
+void guard_json_settings(lua_State *L, int cjson);
 
 /* ---- cmd_function.c ---- */
 int function_register(lua_State *L);         /* redis.register_function() */
@@ -133,6 +137,17 @@ int call_op(const struct engine *e, const purser_bytes *argv, uint32_t argc); /*
 void value_put(lua_State *L, struct obuf *o, int to, int from);
 /* Pushes the RESP value at p; bytes of it. */
 size_t value_push(lua_State *L, const uint8_t *p);
+
+/* ---- lua_confine.c: of a run with space ---- */
+/* The arguments of a nested command, argc of them with room for two more, become the store's.  NULL, or an error. */
+const char *confine_in(struct engine *e, uint32_t *argc, int op);
+/* Runs what is the store's as a whole elsewhere; 0: it is none of those. */
+int confine_run(struct engine *e, purser_call *c);
+void confine_out(lua_State *L, const struct run *r, int op); /* the reply is on top */
+size_t confine_error(const struct run *r, char *text, size_t n); /* names out of it, in place; its length */
+/* Where the keys of an operation are. */
+uint32_t call_keys(int op, const purser_bytes *argv, uint32_t argc, uint32_t *keys);
+void call_aside(struct engine *e, const purser_call *c); /* one more operation, whose reply nobody wants */
 int luaopen_struct(lua_State *L);
 int luaopen_cmsgpack(lua_State *L);
 #endif

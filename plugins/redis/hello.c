@@ -2,7 +2,7 @@
  *
  * hello: the handshake, all of it in one write:
  *   HELLO 2|3 [AUTH user password] [SETNAME name], SELECT n, INFO memory (where a policy is to be
- *   compared or set), PING (answers -LOADING while the server loads).
+ *   compared or set), AUTH (where the lane is another user's), PING (answers -LOADING while the server loads).
  * A server before Redis 6 does not know HELLO: then AUTH, CLIENT SETNAME, SELECT, INFO server, PING
  * on a new connection.  CONFIG SET follows INFO, if the settings ask for it.
  */
@@ -66,6 +66,19 @@ static int put_legacy(struct link *l, const char *user, const char *secret)
 	return hello_put(l, STEP_INFO, 2, info);
 }
 
+/* One that nobody knows any more is refused by the server. */
+int hello_user(struct link *l, uint32_t cred)
+{
+	char user[USER_MAX] = "psr-gone", secret[SECRET_MAX] = "-";
+	const char *auth[] = { "AUTH", user, secret };
+	int rc;
+
+	cred_get(l->x->in, cred, user, secret);
+	rc = hello_put(l, STEP_CRED, 3, auth);
+	explicit_bzero(secret, sizeof(secret));
+	return rc;
+}
+
 int hello_begin(struct link *l)
 {
 	struct instance *in = l->x->in;
@@ -87,7 +100,9 @@ int hello_begin(struct link *l)
 	select[1] = db;
 	if (l->lane->db && hello_put(l, STEP_SELECT, 2, select))
 		return -1;
-	if (!l->dedicated && (in->eviction[0] || in->apply) && hello_put(l, STEP_POLICY, 2, memory))
+	if (!l->dedicated && !l->lane->cred && (in->eviction[0] || in->apply) && hello_put(l, STEP_POLICY, 2, memory))
+		return -1;
+	if (l->lane->cred && hello_user(l, l->lane->cred))
 		return -1;
 	return hello_put(l, STEP_PING, 1, ping);
 }
@@ -132,6 +147,10 @@ static int refused(struct link *l, unsigned step, const char *text, size_t n)
 		in->h->log(in->i, PURSER_LOG_WARN, "the server at %s does not let us see or set its memory "
 		    "settings: %.*s", in->where, len, text);
 		return 0;
+	}
+	if (step == STEP_CRED) {
+		link_lost(l, PURSER_E_AUTH, "the server does not take the user that the project's scripts run as");
+		return -1;
 	}
 	if (begins(text, n, "WRONGPASS") || begins(text, n, "ERR invalid password") ||
 	    begins(text, n, "NOAUTH") || begins(text, n, "NOPERM") || step == STEP_AUTH)

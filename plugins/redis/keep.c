@@ -101,7 +101,7 @@ void keep_warm(struct lane *lane)
 {
 	struct ctx *x = lane->x;
 
-	if (!lane->clients || lane->down || lane->timer || lane->connecting || x->draining ||
+	if (!lane->clients || lane->cred || lane->down || lane->timer || lane->connecting || x->draining ||
 	    !pool_reserve(x, DEDICATED_POOL, x->in->pool_min))
 		return;
 	pool_open(lane, DEDICATED_POOL); /* without memory for it: at the next look */
@@ -144,14 +144,24 @@ static void look_at_idle(struct lane *lane, unsigned class_, uint64_t now)
 	}
 }
 
+/* One of many users, who has not been here for a while. */
+static bool left(const struct lane *lane, uint64_t now)
+{
+	return lane->cred && now - lane_heard(lane) >= lane->x->in->idle_ns && lane_unused(lane);
+}
+
 static void look_at_lane(struct lane *lane, uint64_t now)
 {
+	bool close = left(lane, now);
+
 	for (unsigned i = 0; i < lane->nlinks; i++) {
 		struct link *l = lane->links[i];
 
 		if (l->phase != LINK_UP || link_busy(l) || out_len(&l->out) || l->blocked)
 			continue;
-		if (now >= l->dies) {
+		if (close) {
+			link_shut(l);
+		} else if (now >= l->dies) {
 			link_shut(l);
 			if (i == 0 && now - lane->used < RECENT_NS)
 				link_open(l);

@@ -219,6 +219,50 @@ static struct link *aside(struct lane *lane, const purser_call *c)
 
 /* ---- lanes ----------------------------------------------------------------------------------------- */
 
+bool lane_unused(const struct lane *lane)
+{
+	if (lane->connecting || lane->idle[DEDICATED_POOL] || lane->idle[DEDICATED_BLOCKING])
+		return false;
+	for (unsigned i = 0; i < lane->nlinks; i++)
+		if (link_busy(lane->links[i]) || out_len(&lane->links[i]->out) || lane->links[i]->dirty ||
+		    (lane->links[i]->phase != LINK_CLOSED && lane->links[i]->phase != LINK_UP))
+			return false;
+	for (const struct link *l = lane->x->dedicated; l; l = l->next_dedicated)
+		if (l->lane == lane)
+			return false;
+	return true;
+}
+
+uint64_t lane_heard(const struct lane *lane)
+{
+	uint64_t last = lane->used;
+
+	for (unsigned i = 0; i < lane->nlinks; i++)
+		if (lane->links[i]->heard > last)
+			last = lane->links[i]->heard;
+	return last;
+}
+
+/* There are as many users as projects: the lane of the one whose scripts ran least recently makes room. */
+static bool make_room(struct ctx *x)
+{
+	struct lane **p, *oldest = NULL;
+
+	for (struct lane *lane = x->lanes; lane; lane = lane->next)
+		if (lane->cred && (!oldest || lane_heard(lane) < lane_heard(oldest)) && lane_unused(lane))
+			oldest = lane;
+	if (!oldest)
+		return false;
+	for (p = &x->lanes; *p != oldest; p = &(*p)->next)
+		;
+	*p = oldest->next;
+	x->nlanes--;
+	if (x->hot == oldest)
+		x->hot = NULL;
+	lane_free(oldest);
+	return true;
+}
+
 struct lane *lane_find(struct ctx *x, uint16_t db, uint8_t version, uint32_t cred)
 {
 	uint64_t key = lane_key(db, version, cred);
@@ -228,10 +272,10 @@ struct lane *lane_find(struct ctx *x, uint16_t db, uint8_t version, uint32_t cre
 		if (lane->key == key)
 			return x->hot = lane;
 	errno = ENOTSUP;
-	if (cred || (unsigned)x->in->url.db + db > UINT16_MAX)
+	if ((unsigned)x->in->url.db + db > UINT16_MAX)
 		return NULL;
 	errno = EAGAIN;
-	if (x->nlanes >= LANES_MAX)
+	if (x->nlanes >= LANES_MAX && !make_room(x))
 		return NULL;
 	errno = ENOMEM;
 	lane = calloc(1, sizeof(*lane));
@@ -241,6 +285,7 @@ struct lane *lane_find(struct ctx *x, uint16_t db, uint8_t version, uint32_t cre
 	lane->key = key;
 	lane->db = (uint16_t)(x->in->url.db + db);
 	lane->version = version;
+	lane->cred = cred;
 	lane->next = x->lanes;
 	x->lanes = lane;
 	x->nlanes++;
@@ -307,7 +352,7 @@ static void lane_later(struct lane *lane, unsigned n)
 {
 	struct ctx *x = lane->x;
 
-	if (lane->timer || x->draining)
+	if (lane->timer || x->draining || (lane->cred && !cred_known(x->in, lane->cred)))
 		return;
 	lane->timer = x->h->timer(x->x, ctx_jitter(x, n), lane_retry, lane);
 	if (!lane->timer) {

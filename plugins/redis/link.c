@@ -26,6 +26,7 @@ struct link *link_new(struct lane *lane, bool dedicated, unsigned class_)
 	l->lane = lane;
 	l->fd = -1;
 	l->version = lane->version;
+	l->as = lane->cred;
 	l->dedicated = dedicated;
 	l->class_ = (uint8_t)class_;
 	return l;
@@ -90,6 +91,7 @@ void link_shut(struct link *l)
 	l->phase = LINK_CLOSED;
 	l->blocked = 0;
 	l->reading = READ_START;
+	l->as = l->lane->cred;
 	l->began = l->armed = l->waiting = l->hup = l->checking = false;
 	link_show(l, PURSER_LINK_NONE);
 }

@@ -105,7 +105,7 @@ void pool_up(struct link *l, bool fresh)
 	}
 	if (l->class_ == DEDICATED_CONTROL)
 		unblock_ready(l);
-	else if (l->idle)
+	else if (l->idle || l->owner)
 		wake(l);
 	else
 		idle_add(l);
@@ -122,7 +122,9 @@ void pool_ended(struct link *l, uint32_t flags)
 		l->owner->pin = NULL;
 		l->owner = NULL;
 	}
-	if (!unblock_ended(l))
+	if (l->as != l->lane->cred)
+		pool_close(l);
+	else if (!unblock_ended(l))
 		idle_add(l);
 }
 
@@ -227,6 +229,28 @@ static struct link *take(struct lane *lane, unsigned class_, purser_call *c, int
 	return NULL;
 }
 
+/* The link watches keys as our own user, and what ends the watch is another's: AUTH leaves the watch as it is.  Nothing
+ * of the call is sent before the server has said yes. */
+static int become(struct link *l, uint32_t cred, purser_call *c)
+{
+	struct ctx *x = l->x;
+	int rc;
+
+	if (l->phase != LINK_UP || l->head)
+		return ctx_again(x, PURSER_ROUTE_PINNED);
+	if (l->as != cred) {
+		if (hello_again(l) || hello_user(l, cred))
+			link_lost(l, PURSER_E_NOMEM, "out of memory");
+		else
+			l->as = cred;
+		if (l->phase == LINK_HELLO)
+			link_flush(l);
+		return ctx_again(x, PURSER_ROUTE_PINNED);
+	}
+	rc = link_put(l, c);
+	return rc == PURSER_AGAIN ? ctx_again(x, PURSER_ROUTE_PINNED) : rc;
+}
+
 static int pinned(struct lane *lane, purser_call *c)
 {
 	struct ctx *x = lane->x;
@@ -251,6 +275,8 @@ static int pinned(struct lane *lane, purser_call *c)
 			return rc;
 		s->pin->owner = s;
 	}
+	if (s->pin->lane != lane && s->pin->lane->db == lane->db && s->pin->lane->version == lane->version)
+		return become(s->pin, lane->cred, c);
 	if (s->pin->lane != lane) {
 		x->h->fail(c, PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED,
 		    "redis: database and protocol cannot change while keys are watched");

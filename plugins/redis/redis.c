@@ -32,6 +32,11 @@ static void redis_adopt(void *state, int commit)
 	instance_adopt(state, commit);
 }
 
+static int redis_credential(void *state, uint32_t id, purser_bytes user, purser_bytes secret)
+{
+	return cred_set(state, id, user, secret);
+}
+
 static void redis_stop(void *state)
 {
 	instance_unref(state);
@@ -248,6 +253,7 @@ static const purser_plugin redis = {
 	.start = redis_start,
 	.prepare = redis_prepare,
 	.adopt = redis_adopt,
+	.credential = redis_credential,
 	.stop = redis_stop,
 	.open = redis_open,
 	.submit = redis_submit,

@@ -15,6 +15,7 @@
  *   tls.c       TLS on a connection; rotate.c: what a reload reads anew
  *   prep.c      what may block before connecting, on another thread: names, the password file
  *   hello.c     the handshake
+ *   cred.c      users other than our own, for calls that say so
  *   wire.c      calls out: encode, write
  *   reply.c     replies in: read, scan, hand over
  *   push.c      subscriptions, on a connection of their own
@@ -55,13 +56,14 @@
 #define TEXT_MAX 300u
 #define WHY_MAX 180u               /* of it, what link_lost() is given */
 #define SECRET_MAX 1024u
+#define USER_MAX 256u
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 
 struct url { /* url.c */
 	char host[256];       /* name or address without brackets; empty: path counts */
 	char path[108];       /* of a Unix socket */
-	char user[256], secret[SECRET_MAX];
+	char user[USER_MAX], secret[SECRET_MAX];
 	uint16_t port, db;
 	bool has_db, tls;
 };
@@ -105,6 +107,7 @@ struct instance {
 	char password_file[PATH_MAX_LEN];
 	struct tls *tls;            /* NULL: plain */
 	bool eviction_told;
+	struct cred *creds;         /* cred.c */
 	struct rotation *rotation;  /* prepare() .. adopt(); the control thread's */
 };
 
@@ -132,7 +135,7 @@ enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_TLS, LINK_HELLO,
  * a large reply is coming in. */
 enum { BLOCKED_REPLY = 1, BLOCKED_ENCODE = 2, BLOCKED_LARGE = 4 };
 enum { READ_START, READ_VALUE, READ_SKIP, READ_DROP };
-enum hello_step { STEP_HELLO, STEP_AUTH, STEP_NAME, STEP_SELECT, STEP_INFO, STEP_POLICY, STEP_PING,
+enum hello_step { STEP_HELLO, STEP_AUTH, STEP_NAME, STEP_SELECT, STEP_CRED, STEP_INFO, STEP_POLICY, STEP_PING,
 	STEP_SET, STEP_UNBLOCK, STEPS_MAX };
 /* What is known of a blocked link that the server is to unblock. */
 enum { UNBLOCK_NOT, UNBLOCK_WANTED, UNBLOCK_SENT };
@@ -154,6 +157,7 @@ struct link {
 	bool checking;            /* HELLO, but it was up: a PING, or CLIENT UNBLOCK */
 	bool unblock_error;       /* ERROR, not TIMEOUT */
 	uint8_t unblock, tries;   /* UNBLOCK_*; how often it has been sent */
+	uint32_t as;              /* cred of the user that it is; the lane's but for a watch that another's EXEC ends */
 	uint8_t class_;           /* of a dedicated link */
 	uint8_t shown;            /* PURSER_LINK_* as told to the host */
 
@@ -193,6 +197,7 @@ struct lane {
 	uint64_t key;
 	uint16_t db;
 	uint8_t version;
+	uint32_t cred;            /* 0: the instance's own user */
 	struct link *links[LANE_LINKS]; /* made on demand; the first is the normal one */
 	unsigned nlinks;
 	bool tracking;            /* more than the first link is in use: sessions are marked */
@@ -298,9 +303,16 @@ static inline bool link_busy(const struct link *l) { return l->head != NULL; }
 int hello_begin(struct link *l);     /* 0, or -1 without memory */
 /* The same of a link that is up and has no calls: what follows is commands of our own until all are answered. */
 int hello_again(struct link *l);
+int hello_user(struct link *l, uint32_t cred); /* from here on the connection is this user's */
 int hello_put(struct link *l, unsigned step, unsigned nwords, const char *const *words);
 /* One whole reply, or error text.  <0: the link is gone. */
 int hello_reply(struct link *l, const uint8_t *p, size_t n);
+
+/* cred.c */
+int cred_set(struct instance *in, uint32_t id, purser_bytes user, purser_bytes secret); /* user empty: forget */
+bool cred_get(struct instance *in, uint32_t id, char user[USER_MAX], char secret[SECRET_MAX]);
+bool cred_known(struct instance *in, uint32_t id);
+void cred_free(struct instance *in);
 
 /* tls.c; what the kernel is asked where there is no TLS.  As send() and recv(), but short only when
  * nothing more goes now; a link that ended in the middle is said by the next one. */
@@ -348,6 +360,8 @@ static inline struct lane *lane_of(struct ctx *x, const purser_call *c)
 }
 
 void lane_free(struct lane *lane);
+bool lane_unused(const struct lane *lane);     /* nothing is under way on it, and no link is its own */
+uint64_t lane_heard(const struct lane *lane);  /* ns: when it was used last */
 int lane_submit(struct ctx *x, purser_call *c);
 void lane_up(struct link *l);
 void lane_lost(struct link *l, const char *text, unsigned calls); /* it was up */

@@ -85,6 +85,7 @@ void instance_unref(struct instance *in)
 	pthread_mutex_destroy(&in->lock);
 	tls_unref(in->tls);
 	instance_adopt(in, false);
+	cred_free(in);
 	explicit_bzero(in, sizeof(*in));
 	free(in);
 }

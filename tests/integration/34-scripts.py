@@ -25,6 +25,8 @@ url = {url}
 isolation = off
 [project closed]
 scripts = off
+[project declared]
+scripts = declared-keys
 """
 
 
@@ -54,9 +56,13 @@ def isolated(p, redis, direct):
                      ["SCRIPT", "FLUSH", "NOW"], ["SCRIPT", "EXISTS"], ["SCRIPT", "NOSUCH"]):
             equal(c.error(*line), direct.error(*line), line)
     equal(sorted(direct.cmd("KEYS", "*:l")), [b"proj:one:l", b"proj:two:l"])
-    warned = [line for line in p.log().splitlines() if "project.scripts" in line]
-    equal(len(warned), 2, "each project is told once")
-    check(all(f'"project":"{name}"' in "".join(warned) for name in ("one", "two")), warned)
+    declared = enter(p, "declared")
+    for _ in range(2):
+        equal(declared.cmd("EVAL", "return {KEYS[1], redis.call('GET', 'proj:one:made')}", 1, "l"), [b"proj:declared:l", None])
+    warned = [line for line in p.log().splitlines() if '"project.scripts"' in line]
+    equal(len(warned), 1, "who has chosen it is told once")
+    check('"project":"declared"' in warned[0], warned)
+    declared.close()
     # EXISTS and FLUSH are about the project
     equal(one.cmd("SCRIPT", "EXISTS", sha(PUSH), sha("no"), "nonsense"), [1, 0, 0])
     equal(one.cmd("SCRIPT", "LOAD", "return 'mine'"), sha("return 'mine'").encode())

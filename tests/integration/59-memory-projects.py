@@ -16,6 +16,7 @@ mode = development
 plugin = memory
 snapshot = {snapshot}
 [project shop]
+scripts = declared-keys
 [project blog]
 key_prefix = b!:
 [project all]

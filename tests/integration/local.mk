@@ -24,6 +24,7 @@ SCRIPT_TESTS += %D%/23-command-table.py %D%/26-types.py
 SCRIPT_TESTS += %D%/52-tls.py %D%/53-tls-trouble.py %D%/54-credentials.py
 EXTRA_DIST += tests/certificates.py
 SCRIPT_TESTS += %D%/33-transactions.py
+SCRIPT_TESTS += %D%/38-scripts-isolated.py
 SCRIPT_TESTS += %D%/34-scripts.py %D%/36-lua.py %D%/37-lua-busy.py
 EXTRA_DIST += %D%/lua.corpus
 SCRIPT_TESTS += %D%/62-clients-transactions.py
