@@ -32,6 +32,8 @@ bool client_choose(struct client *c, const void *name, size_t n)
 
 	c->crowded = false;
 	p = access_project(&c->gen->access, &c->id, name, n, &role, &c->crowded);
+	if (c->crowded)
+		metric_add(c->w->metrics, METRIC_PROJECTS_REFUSED, 1);
 	if (!p)
 		return false;
 	if (p != c->project)

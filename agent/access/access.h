@@ -42,8 +42,8 @@ struct access_evidence {
 	const void *arg;                /* of the generation: tokens, keys */
 };
 
-struct access {
-	const struct cmd_index *commands; /* names that roles may have; set before access_make() */                         /* of one configuration generation; immutable but for dynamic projects */
+struct access {                         /* of one configuration generation; immutable but for dynamic projects */
+	const struct cmd_index *commands; /* names that roles may have; set before access_make() */
 	bool production;
 	struct project_set *projects;
 	struct role *roles;             /* [role NAME] */
