@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "access/jwt.h"
 #include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
@@ -15,6 +16,7 @@ struct auth {
 	struct client *c;
 	struct loop_timer held;         /* a failure is told then */
 	struct loop_timer expiry;
+	struct jwt_check *check;        /* a JWT is being verified */
 	auth_done done;                 /* not NULL: somebody waits */
 	void *arg;
 	uint32_t failures;
@@ -64,19 +66,33 @@ static uint64_t wall_ms(const struct client *c)
 
 static void watch_expiry(struct client *c);
 
-/* What it presented is gone. */
-static void bare(struct client *c)
+/* The identity becomes `with`, which brings what it refers to. */
+static void put_on(struct client *c, const struct identity *with)
 {
 	struct identity *id = &c->id;
 
+	if (id->jwt != with->jwt)
+		jwt_claims_unref(id->jwt);
+	*id = *with;
+}
+
+/* What the kernel says, and no more. */
+static struct identity peer_of(const struct client *c)
+{
+	struct identity id = { .source = peer_known(&c->id.peer) ? IDENTITY_PEER : IDENTITY_NOBODY, .peer = c->id.peer };
+
+	return id;
+}
+
+/* What it presented is gone. */
+static void bare(struct client *c)
+{
+	struct identity id = peer_of(c);
+
 	if (c->auth)
 		loop_timer_stop(c->w->loop, &c->auth->expiry);
-	id->source = peer_known(&id->peer) ? IDENTITY_PEER : IDENTITY_NOBODY;
-	id->lapsed = 0;
-	id->name[0] = '\0';
-	explicit_bzero(id->token, sizeof id->token);
-	id->expires_ms = 0;
-	c->anonymous = id->source == IDENTITY_NOBODY;
+	put_on(c, &id);
+	c->anonymous = id.source == IDENTITY_NOBODY;
 }
 
 void auth_forget(struct client *c)
@@ -104,9 +120,9 @@ static void drop(struct client *c, enum identity_lapsed why)
 	c->id.lapsed = (uint8_t)why;
 }
 
-static void expire(struct client *c)
+static void end(struct client *c, enum identity_lapsed why)
 {
-	drop(c, IDENTITY_EXPIRED);
+	drop(c, why);
 	client_identified(c); /* and what it hears, waits for and has queued is seen to */
 }
 
@@ -116,7 +132,9 @@ static void look_at_expiry(struct loop_timer *t)
 	struct client *c = a->c;
 
 	if (c->id.expires_ms && wall_ms(c) >= c->id.expires_ms)
-		expire(c);
+		end(c, IDENTITY_EXPIRED);
+	else if (c->id.jwt && jwt_claims_state(c->id.jwt, wall_ms(c)) != JWT_OK)
+		end(c, IDENTITY_REVOKED); /* the issuer has taken its key back */
 	else
 		watch_expiry(c);
 }
@@ -131,7 +149,24 @@ static void watch_expiry(struct client *c)
 	left = c->id.expires_ms > now ? (c->id.expires_ms - now) * 1000000 : 0;
 	a->expiry.fn = look_at_expiry;
 	if (loop_timer_set(c->w->loop, &a->expiry, loop_now(c->w->loop) + (left < LOOK_NS ? left : LOOK_NS)))
-		expire(c); /* without a timer nobody would end it */
+		end(c, IDENTITY_EXPIRED); /* without a timer nobody would end it */
+}
+
+static void renew_claims(struct client *c)
+{
+	struct identity id = c->id;
+	enum jwt_reason why = jwt_again(c->gen->jwt, c->id.jwt, wall_ms(c), &id.jwt);
+
+	if (why != JWT_OK) {
+		drop(c, why == JWT_EXPIRED ? IDENTITY_EXPIRED : IDENTITY_REVOKED);
+		return;
+	}
+	id.expires_ms = id.jwt->expires_ms;
+	if (id.jwt == c->id.jwt)
+		jwt_claims_unref(id.jwt); /* it has its reference already */
+	put_on(c, &id);
+	loop_timer_stop(c->w->loop, &c->auth->expiry);
+	watch_expiry(c);
 }
 
 /* A timer runs for the time of a token that has one: the token of the file may have got another. */
@@ -139,6 +174,8 @@ void auth_renew(struct client *c)
 {
 	const struct token *t;
 
+	if (c->id.source == IDENTITY_JWT)
+		renew_claims(c);
 	if (c->id.source != IDENTITY_TOKEN)
 		return;
 	t = token_find(c->gen->tokens, c->id.token);
@@ -212,7 +249,7 @@ static void become(struct auth *a, const struct identity *with, const struct pro
 	struct client *c = a->c;
 
 	if (with != &c->id)
-		c->id = *with;
+		put_on(c, with);
 	c->anonymous = c->id.source == IDENTITY_NOBODY;
 	client_identified(c);
 	if (p)
@@ -247,15 +284,10 @@ static const char full_text[] = "NOPROJECT there are as many projects as max_pro
 static void by_peer(struct auth *a)
 {
 	struct client *c = a->c;
-	struct identity id = c->id;
+	struct identity id = peer_of(c);
 	const struct project *p;
 	bool several, full;
 
-	id.source = peer_known(&id.peer) ? IDENTITY_PEER : IDENTITY_NOBODY;
-	id.lapsed = 0;
-	id.name[0] = '\0';
-	memset(id.token, 0, sizeof id.token);
-	id.expires_ms = 0;
 	p = meant(a, &id, &several, &full);
 	if ((p || several) && stays(c, p))
 		refuse(a, ERR_REDIS, subscribed);
@@ -309,7 +341,7 @@ static void by_token(struct auth *a, const uint8_t digest[TOKEN_DIGEST])
 {
 	struct client *c = a->c;
 	const struct token *t = token_find(c->gen->tokens, digest);
-	struct identity id = c->id;
+	struct identity id = peer_of(c);
 
 	if (!t) {
 		if (takes_any(a))
@@ -327,21 +359,13 @@ static void by_token(struct auth *a, const uint8_t digest[TOKEN_DIGEST])
 		return;
 	}
 	id.source = IDENTITY_TOKEN;
-	id.lapsed = 0;
 	memcpy(id.token, digest, TOKEN_DIGEST);
 	snprintf(id.name, sizeof id.name, "%s", t->name);
 	id.expires_ms = t->expires_ms;
 	with_evidence(a, &id);
 }
 
-/* ---- what is presented ---- */
-
-/* Nothing has changed since the last request of this connection? */
-static bool known(const struct client *c, const struct auth *a, const uint8_t digest[TOKEN_DIGEST])
-{
-	return a->per_request && c->id.source == IDENTITY_TOKEN && !memcmp(c->id.token, digest, TOKEN_DIGEST) &&
-	    !(c->id.expires_ms && wall_ms(c) >= c->id.expires_ms);
-}
+/* ---- again, as HTTP presents it ---- */
 
 static void again(struct auth *a)
 {
@@ -355,33 +379,111 @@ static void again(struct auth *a)
 		with_evidence(a, &c->id);
 }
 
-void auth_present(struct client *c, const struct auth_offer *o, auth_done done, void *arg)
-{
-	struct auth *a = auth_of(c);
-	uint8_t digest[TOKEN_DIGEST];
-	bool none = !o->per_request && (!o->secret.n || is(o->secret, "peer")), failed;
+/* ---- a JWT ---- */
 
-	if (!a) {
-		done(arg, &(struct auth_answer){ ERR_OOM, NULL });
+/* One reference of the claims is ours. */
+static void with_claims(struct auth *a, struct jwt_claims *claims)
+{
+	struct client *c = a->c;
+	struct identity id = peer_of(c);
+	bool same = c->id.jwt == claims;
+
+	if (same && a->per_request) {
+		jwt_claims_unref(claims);
+		again(a);
 		return;
 	}
+	id.source = IDENTITY_JWT;
+	id.jwt = claims;
+	snprintf(id.name, sizeof id.name, "%.64s", *claims->subject ? claims->subject : claims->client);
+	id.expires_ms = claims->expires_ms;
+	with_evidence(a, &id);
+	if (same || c->id.jwt != claims) /* it has its reference already, or did not become that */
+		jwt_claims_unref(claims);
+}
+
+static void verified(struct auth *a, enum jwt_reason reason, struct jwt_claims *claims)
+{
+	if (reason == JWT_OK)
+		with_claims(a, claims);
+	else if (jwt_reason_passes(reason))
+		refuse(a, ERR_BACKENDDOWN, "BACKENDDOWN the token cannot be verified at the moment: try again; PURSER.STATUS tells "
+		    "operators of the issuer's keys");
+	else
+		fail(a, "AUTH with a JWT", jwt_reason_name(reason), jwt_reason_text(reason), reason == JWT_EXPIRED ?
+		    "WRONGPASS the token has expired: ask its issuer for another one" : no_such);
+}
+
+/* The client may be in another generation by now: HTTP, which has no request while it waits. */
+static void verified_late(void *arg, const struct jwt_answer *ans)
+{
+	struct auth *a = arg;
+	struct jwt_claims *claims = ans->claims;
+	enum jwt_reason reason = ans->reason;
+
+	a->check = NULL;
+	if (reason == JWT_OK) {
+		reason = jwt_again(a->c->gen->jwt, ans->claims, wall_ms(a->c), &claims);
+		jwt_claims_unref(ans->claims);
+	}
+	verified(a, reason, claims);
+}
+
+/* ---- what is presented ---- */
+
+/* Nothing has changed since the last request of this connection? */
+static bool known(const struct client *c, const struct auth *a, const uint8_t digest[TOKEN_DIGEST])
+{
+	return a->per_request && c->id.source == IDENTITY_TOKEN && token_same(c->id.token, digest) &&
+	    !(c->id.expires_ms && wall_ms(c) >= c->id.expires_ms);
+}
+
+/* A token of the file may look like anything: what is in it is none of an issuer's. */
+static bool is_jwt(const struct client *c, purser_bytes secret, const uint8_t digest[TOKEN_DIGEST])
+{
+	return c->gen->jwt && jwt_looks_like(secret.p, secret.n) && !token_find(c->gen->tokens, digest);
+}
+
+static void begin(struct auth *a, const struct auth_offer *o, auth_done done, void *arg)
+{
 	a->done = done;
 	a->arg = arg;
 	a->per_request = o->per_request;
 	a->asked.n = o->project.n < sizeof a->name ? o->project.n : sizeof a->name; /* a longer one is no project's either */
 	a->asked.p = o->project.p ? memcpy(a->name, o->project.p, a->asked.n) : NULL;
-	a->named = o->project.p && (!is(o->project, "default") || project_find(&c->gen->projects, "default", 7));
+	a->named = o->project.p && (!is(o->project, "default") || project_find(&a->c->gen->projects, "default", 7));
+}
+
+void auth_present(struct client *c, const struct auth_offer *o, auth_done done, void *arg)
+{
+	struct auth *a = auth_of(c);
+	struct jwt_claims *claims = NULL;
+	uint8_t digest[TOKEN_DIGEST];
+	bool none = !o->per_request && (!o->secret.n || is(o->secret, "peer")), failed, jwt, seen;
+	enum jwt_reason reason = JWT_PENDING;
+
+	if (!a) {
+		done(arg, &(struct auth_answer){ ERR_OOM, NULL });
+		return;
+	}
+	begin(a, o, done, arg);
 	failed = token_digest(o->secret.p, o->secret.n, digest) != 0;
-	if (o->secret.n)
-		explicit_bzero((void *)(uintptr_t)o->secret.p, o->secret.n); /* the agent's own input buffer */
+	seen = !none && !failed && known(c, a, digest);
+	jwt = !none && !failed && !seen && is_jwt(c, o->secret, digest);
+	if (jwt)
+		reason = jwt_verify(c->w->jwt, c->gen->jwt, o->secret.p, o->secret.n, verified_late, a, &claims, &a->check);
+	if (o->secret.n) /* the agent's own input buffer; behind done() it may be gone */
+		explicit_bzero((void *)(uintptr_t)o->secret.p, o->secret.n);
 	if (none)
 		by_peer(a);
 	else if (failed)
 		refuse(a, ERR_INTERNAL, "ERR the digest of the token cannot be computed");
-	else if (known(c, a, digest))
+	else if (seen)
 		again(a);
-	else
+	else if (!jwt)
 		by_token(a, digest);
+	else if (reason != JWT_PENDING)
+		verified(a, reason, claims);
 	explicit_bzero(digest, sizeof digest);
 }
 
@@ -393,6 +495,9 @@ void auth_gone(struct client *c)
 		return;
 	loop_timer_stop(c->w->loop, &a->held);
 	loop_timer_stop(c->w->loop, &a->expiry);
+	if (a->check)
+		jwt_cancel(a->check);
+	a->check = NULL;
 	if (a->done)
 		answer(a, ERR_NOAUTH, no_such);
 }

@@ -64,7 +64,6 @@ int access_make_project(struct access *a, const struct cfg *cfg, const struct cf
 
 /* What the tokens of s (read from file; borrowed) say holds.  0, or -1 with what is wrong with them. */
 int access_tokens(struct access *a, const struct token_set *s, const char *file, struct buf *why);
-
 /* Does what id presents beside the kernel's word (a token, claims) let it into p by itself? */
 bool access_presents(const struct access *a, const struct identity *id, const struct project *p);
 /* The role that id has in p, or NULL; *why (or NULL): a reason for the agent's own log. */

@@ -28,7 +28,7 @@ struct identity {
 	struct peer peer;               /* what the kernel says; PEER_NOBODY over TCP */
 	char name[65];                  /* TOKEN: its name; JWT: its subject */
 	uint8_t token[TOKEN_DIGEST];      /* TOKEN: SHA-256 of what was presented */
-	struct jwt_claims *jwt;         /* JWT */
+	struct jwt_claims *jwt;         /* JWT: one reference */
 	uint64_t expires_ms;            /* Unix time; 0: never */
 };
 #endif

@@ -382,12 +382,17 @@ struct token_set *token_load(const char *path, uid_t owner, struct buf *why)
 
 /* ---- looking up ---- */
 
+bool token_same(const uint8_t a[TOKEN_DIGEST], const uint8_t b[TOKEN_DIGEST])
+{
+	return CRYPTO_memcmp(a, b, TOKEN_DIGEST) == 0;
+}
+
 const struct token *token_find(const struct token_set *s, const uint8_t digest[TOKEN_DIGEST])
 {
 	const struct token *found = NULL;
 
 	for (uint32_t i = 0; s && i < s->n; i++)
-		if (CRYPTO_memcmp(s->v[i].digest, digest, TOKEN_DIGEST) == 0)
+		if (token_same(s->v[i].digest, digest))
 			found = &s->v[i];
 	return found;
 }
