@@ -22,5 +22,6 @@ EXTRA_DIST += %D%/decisions/pubsub-one-link.md %D%/decisions/tracking-by-broadca
 EXTRA_DIST += %D%/decisions/one-failure-a-link.md
 EXTRA_DIST += %D%/decisions/links-of-their-own.md %D%/decisions/one-deadline.md
 EXTRA_DIST += %D%/decisions/snapshot.md
+EXTRA_DIST += %D%/threat-model.md %D%/decisions/sandbox.md
 EXTRA_DIST += %D%/decisions/eviction.md %D%/decisions/scan-cursors.md
 EXTRA_DIST += %D%/isolation.md
