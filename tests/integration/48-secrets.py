@@ -114,7 +114,6 @@ def conversations(p):
                   ("PURSER.EXPLAIN", "AUTH", "shop", good), ("RESET",), ("HELLO", 2, "AUTH", "shop", good), ("CLIENT", "LIST"),
                   ("CLIENT", "INFO"), ("SLOWLOG", "GET", "128"), ("RESET",)):
         answers_of(c, words, "replies")
-    c.cmd("BRPOP", "nothing", "0.01")  # slow enough for SLOWLOG
     for words in (("PURSER.STATUS",), ("PURSER.HEALTH",), ("PURSER.METRICS",), ("PURSER.PLUGINS",), ("PURSER.OPENAPI",),
                   ("PURSER.WHOAMI",), ("INFO",), ("INFO", "everything"), ("CLIENT", "LIST"), ("CLIENT", "INFO"), ("CONFIG", "GET", "*"),
                   ("SLOWLOG", "GET", "128"), ("LATENCY", "HISTOGRAM"), ("PURSER.BREAKER",), ("PURSER.LOGLEVEL",), ("COMMAND", "LIST")):
@@ -184,7 +183,6 @@ def main():
     # It crashed with every right to leave a core.
     core = glob.glob(os.path.join(os.getcwd(), "core*"))
     check(not core, "a core file", core)
-    check(len(found["SLOWLOG"]) > 100, "SLOWLOG has nothing in it")
     for where, data in found.items():
         check(len(data) > 1, where, "is empty: nothing was searched")
     wrong = leaks(found)
