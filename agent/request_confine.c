@@ -113,6 +113,20 @@ static purser_bytes word(const char *s)
 	return (purser_bytes){ (const uint8_t *)s, strlen(s) };
 }
 
+/* It was not the store that said no: another time it may answer. */
+static bool unheard(enum err_code err)
+{
+	return err == ERR_BACKENDDOWN || err == ERR_CIRCUITOPEN || err == ERR_POOLEXHAUSTED || err == ERR_TIMEOUT ||
+	    err == ERR_INDETERMINATE || err == ERR_BACKENDPROTOCOL || err == ERR_OOM || err == ERR_INTERNAL;
+}
+
+static void not_asked(struct asking *a, const struct child_reply *rep)
+{
+	const char *text = strchr(rep->error, ' '); /* behind the word, which comes with the code */
+
+	over(a, rep->err, text ? text + 1 : rep->error);
+}
+
 /* Whether the user is what it should be: what the script says. */
 static void tried(void *arg, const struct child_reply *rep)
 {
@@ -120,8 +134,8 @@ static void tried(void *arg, const struct child_reply *rep)
 	char why[CONFINE_WHY_MAX];
 	const char *said = rep->resp ? memchr(rep->resp, '\n', rep->n) : NULL;
 
-	if (rep->err && rep->err != ERR_REDIS && rep->err != ERR_BACKENDAUTH) {
-		over(a, rep->err, rep->error);
+	if (unheard(rep->err)) {
+		not_asked(a, rep);
 		return;
 	}
 	if (!rep->err && rep->n == 8 && !memcmp(rep->resp, "$2\r\nok\r\n", 8)) {
@@ -167,8 +181,8 @@ static void made(void *arg, const struct child_reply *rep)
 		try_it(a);
 		return;
 	}
-	if (rep->err != ERR_REDIS) {
-		over(a, rep->err, rep->error);
+	if (unheard(rep->err) || rep->err == ERR_BACKENDAUTH) {
+		not_asked(a, rep);
 		return;
 	}
 	snprintf(why, sizeof why, "scripts need a user of the store for the project: allow the agent's own ACL SETUSER, or "

@@ -76,7 +76,8 @@ static enum confine_answer look(struct confines *cs, struct confine *c, uint64_t
 	}
 	if (c->state == ASKING)
 		return CONFINE_WAIT;
-	if (c->state == REFUSED && c->key == key && now_ns - c->refused_ns < CONFINE_ANEW_NS) {
+	if (c->state == REFUSED && c->key == key &&
+	    now_ns - c->refused_ns < (c->err == ERR_NOPERM ? CONFINE_ANEW_NS : CONFINE_SOON_NS)) {
 		*err = c->err;
 		memcpy(why, c->why, CONFINE_WHY_MAX);
 		return CONFINE_NO;
@@ -127,7 +128,7 @@ void confine_done(struct confines *cs, uint32_t ns, uint32_t cred, const char *u
 	pthread_mutex_lock(&cs->lock);
 	c = of(cs, ns);
 	if (c && c->cred == cred) {
-		c->state = err == ERR_NONE ? READY : err == ERR_NOPERM ? REFUSED : NONE;
+		c->state = err == ERR_NONE ? READY : REFUSED;
 		c->err = err;
 		c->refused_ns = now_ns;
 		snprintf(c->user, sizeof c->user, "%s", user);

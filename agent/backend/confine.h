@@ -17,7 +17,8 @@
 
 #define CONFINE_USER_MAX 256u
 #define CONFINE_WHY_MAX 448u
-#define CONFINE_ANEW_NS UINT64_C(5000000000) /* so long a refusal is taken as an answer */
+#define CONFINE_ANEW_NS UINT64_C(5000000000) /* so long a refusal is taken as an answer; */
+#define CONFINE_SOON_NS UINT64_C(50000000)   /* ... and so long that the store could not be asked */
 
 struct confines;
 struct confines *confines_new(void); /* NULL: no memory */
