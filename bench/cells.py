@@ -83,6 +83,8 @@ TARGETS = {
     "memory-off": Target("purser, memory, telemetry off", "purser-memory-off", PURSER),
     "memory-spans": Target("purser, memory, metrics + 100 % spans", "purser-memory-spans", PURSER),
     "memory-w2": Target("purser, memory, 2 workers", "purser-memory-w2", PURSER),
+    "memory-rate": Target("purser, memory, a rate", "purser-memory-rate", PURSER),
+    "memory-limits": Target("purser, memory, every limit", "purser-memory-limits", PURSER),
     "direct": Target("redis-server, Unix socket", "redis", REDIS),
     "direct-tcp": Target("redis-server, TCP", "redis", REDIS, tcp=True),
     "floor-proxy": Target("kernel floor, proxy", "floor-proxy", REDIS, store="redis"),
@@ -159,6 +161,11 @@ GROUPS = {
          Ratio("memory: spans/off", "memory-spans", "memory-off"),
          Ratio("redis: metrics/off", "agent", "agent-off"),
          Ratio("redis: spans/off", "agent-spans", "agent-off")]),
+    "limits": Group(
+        "what limits of a project cost: none, a rate, all there are",
+        targets("memory", "memory-rate", "memory-limits"),
+        [Shape(50, 16, "get"), Shape(50, 16, "set")],
+        [Ratio("a rate/none", "memory-rate", "memory"), Ratio("all/none", "memory-limits", "memory")]),
     "workers": Group(
         "two workers against one, on all CPUs",
         targets("memory", "memory-w2"),

@@ -44,11 +44,24 @@ static void weigh(struct ctx *cx, purser_call *c, const struct op *op, int count
 	}
 }
 
+/* More keys than it could make. */
+static uint64_t most_keys(const purser_call *c)
+{
+	uint64_t n = 0;
+	uint32_t i;
+
+	if (c->op != PURSER_OP_BATCH)
+		return c->argc;
+	for (i = 0; i < c->nparts; i++)
+		n += c->parts[i]->argc;
+	return n;
+}
+
 const char *quota_refuses(struct ctx *cx, purser_call *c, const purser_quota *q, uint32_t *script)
 {
 	int64_t project = project_known(cx, c->op == PURSER_OP_BATCH && c->nparts ? c->parts[0] : c), keys;
 	struct sum s = { 0, 0 };
-	int full;
+	int full, close;
 	uint32_t i, was;
 
 	*script = 0;
@@ -57,11 +70,12 @@ const char *quota_refuses(struct ctx *cx, purser_call *c, const purser_quota *q,
 	keys = project_sum(cx->st, (uint32_t)project, ACCOUNT_KEYS);
 	was = account_enter(cx, (uint32_t)project); /* a key may expire as it is looked for */
 	full = q->max_bytes && project_sum(cx->st, (uint32_t)project, ACCOUNT_USED) >= (int64_t)q->max_bytes;
+	close = q->max_keys && !full && (uint64_t)keys + most_keys(c) > q->max_keys;
 	if (c->op != PURSER_OP_BATCH)
-		weigh(cx, c, &ops[c->op], q->max_keys && !full, &s);
+		weigh(cx, c, &ops[c->op], close, &s);
 	else
 		for (i = 0; i < c->nparts; i++)
-			weigh(cx, c->parts[i], &ops[c->parts[i]->op], q->max_keys && !full, &s);
+			weigh(cx, c->parts[i], &ops[c->parts[i]->op], close, &s);
 	account_enter(cx, was);
 	if (full && s.needs & OP_OOM)
 		return too_many_bytes;

@@ -7,3 +7,4 @@ UNIT_TESTS += %D%/test_access_cursor
 UNIT_TESTS += %D%/test_access_decide
 UNIT_TESTS += %D%/test_access_jwt
 EXTRA_DIST += %D%/jwt_maker.h
+UNIT_TESTS += %D%/test_access_limit
