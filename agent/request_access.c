@@ -142,9 +142,11 @@ void client_enforce(struct client *c)
 void client_rehome(struct client *c, const struct project *was, uint16_t db)
 {
 	find_home(c);
-	if (was && client_choose(c, was->name, strlen(was->name)))
+	if (c->id.lapsed) /* it has been somebody else: what it is now is for it to say anew */
+		settle(c, NULL, NULL);
+	else if (was && client_choose(c, was->name, strlen(was->name)))
 		c->db = db < c->project->databases ? db : 0;
-	else if (!was || (!c->gen->production && !c->id.lapsed))
+	else if (!was || !c->gen->production)
 		client_leave(c);
 	else
 		settle(c, NULL, NULL); /* somewhere else it would write what belongs there */

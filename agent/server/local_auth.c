@@ -190,6 +190,7 @@ static void do_project(struct request *r)
 		return;
 	}
 	if (client_choose(cl, name.p, name.n)) {
+		cl->id.lapsed = 0;
 		if (!turned_away(r))
 			local_ok(r);
 		return;
