@@ -88,6 +88,8 @@ int rights_drop(struct sandbox *s, char *why, size_t whylen)
 
 	if (rc)
 		goto fail;
+	if (!(had.effective | had.permitted | had.inheritable)) /* a service manager may forbid even to ask */
+		return 0;
 	if (had.permitted) {
 		c = (struct caps){ 0, had.permitted, 0 };
 		if ((rc = set_caps(&c)))
