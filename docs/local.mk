@@ -8,7 +8,7 @@ dist_man_MANS += %D%/man/purser.ini.5 %D%/man/purserctl.1 %D%/man/purserd.8
 dist_man_MANS += %D%/man/purser-plugin.3 %D%/man/purser-plugin-check.1
 EXTRA_DIST += %D%/writing-a-plugin.md
 EXTRA_DIST += %D%/scripts.md %D%/decisions/scripts-isolated.md
-EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md %D%/access.md
+EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md %D%/limits.md %D%/access.md
 EXTRA_DIST += %D%/jwt.md
 
 .PHONY: doc-config

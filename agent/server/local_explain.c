@@ -107,13 +107,44 @@ static void put_backend(struct buf *b, const struct request *r, const struct com
 	put_retry(b, x, c, argv, argc);
 }
 
+/* How much of each meter is left, for this connection, as if it asked now. */
+static void put_meters(struct buf *b, const struct client *cl, const struct limits *l)
+{
+	uint64_t now = loop_now(cl->w->loop);
+	bool own = cl->limit_ns == cl->project->ns + 1;
+
+	for (unsigned i = 0; i < LIMIT_METERS; i++) {
+		static const struct gcra unused;
+		const struct gcra *g = i < LIMIT_SHARED ? (l->cell[i] ? &l->cell[i]->g : &unused) :
+		    own ? &cl->limit[i - LIMIT_SHARED] : &unused;
+		struct gcra_view v;
+
+		if (!l->rule[i].step)
+			continue;
+		v = gcra_view(g, &l->rule[i], now);
+		buf_printf(b, ",\"%s\":{\"limit\":%llu,\"remaining\":%llu,\"reset_ms\":%llu}", limit_names[i],
+		    (unsigned long long)v.limit, (unsigned long long)v.remaining, (unsigned long long)(v.reset_ns / 1000000));
+	}
+	if (l->max_inflight)
+		buf_printf(b, ",\"max_inflight\":%u", l->max_inflight);
+	if (l->max_connections)
+		buf_printf(b, ",\"max_connections\":%u", l->max_connections);
+	if (l->quota.max_bytes)
+		buf_printf(b, ",\"max_bytes\":%llu", (unsigned long long)l->quota.max_bytes);
+	if (l->quota.max_keys)
+		buf_printf(b, ",\"max_keys\":%llu", (unsigned long long)l->quota.max_keys);
+}
+
 static void put_limits(struct buf *b, const struct client *cl)
 {
 	struct purser_ctx *x = cl->w->ctx[cl->project->instance];
 
 	put_key(b, "limits", false);
-	buf_printf(b, "{\"timeout_ms\":%llu,\"databases\":%u,\"output_limit\":%zu}",
+	buf_printf(b, "{\"timeout_ms\":%llu,\"databases\":%u,\"output_limit\":%zu",
 	    (unsigned long long)(x->inst->operation_timeout_ns / 1000000), cl->project->databases, cl->gen->output_limit);
+	if (cl->project->limits)
+		put_meters(b, cl, cl->project->limits);
+	buf_puts(b, "}");
 }
 
 static void explain(struct request *r, struct buf *b, const struct command *c, const purser_bytes *argv, uint32_t argc)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of projects.  A rate of so many in an hour makes what may pass a number that no clock changes: burst and one."""
 
+import json
 import re
 import signal
 import subprocess
@@ -93,6 +94,11 @@ def kinds(p):
         equal((counts(a.pipeline([("SET", "k", "v")] * 5)), counts(b.pipeline([("SET", "k", "v")] * 5))), (3, 3))
         limited(a.error("SET", "k", "v"), "cwrites", "client_write_rate")
         equal(a.cmd("GET", "k"), b"v")
+    with enter(p, "client") as c:  # what is left is part of the explanation
+        c.cmd("GET", "k")
+        limits = json.loads(c.cmd("PURSER.EXPLAIN", "GET", "k"))["limits"]
+        equal((limits["client_rate"]["limit"], limits["client_rate"]["remaining"]), (10, 9))
+        check(limits["client_rate"]["reset_ms"] <= 360000, limits)
     with enter(p, "size") as c:
         equal(c.cmd("SET", "k", "x" * 20000), "OK")  # 1 and 4
         limited(c.error("SET", "k", "x" * 24000), "size", "rate")  # 1 and 5
