@@ -89,6 +89,40 @@ return 1 -- redis
     "#!lua\nlocal x\nlocal y = redis.call('incr', KEYS[1], 1)\nreturn y",
     "#!lua flags=foo\nreturn 1",
     "",
+    # as job queues do it (BullMQ): packed options, keys made of a base and an id, several lines
+    """local base = KEYS[1] .. ':'
+local opts = cmsgpack.unpack(cmsgpack.pack({prio = 3, delay = 0, tags = {'x', 'y'}}))
+local function job(id) return base .. id end
+local id = redis.call('INCR', base .. 'id')
+redis.call('HMSET', job(id), 'name', ARGV[1], 'data', cjson.encode({ARGV[2]}), 'prio', opts['prio'])
+redis.call('ZADD', base .. 'prioritized', opts['prio'] * 0x100000000 + id, id)
+redis.call('LPUSH', base .. 'wait', id)
+redis.call('XADD', base .. 'events', 'MAXLEN', '~', 10, '1-1', 'event', 'added', 'jobId', id)
+local moved = redis.call('RPOPLPUSH', base .. 'wait', base .. 'active')
+local rcall = redis.call
+if rcall('EXISTS', job(moved)) == 1 then rcall('HINCRBY', job(moved), 'atm', 1) end
+return {id, moved, rcall('HGETALL', job(moved)), rcall('ZRANGE', base .. 'prioritized', 0, -1, 'WITHSCORES'),
+  rcall('XRANGE', base .. 'events', '-', '+'), rcall('LRANGE', base .. 'active', 0, -1)}""",
+    # Sidekiq: what is due of a sorted set
+    """local key, now = KEYS[1], ARGV[1]
+redis.call("zadd", key, 1, "job")
+local jobs = redis.call("zrange", key, "-inf", 5, "byscore", "limit", 0, 1)
+if jobs[1] then
+  redis.call("zrem", key, jobs[1])
+  return jobs[1]
+end""",
+    # a lock, a token bucket
+    "redis.call('set', KEYS[1], ARGV[1]) if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end",
+    """local tokens = tonumber(redis.call('hget', KEYS[1], 'tokens') or 10)
+if tokens < 1 then return {0, tokens} end
+redis.call('hset', KEYS[1], 'tokens', tokens - 1, 'by', ARGV[1])
+redis.call('pexpire', KEYS[1], 60000)
+return {1, tokens - 1}""",
+    # pcall and what it gives; an error passed on
+    """local r = redis.pcall('lpush', KEYS[1], 'x')
+r = redis.pcall('incr', KEYS[1])
+if type(r) == 'table' and r.err then return redis.error_reply('WRAPPED ' .. r.err) end
+return r""",
 ]
 
 # (what it tries, the script, what it must answer: a value, or a regular expression of the error's text)
