@@ -167,8 +167,8 @@ def ini(sections, plugins):
             lines += ini_section("backend scratch", f"A second one: {plugins['memory'][0]}", memory, False)
         elif ident == "PROJECT":
             keys = [dict(k, default="main") if k["name"] == "backend" else k for k in keys]
-            later = {"dynamic": "yes", "max_projects": None}
-            lines += ini_section("project shop", doc, [k for k in keys if k["name"] not in later], False)
+            later = {"backend": "main", "dynamic": "yes", "max_projects": None}
+            lines += ini_section("project shop", doc, [k for k in keys if k["name"] not in ("dynamic", "max_projects")], False)
             lines += ini_section("project *", "Projects that come to be when they are named. It has the keys of a project, and these.",
                                  [dict(k, default=later[k["name"]] or k["default"]) for k in keys if k["name"] in later], False)
         elif ident in EXAMPLES:

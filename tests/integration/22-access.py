@@ -323,7 +323,7 @@ def connections(p):
                         ("bcast", ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "x")), ("multi", ("MULTI",)),
                         ("local", ("MULTI",)), ("watching", ("WATCH", "k"))):
         c[name].send(*words)
-        c[name].read()
+        check(not isinstance(c[name].read(), RespError), words)
     c["tracking"].cmd("GET", "k")
     c["multi"].cmd("SET", "k", "from a transaction")
     c["local"].cmd("GET", "k")
@@ -335,10 +335,10 @@ def connections(p):
 
 def taken(backend):
     base = "[project b]\nallow_uid = *\n[project a]\nallow_uid = {who}\nrole = {role}\n" \
-        "[role r]\npermissions = redis:read redis:write pubsub script\n{more}\n"
+        "[role r]\npermissions = redis:read redis:write redis:admin pubsub script\n{more}\n"
     head = f"[agent]\nmode = production\ndrain_timeout = 3s\n[backend main]\n{backend}\n"
 
-    def text(who=ME, role="writer", more=""):
+    def text(who=ME, role="admin", more=""):
         return head + base.format(who=who, role=role, more=more)
 
     with Purserd(config=text(), name="taken-" + backend.split()[2]) as p:
@@ -376,7 +376,7 @@ def taken(backend):
         reload_with(p, text(role="reader"))
         equal(c["plain"].cmd("GET", "k"), b"v")
         equal(c["plain"].error("SET", "k", "v").word, "NOPERM")
-        for name in ("subscriber", "pattern", "shard", "old"):
+        for name in ("subscriber", "pattern", "shard", "monitor", "old"):
             closes(c[name])
         equal(c["tracking"].cmd("GET", "k"), b"v", "tracking needs no more than reading")
         check(isinstance(c["blocked"].read(), RespError))
