@@ -404,6 +404,8 @@ class Purserd(Process):
         self.program = os.environ.get("PURSERD", os.path.join(builddir, "agent/purserd"))
         self.config_path = os.path.join(tmp(), name + ".ini")
         self.settings = {"agent.socket": self.sock, "agent.state_dir": self.dir("state")}
+        if os.geteuid() != 0:
+            self.settings["agent.core_dump"] = "yes"  # else /proc/PID is root's, and tests look into it
         if os.environ.get("PURSER_TEST_WORKERS"):
             self.settings["agent.workers"] = os.environ["PURSER_TEST_WORKERS"]
         if config is None and not any(k.startswith("backend ") for k in settings or {}):
