@@ -41,3 +41,13 @@ CLEANFILES += %D%/turns
 .PHONY: bench-turns
 bench-turns: %D%/turns
 	%D%/turns $(BENCH_FLAGS)
+
+# What a JSON Web Token costs: make bench-jwt BENCH_FLAGS=200000
+EXTRA_PROGRAMS += %D%/jwt
+%C%_jwt_SOURCES = %D%/jwt.c
+%C%_jwt_LDADD = $(AGENT_LIBS)
+CLEANFILES += %D%/jwt
+
+.PHONY: bench-jwt
+bench-jwt: %D%/jwt
+	%D%/jwt $(BENCH_FLAGS)

@@ -39,3 +39,7 @@ FUZZ_TARGETS += %D%/fuzz_rdb
 fuzz_fuzz_rdb_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/plugins/memory -I$(top_srcdir)/tests/unit
 fuzz_fuzz_rdb_LDADD = tests/unit/libmemory.a $(FUZZ_LIBS) $(LUA_LIBS) -lm
 EXTRA_DIST += %D%/corpus/rdb
+
+FUZZ_TARGETS += %D%/fuzz_jwt
+fuzz_fuzz_jwt_LDADD = $(FUZZ_LIBS)
+EXTRA_DIST += %D%/corpus/jwt
