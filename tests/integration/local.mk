@@ -43,3 +43,5 @@ SCRIPT_TESTS += %D%/39-slowlog.py
 SCRIPT_TESTS += %D%/39-declared-commands.py
 EXTRA_DIST += tests/module/toy.c
 SCRIPT_TESTS += %D%/39-rows.py
+SCRIPT_TESTS += %D%/49-jwt.py
+EXTRA_DIST += tests/issuer.py
