@@ -274,6 +274,9 @@ struct lane *lane_find(struct ctx *x, uint16_t db, uint8_t version, uint32_t cre
 	errno = ENOTSUP;
 	if ((unsigned)x->in->url.db + db > UINT16_MAX)
 		return NULL;
+	errno = EACCES;
+	if (cred && !cred_known(x->in, cred))
+		return NULL;
 	errno = EAGAIN;
 	if (x->nlanes >= LANES_MAX && !make_room(x))
 		return NULL;
@@ -513,8 +516,8 @@ int lane_submit(struct ctx *x, purser_call *c)
 	if (__builtin_expect(!lane, 0)) {
 		if (errno == EAGAIN)
 			return ctx_again(x, PURSER_ROUTE_SHARED);
-		x->h->fail(c, errno == ENOMEM ? PURSER_E_NOMEM : PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED,
-		    "redis: no lane for this credential or database");
+		x->h->fail(c, errno == ENOMEM ? PURSER_E_NOMEM : errno == EACCES ? PURSER_E_AUTH : PURSER_E_UNSUPPORTED,
+		    PURSER_NOT_EXECUTED, "redis: no lane for this credential or database");
 		return PURSER_DONE;
 	}
 	l = lane->links[0];

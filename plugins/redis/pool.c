@@ -295,8 +295,8 @@ int pool_submit(struct ctx *x, purser_call *c)
 	if (!lane && errno == EAGAIN)
 		return ctx_again(x, c->route);
 	if (!lane) {
-		x->h->fail(c, errno == ENOMEM ? PURSER_E_NOMEM : PURSER_E_UNSUPPORTED, PURSER_NOT_EXECUTED,
-		    "redis: no connection for this credential or database");
+		x->h->fail(c, errno == ENOMEM ? PURSER_E_NOMEM : errno == EACCES ? PURSER_E_AUTH : PURSER_E_UNSUPPORTED,
+		    PURSER_NOT_EXECUTED, "redis: no connection for this credential or database");
 		return PURSER_DONE;
 	}
 	if (c->route == PURSER_ROUTE_PINNED)

@@ -650,11 +650,11 @@ static void batches(void **state)
 	}
 }
 
-/* Databases and protocols have lanes of their own, at most so many; other credentials have none. */
+/* Databases, protocols and users have lanes of their own, at most so many; users that nobody has named have none. */
 static void lane_keys(void **state)
 {
 	struct call *c;
-	int fd = up(), fd3, fd5;
+	int fd = up(), fd3, fd4, fd5;
 
 	(void)state;
 	c = call_words(x, 1, PURSER_ROUTE_SHARED, 3, "GET k");
@@ -675,8 +675,18 @@ static void lane_keys(void **state)
 	c = call_words(x, 1, PURSER_ROUTE_SHARED, 0, "GET k");
 	c->c.cred = 4;
 	call_submit(x, c);
-	assert_true(c->failed && c->code == PURSER_E_UNSUPPORTED && c->executed == PURSER_NOT_EXECUTED);
+	assert_true(c->failed && c->code == PURSER_E_AUTH && c->executed == PURSER_NOT_EXECUTED);
 	call_free(c);
+	assert_int_equal(x->p->credential(x->state, 4, (purser_bytes){ (const uint8_t *)"psr-test", 8 },
+	    (purser_bytes){ (const uint8_t *)"secret", 6 }), 0);
+	c = call_words(x, 1, PURSER_ROUTE_SHARED, 0, "GET k");
+	c->c.cred = 4;
+	call_submit(x, c);
+	fd4 = server_hello(&server, x);
+	expect(fd4, GET_K);
+	answer(fd4, c, "+4\r\n");
+	x->p->credential(x->state, 4, (purser_bytes){ NULL, 0 }, (purser_bytes){ NULL, 0 });
+	close(fd4);
 	close(fd);
 	close(fd3);
 	close(fd5);
