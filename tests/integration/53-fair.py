@@ -100,11 +100,11 @@ def pipeline(redis):
 def projects(store, redis):
     """A hundred connections of one project have all sent more than their sockets take; a command of another project is
     behind few of these.  It reads the first's counter: its own project has no prefix."""
-    text = f"[agent]\nworkers = 1\n[backend main]\n{store}\n[health]\ninterval = 1h\n" \
+    text = f"[backend main]\n{store}\n[health]\ninterval = 1h\n" \
         "[project a]\n[project b]\nisolation = off\n"
     block = encode("INCR", "n") * 3000
     most = 0
-    with harness.Purserd(config=text, name="projects") as p, p.client() as b:
+    with harness.Purserd(config=text, args=["--set", "agent.workers=1"], name="projects") as p, p.client() as b:
         equal(b.cmd("AUTH", "b", "x"), "OK")
         for _ in range(8 if harness.LONG else 3):
             b.cmd("DEL", "proj:a:n")

@@ -27,7 +27,7 @@ PROJECTS = {
 
 
 def config(store, projects, more=""):
-    return f"[agent]\nworkers = 1\n{more}[backend main]\n{store}\n[health]\ninterval = 1h\n" + \
+    return f"[agent]\n{more}[backend main]\n{store}\n[health]\ninterval = 1h\n" + \
         "".join(f"[project {name}]\n{text}" for name, text in projects.items())
 
 
