@@ -90,6 +90,8 @@ TARGETS = {
     "floor-proxy": Target("kernel floor, proxy", "floor-proxy", REDIS, store="redis"),
     "nutcracker": Target("nutcracker", "nutcracker", ("nutcracker", "redis-server"), store="redis"),
     "agent": Target("purser, redis", "purser-redis", PURSER + REDIS, store="redis"),
+    "agent-declared": Target("purser, redis, scripts = declared-keys", "purser-redis-declared", PURSER + REDIS,
+                             store="redis"),
     "agent-off": Target("purser, redis, telemetry off", "purser-redis-off", PURSER + REDIS, store="redis"),
     "agent-spans": Target("purser, redis, metrics + 100 % spans", "purser-redis-spans", PURSER + REDIS,
                           store="redis"),
@@ -166,6 +168,13 @@ GROUPS = {
         targets("memory", "memory-rate", "memory-limits"),
         [Shape(50, 16, "get"), Shape(50, 16, "set")],
         [Ratio("a rate/none", "memory-rate", "memory"), Ratio("all/none", "memory-limits", "memory")]),
+    "scripts": Group(
+        "EVAL of a GET: what keeping scripts inside their project costs",
+        targets("direct", "agent-declared", "agent"),
+        [Shape(50, 1, "eval"), Shape(50, 16, "eval")],
+        [Ratio("redis-cpu: isolated/declared", "agent", "agent-declared", "store", "store"),
+         Ratio("agent: isolated/declared", "agent", "agent-declared"),
+         Ratio("redis-cpu/direct", "agent", "direct", "store", "own")]),
     "workers": Group(
         "two workers against one, on all CPUs",
         targets("memory", "memory-w2"),

@@ -24,7 +24,7 @@ static const char usage_text[] =
 	"usage: lg [options] ADDRESS        (unix:/path, /path or HOST:PORT)\n"
 	"  -c, --conns N          connections (50)\n"
 	"  -P, --pipeline N       requests in one write (1)\n"
-	"  -m, --mix OP[=W],...   ping get set mget mset publish, with weights (get)\n"
+	"  -m, --mix OP[=W],...   ping get set mget mset eval publish, with weights (get)\n"
 	"  -k, --keys N           number of keys (10000)\n"
 	"  -D, --dist D           uniform, seq or zipf[:THETA] (uniform; theta 0.99)\n"
 	"  -p, --prefix TEXT      first 4 bytes of each key (key:)\n"
@@ -193,8 +193,8 @@ static void check_options(struct load_options *o)
 		usage("subscribers need", "-m publish");
 	if (o->setup && (o->reconnect || o->memcache))
 		usage("setup needs RESP and lasting connections", o->setup);
-	if (o->memcache && o->weight[OP_MSET])
-		usage("memcached has no", "mset");
+	if (o->memcache && (o->weight[OP_MSET] || o->weight[OP_EVAL]))
+		usage("memcached has no", o->weight[OP_MSET] ? "mset" : "eval");
 	if (!o->weight[OP_MGET] && !o->weight[OP_MSET])
 		o->multi = 1;
 	if (o->requests == UINT64_MAX)

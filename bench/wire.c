@@ -13,7 +13,7 @@
 #define TAG_BYTES 8  /* the key's number at the start of its value */
 #define POOL_SHIFT 4096
 
-static const char *const op_names[OP_COUNT] = {"ping", "get", "set", "mget", "mset", "publish"};
+static const char *const op_names[OP_COUNT] = {"ping", "get", "set", "mget", "mset", "eval", "publish"};
 
 const char *wire_op_name(enum wire_op op)
 {
@@ -129,6 +129,9 @@ static char *request_resp(const struct wire *w, enum wire_op op, uint64_t pos, c
 
 	if (op == OP_PING)
 		return PUT(p, "*1\r\n$4\r\nPING\r\n");
+	if (op == OP_EVAL) /* a GET by a script */
+		return put_bulk_key(w, PUT(p, "*4\r\n$4\r\nEVAL\r\n$33\r\nreturn redis.call('get', KEYS[1])\r\n$1\r\n1\r\n"),
+				    keys_at(w->keys, pos));
 	p = put_head(p, '*', 1 + span * (values ? 2 : 1) + (ttl ? 2 : 0));
 	if (op == OP_GET || op == OP_SET)
 		p = op == OP_GET ? PUT(p, "$3\r\nGET\r\n") : PUT(p, "$3\r\nSET\r\n");
@@ -238,6 +241,7 @@ static enum match match_reply(const struct wire *w, enum wire_op op, uint64_t po
 	switch (op) {
 	case OP_GET:
 	case OP_MGET:
+	case OP_EVAL:
 		return match_items(w, op, pos, r);
 	case OP_SET:
 	case OP_MSET:
@@ -261,7 +265,7 @@ static long judge_resp(enum wire_op op, const char *buf, size_t len, enum wire_v
 	if (buf[0] == '-' || buf[0] == '!')
 		*verdict = WIRE_ERROR;
 	else if (buf[0] == '_' || memmem(buf, (size_t)n, "$-1\r\n", 5))
-		*verdict = op == OP_GET || op == OP_MGET ? WIRE_NIL : WIRE_MISMATCH;
+		*verdict = op == OP_GET || op == OP_EVAL || op == OP_MGET ? WIRE_NIL : WIRE_MISMATCH;
 	else
 		*verdict = WIRE_MISMATCH;
 	return n;

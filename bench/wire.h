@@ -15,7 +15,7 @@
 
 #include "keys.h"
 
-enum wire_op { OP_PING, OP_GET, OP_SET, OP_MGET, OP_MSET, OP_PUBLISH, OP_COUNT };
+enum wire_op { OP_PING, OP_GET, OP_SET, OP_MGET, OP_MSET, OP_EVAL, OP_PUBLISH, OP_COUNT };
 
 enum wire_verdict {
 	WIRE_OK,
