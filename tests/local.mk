@@ -6,6 +6,7 @@ include %D%/integration/local.mk
 include %D%/conformance/local.mk
 include %D%/plugins/local.mk
 include %D%/differential/local.mk
+include %D%/isolation/local.mk
 include %D%/chaos/local.mk
 include %D%/clients/local.mk
 include %D%/churn/local.mk

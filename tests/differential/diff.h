@@ -64,11 +64,16 @@ struct gen {
 	int isolated;              /* see struct options */
 	int brief;                 /* ... lives of some ms, which are waited for */
 	struct arena *mem;
+	/* NULL, or asked first: adds arguments of a kind that only the caller knows; 0: it is none */
+	int (*more)(struct gen *g, struct cmd *c, const char *kind);
+	void *owner;
 };
 uint64_t rng_next(struct gen *g);
 uint32_t rng_below(struct gen *g, uint32_t n);
 /* Up to two commands (the second belongs to the first); how many. */
 unsigned gen_commands(struct gen *g, struct cmd out[2]);
+/* One command of a line like those of commands.def. */
+void gen_line(struct gen *g, struct cmd *c, enum rule rule, const char *text);
 struct word gen_format(struct gen *g, const char *fmt, long long v); /* one number in it */
 void gen_add(struct gen *g, struct cmd *c, struct word w);
 /* Arguments of one kind: kinds of geo.c, of dump.c, of stream.c; 0: it is none of them. */

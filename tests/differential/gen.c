@@ -616,10 +616,12 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	static const struct { const char *name; int ms, absolute; } times[] = {
 		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
 	};
-	char name[16];
+	char name[24];
 	size_t i;
 
 	snprintf(name, sizeof(name), "%.*s", (int)n, t);
+	if (g->more && g->more(g, c, name))
+		return;
 	for (i = 0; i < 4; i++)
 		if (!strcmp(name, times[i].name)) {
 			gen_add(g, c, make_time(g, times[i].ms, times[i].absolute));
@@ -727,11 +729,9 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 		abort();
 }
 
-static void from_line(struct gen *g, struct cmd *c, const struct line *l)
+void gen_line(struct gen *g, struct cmd *c, enum rule rule, const char *t)
 {
-	const char *t = l->text;
-
-	*c = (struct cmd){ .rule = l->rule };
+	*c = (struct cmd){ .rule = rule };
 	while (*t) {
 		size_t n = strcspn(t, " ");
 
@@ -974,7 +974,7 @@ unsigned gen_commands(struct gen *g, struct cmd out[2])
 			for (i = 0; at >= lines[i].weight; i++)
 				at -= lines[i].weight;
 		} while (strncmp(lines[i].text, only, strlen(only)));
-		from_line(g, &out[0], &lines[i]);
+		gen_line(g, &out[0], lines[i].rule, lines[i].text);
 		damage(g, &out[0]);
 	} while (!tame(g, &out[0]));
 	/* Redis' SORT takes an ERANGE that an earlier command left behind for one of its own; this clears it. */

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the isolation fuzzer: an agent with two projects on one store, and a redis-server for each project as its model."""
+
+import os
+import subprocess
+
+import harness
+
+NAMES = ("alpha", "beta")
+MODEL = ("--databases", "2", "--notify-keyspace-events", "KEA")
+
+
+def config(backend, url):
+    c = {"project default.backend": "main", "backend main.plugin": backend}
+    for name in NAMES:
+        c[f"project {name}.databases"] = 2
+        c[f"project {name}.backend"] = "main"
+    if backend == "redis":
+        c["backend main.url"] = url
+    else:
+        c["backend main.notify_keyspace_events"] = "KEA"
+    return c
+
+
+def fuzz(p, store, models, *args):
+    """Runs the program; its status and what it said."""
+    argv = [os.path.join(harness.builddir, "tests/isolation/isolation"), "--agent", p.sock, "--store", store, "--databases", "2"]
+    for letter, name, model in zip("ab", NAMES, models):
+        argv += [f"--{letter}", name, f"--model-{letter}", model.sock]
+    run = subprocess.run([*argv, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return run.returncode, run.stdout.decode("latin-1")
+
+
+def run(backend):
+    seconds = int(float(os.environ.get("PURSER_SECONDS") or (1800 if harness.LONG else 5)))
+    seed = harness.seed()
+    with harness.Redis(MODEL, name="model-a") as a, harness.Redis(MODEL, name="model-b") as b, \
+            harness.Redis(MODEL, name="store") as store:
+        with harness.Purserd(config(backend, store.url)) as p:
+            status, text = fuzz(p, store.sock if backend == "redis" else p.sock, (a, b), "--seconds", seconds, "--seed", seed)
+    print(text)
+    harness.check(status == 0, f"see above; PURSER_SEED={seed}")
