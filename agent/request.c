@@ -48,7 +48,7 @@ static enum stage_result refuse_as_redis(struct request *r, const char *text)
 {
 	char mem[BCALL_ERROR_MAX];
 
-	if (r->cl->tx)
+	if (r->cl->tx || cmd_word_is(r->argv[0], "EXEC"))
 		text = tx_refused(r, text, mem, sizeof mem);
 	reply_error(&r->b, text, strlen(text));
 	r->b.store_error = false;

@@ -233,6 +233,7 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 {
 	struct client *c = r->cl;
 	struct tx *tx = c->tx;
+	bool exec;
 
 	if (r->tx) { /* EXEC itself, before a plugin had it: its watch is still to be ended */
 		tx = r->tx;
@@ -248,14 +249,16 @@ const char *tx_refused(struct request *r, const char *text, char *mem, size_t ca
 	}
 	if (tx && r->cmd && r->cmd->id == CMD_WATCH && !r->local)
 		tx->watch_lost = true; /* it waited, and will not be sent */
-	if (!tx || !tx->multi)
+	exec = cmd_word_is(r->argv[0], "EXEC");
+	if (!(tx && tx->multi) && !(exec && mem)) /* Redis names the abort where it refuses an EXEC without MULTI too */
 		return text;
-	if (!cmd_word_is(r->argv[0], "EXEC")) {
+	if (!exec) {
 		tx->dirty = true;
 		forget_parts(tx);
 		return text;
 	}
-	end_later(c);
+	if (tx)
+		end_later(c);
 	snprintf(mem, cap, "EXECABORT Transaction discarded because of: %s",
 	    strncmp(text, "ERR ", 4) ? text : text + 4);
 	return mem;

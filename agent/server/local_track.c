@@ -214,7 +214,7 @@ static void do_caching(struct request *r)
 {
 	struct tracking *t = tracking_of(r);
 
-	if (!t || !(t->options & (TRACK_OPTIN | TRACK_OPTOUT))) {
+	if (!t) {
 		local_error(r, "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
 		    "OPTOUT mode enabled");
 		return;

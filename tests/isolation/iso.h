@@ -73,6 +73,7 @@ struct world {
 	FILE *report;
 	uint64_t seed, done, fences;
 	int leaked;
+	char kind[80];              /* of the finding: its short form must show the same */
 	struct arena mem;           /* of a turn of play */
 	struct side ask_store;
 };
@@ -99,6 +100,7 @@ int heard_enough(struct link *l);           /* 1: the agent's side heard what th
 void heard_clear(struct link *l);
 void say(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int leak_found(struct world *w);
+void blame(struct world *w, const char *what, const struct cmd *c);
 
 /* ---- play.c ---------------------------------------------------------------------------------------------- */
 int play(struct world *w, const struct item *v, uint32_t n); /* 0, or -1: a finding */

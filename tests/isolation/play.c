@@ -20,6 +20,7 @@ static void nap(uint32_t ms)
 
 static int finding(struct link *l, const struct item *it, uint32_t i, const char *what)
 {
+	blame(l->p->w, what, &it->c[i < it->n ? i : 0]);
 	say(l->p->w, "project %s, connection %u: ", l->p->name, l->number);
 	return differ(&l->s, &it->c[i < it->n ? i : 0], i, what);
 }
@@ -106,6 +107,7 @@ static int hear(struct project *p)
 			struct pollfd f = { .fd = link[i]->s.b.fd, .events = POLLIN };
 
 			if (clock_seconds(CLOCK_MONOTONIC) > until || link[i]->heard[1].n > link[i]->heard[0].n + 1000) {
+				blame(p->w, "heard", NULL);
 				say(p->w, "DIFFERENCE (what is heard besides replies) project %s, connection %u, RESP%u\n", p->name,
 				    link[i]->number, link[i]->s.resp);
 				for (k = 0; k < link[i]->heard[0].n; k++)
@@ -407,6 +409,7 @@ static int compare_queue(struct project *p)
 				return finding(l, it, k, "a reply is missing");
 			if (it->how == TX && k == it->n - 1 ? 0 : it->how == LINES ? compare_lines(l, it, at) :
 			    compare(&l->s, &it->c[k], at, it->how == TX ? EXACT : it->c[k].rule)) {
+				blame(p->w, "reply", &it->c[k]);
 				say(p->w, "  (project %s, connection %u)\n", p->name, l->number);
 				return -1;
 			}
@@ -532,6 +535,7 @@ static int begin(struct world *w)
 	int agent;
 
 	w->leaked = 0;
+	*w->kind = '\0';
 	for (i = 0; i < 2; i++) {
 		struct project *p = &w->p[i];
 

@@ -6,6 +6,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "iso.h"
 
 #define EPISODE 300             /* items */
@@ -21,9 +22,13 @@ void print_item(FILE *f, const struct item *it)
 	}
 }
 
-static int still(struct world *w, const struct item *v, uint32_t n) { return play(w, v, n) != 0; }
+/* Does it show the same kind of finding? */
+static int still(struct world *w, const char *kind, const struct item *v, uint32_t n)
+{
+	return play(w, v, n) != 0 && !strcasecmp(w->kind, kind);
+}
 
-static uint32_t shrink(struct world *w, struct item *v, uint32_t n)
+static uint32_t shrink(struct world *w, const char *kind, struct item *v, uint32_t n)
 {
 	struct item *without = calloc(n + 1, sizeof(*without));
 	double until = clock_seconds(CLOCK_MONOTONIC) + SHRINK_SECONDS;
@@ -37,7 +42,7 @@ static uint32_t shrink(struct world *w, struct item *v, uint32_t n)
 		for (at = 0; at + part <= n && clock_seconds(CLOCK_MONOTONIC) < until;) {
 			memcpy(without, v, at * sizeof(*v));
 			memcpy(without + at, v + at + part, (n - at - part) * sizeof(*v));
-			if (n > part && still(w, without, n - part)) {
+			if (n > part && still(w, kind, without, n - part)) {
 				n -= part;
 				memcpy(v, without, n * sizeof(*v));
 				smaller = 1;
@@ -54,21 +59,24 @@ static uint32_t shrink(struct world *w, struct item *v, uint32_t n)
 
 static void report(struct world *w, struct item *v, uint32_t n)
 {
+	char kind[sizeof(w->kind)];
 	uint32_t i;
+
+	memcpy(kind, w->kind, sizeof(kind));
 
 	printf("FOUND in an episode of seed %llu, after %llu commands\n", (unsigned long long)w->seed, (unsigned long long)w->done);
 	fflush(stdout);
 	w->report = NULL;
-	if (!still(w, v, n)) {
+	if (!still(w, kind, v, n)) {
 		printf("it does not come again with the same commands\n");
 		return;
 	}
-	n = shrink(w, v, n);
+	n = shrink(w, kind, v, n);
 	printf("shrunk to %u:\n", n);
 	for (i = 0; i < n; i++)
 		print_item(stdout, &v[i]);
 	w->report = stdout;
-	still(w, v, n);
+	still(w, kind, v, n);
 	fflush(stdout);
 }
 

@@ -21,6 +21,14 @@ void say(struct world *w, const char *format, ...)
 	va_end(ap);
 }
 
+/* The first that is said of an episode counts. */
+void blame(struct world *w, const char *what, const struct cmd *c)
+{
+	if (!*w->kind)
+		snprintf(w->kind, sizeof(w->kind), "%.40s/%.*s", what, c && c->argc ? (int)(c->argv[0].n > 20 ? 20 : c->argv[0].n) : 0,
+		    c && c->argc ? (const char *)c->argv[0].p : "");
+}
+
 /* ---- what may not come ------------------------------------------------------------------------------------- */
 static int has(const uint8_t *p, size_t n, const void *what, size_t m) { return memmem(p, n, what, m) != NULL; }
 
@@ -39,6 +47,7 @@ static void watch(struct link *l, const uint8_t *p, size_t n)
 	if (!what || w->leaked)
 		return;
 	w->leaked = 1;
+	blame(w, what, NULL);
 	say(w, "LEAK to project %s, connection %u, RESP%u: %s in\n  \"", l->p->name, l->number, l->s.resp, what);
 	if (w->report)
 		print_bytes(w->report, p, n);
@@ -318,7 +327,8 @@ static int among(const struct heard *h, struct word w)
 	return 0;
 }
 
-/* Messages: the same, so often.  Invalidations: what the model says, the agent says; it may say more. */
+/* Messages: the same, so often.  Invalidations: what the model says, the agent says; it may say more.  Where Redis says that
+ * all is gone (FLUSHDB), the agent names what was there. */
 int heard_enough(struct link *l)
 {
 	struct heard *a = &l->heard[0], *b = &l->heard[1];
@@ -331,7 +341,7 @@ int heard_enough(struct link *l)
 	for (i = 0; i < a->n; i++) {
 		if (!is_invalidation(a->w[i]))
 			x[nx++] = a->w[i];
-		else if (!all && !among(b, a->w[i]))
+		else if (!all && !among(b, a->w[i]) && a->w[i].n != 14)
 			nx = SIZE_MAX / 2, i = a->n;
 	}
 	for (i = 0; i < b->n; i++)
