@@ -42,6 +42,7 @@ struct link {
 	uint64_t id[2];
 	uint32_t number;
 	int waiting;                /* a command of it is under way since an earlier turn */
+	int deaf;                   /* an invalidation is missing */
 	int loose;                  /* the order of confirmations is a table's */
 	struct cmd wait;
 };
@@ -54,6 +55,7 @@ struct project {
 	char prefix[80];
 	struct link link[LINKS];
 	int ears;                   /* some link hears more than replies in this episode */
+	int flushed;                /* ... and a FLUSH was among what was said */
 	struct link *turn;          /* plain commands wait to be sent on it */
 	const struct item *queue[80];
 	uint32_t nqueue;

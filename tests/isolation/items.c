@@ -148,9 +148,20 @@ static struct word channel(struct gen *g)
 	}
 }
 
+/* Nobody can make an event of a key: what is published under such a name is another channel to the agent. */
+static struct word channel_to(struct gen *g)
+{
+	struct word w;
+
+	do
+		w = channel(g);
+	while (w.p[0] == '_');
+	return w;
+}
+
 static struct word channel_pattern(struct gen *g)
 {
-	static const char *const some[] = { "news.*", "n*", "news.[01]", "*", "?ews.1", "k*", "__keyspace@0__:k*", "__keyspace@0__:*",
+	static const char *const some[] = { "news.*", "n*", "news.[01]", "*.*", "?ews.1", "k*", "__keyspace@0__:k*", "__keyspace@0__:*",
 		"__keyspace@1__:*", "__keyevent@0__:*", "__keyevent@0__:del", "__key*__:*", "__keyspace@*__:k1", "news.1", "\\*", "[", "" };
 
 	return rng_below(g, 12) ? PICK(g, some) : format_hex(g, "*%s*");
@@ -203,6 +214,8 @@ static int more(struct gen *g, struct cmd *c, const char *kind)
 		gen_add(g, c, PICK(g, prefixes));
 	else if (!strcmp(kind, "chan"))
 		gen_add(g, c, channel(g));
+	else if (!strcmp(kind, "pchan"))
+		gen_add(g, c, channel_to(g));
 	else if (!strcmp(kind, "chans"))
 		add_some(g, c, channel);
 	else if (!strcmp(kind, "cpat"))
@@ -278,6 +291,9 @@ static int never_queued(const struct cmd *c)
 	for (i = 0; i < sizeof(some) / sizeof(*some); i++)
 		if (word_is(c->argv[0], some[i]))
 			return 1;
+	for (i = 3; word_is(c->argv[0], "COPY") && i < c->argc; i++)
+		if (word_is(c->argv[i], "DB"))
+			return 1;
 	return c->rule >= SINGLE || c->wait_ms;
 }
 
@@ -293,7 +309,7 @@ static void transaction(struct maker *m, struct gen *g, struct item *it)
 		struct cmd two[2];
 
 		if (rng_below(g, 8) == 0) {
-			gen_line(g, &it->c[i], EXACT, rng_below(g, 2) ? "PUBLISH chan word" : "EVAL lua 1 key val");
+			gen_line(g, &it->c[i], EXACT, rng_below(g, 2) ? "PUBLISH pchan word" : "EVAL lua 1 key val");
 			mark(g, &it->c[i]);
 			continue;
 		}

@@ -107,7 +107,7 @@ static int hear(struct project *p)
 			struct pollfd f = { .fd = link[i]->s.b.fd, .events = POLLIN };
 
 			if (clock_seconds(CLOCK_MONOTONIC) > until || link[i]->heard[1].n > link[i]->heard[0].n + 1000) {
-				blame(p->w, "heard", NULL);
+				blame(p->w, link[i]->deaf ? "invalidation" : "message", NULL);
 				say(p->w, "DIFFERENCE (what is heard besides replies) project %s, connection %u, RESP%u\n", p->name,
 				    link[i]->number, link[i]->s.resp);
 				for (k = 0; k < link[i]->heard[0].n; k++)
@@ -462,6 +462,7 @@ static void open_ears(struct project *p, const struct item *it)
 {
 	struct word w = it->c[0].argv[0];
 
+	p->flushed |= w.n > 5 && (w.p[0] | 32) == 'f' && (w.p[1] | 32) == 'l'; /* ... in a transaction it is not */
 	p->ears |= word_is(w, "SUBSCRIBE") || word_is(w, "PSUBSCRIBE") || word_is(w, "SSUBSCRIBE") || word_is(w, "UNSUBSCRIBE") ||
 	    word_is(w, "PUNSUBSCRIBE") || word_is(w, "SUNSUBSCRIBE") ||
 	    (it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING"));
@@ -539,7 +540,7 @@ static int begin(struct world *w)
 	for (i = 0; i < 2; i++) {
 		struct project *p = &w->p[i];
 
-		p->ears = 0;
+		p->ears = p->flushed = 0;
 		p->nqueue = 0;
 		p->turn = NULL;
 		for (k = 0; k < LINKS; k++) {

@@ -327,6 +327,13 @@ static int among(const struct heard *h, struct word w)
 	return 0;
 }
 
+/* Did the flush of an isolated project say that this key is gone?  Redis says nothing of the keys that a flush takes. */
+static int is_flushed(struct word w)
+{
+	return w.n > 12 && memmem(w.p, w.n, "__key", 5) &&
+	    (!memcmp(w.p + w.n - 9, "$3\r\ndel\r\n", 9) || memmem(w.p, w.n, "__:del\r\n", 8));
+}
+
 /* Messages: the same, so often.  Invalidations: what the model says, the agent says; it may say more.  Where Redis says that
  * all is gone (FLUSHDB), the agent names what was there. */
 int heard_enough(struct link *l)
@@ -334,20 +341,23 @@ int heard_enough(struct link *l)
 	struct heard *a = &l->heard[0], *b = &l->heard[1];
 	struct word *x = calloc(a->n + 1, sizeof(*x)), *y = calloc(b->n + 1, sizeof(*y));
 	size_t nx = 0, ny = 0, i;
-	int all = among(b, word_text("invalidate all")), same;
+	int all = among(b, word_text("invalidate all")), same, missing = 0;
 
 	if (!x || !y)
 		exit(2);
 	for (i = 0; i < a->n; i++) {
+		if (l->p->flushed && is_flushed(a->w[i]))
+			continue;
 		if (!is_invalidation(a->w[i]))
 			x[nx++] = a->w[i];
 		else if (!all && !among(b, a->w[i]) && a->w[i].n != 14)
-			nx = SIZE_MAX / 2, i = a->n;
+			missing = 1;
 	}
 	for (i = 0; i < b->n; i++)
-		if (!is_invalidation(b->w[i]))
+		if (!is_invalidation(b->w[i]) && !(l->p->flushed && is_flushed(b->w[i])))
 			y[ny++] = b->w[i];
-	same = nx == ny;
+	same = nx == ny && !missing;
+	l->deaf = missing;
 	if (same) {
 		sort_words(x, nx, 1);
 		sort_words(y, ny, 1);
