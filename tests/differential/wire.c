@@ -115,7 +115,7 @@ static const char *turn(struct side *s, short events)
 		s->sent += n > 0 ? (size_t)n : 0;
 	}
 	if (!(events & (POLLIN | POLLHUP | POLLERR)))
-		return NULL;
+		return cut(s) ? "does not speak RESP" : NULL; /* it may want more of what has come than before */
 	s->in = grow(s->in, &s->cap, s->nin + 65536, 1);
 	n = recv(s->fd, s->in + s->nin, s->cap - s->nin, 0);
 	if (n == 0)

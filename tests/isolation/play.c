@@ -116,7 +116,8 @@ static int hear(struct project *p)
 					told(link[i], 1, k);
 				return -1;
 			}
-			if (poll(&f, 1, 50) > 0 && side_move(&link[i]->s.b, POLLIN, UINT32_MAX)) {
+			if (side_move(&link[i]->s.b, 0, UINT32_MAX) || (!heard_enough(link[i]) && poll(&f, 1, 50) > 0 &&
+			    side_move(&link[i]->s.b, POLLIN, UINT32_MAX))) {
 				say(p->w, "the agent closed a connection that listens\n");
 				return -1;
 			}
@@ -315,6 +316,8 @@ static int served(struct link *l)
 		while (!arrived(s)) {
 			struct pollfd f = { .fd = s->fd, .events = POLLIN };
 
+			if (side_move(s, 0, UINT32_MAX) == NULL && arrived(s))
+				break;
 			if (clock_seconds(CLOCK_MONOTONIC) > until || (poll(&f, 1, 50) > 0 && (text = side_move(s, POLLIN, UINT32_MAX)))) {
 				say(l->p->w, "the %s %s\n", s->name, text ? text : "still waits, and the other does not");
 				return finding(l, &it, 0, "a command that waits");
