@@ -117,11 +117,8 @@ static void answer(struct tour *t)
 	struct search *s = (struct search *)t;
 	struct request *r = s->r;
 
-	if (s->text.failed) {
-		local_failure(r, ERR_OOM, NULL);
-	} else if (!s->kill) {
-		reply_bulk(&r->b, buf_data(&s->text), buf_len(&s->text));
-		req_finish(r);
+	if (!s->kill) {
+		local_text(r, &s->text);
 	} else if (!s->old) {
 		reply_integer(&r->b, (int64_t)s->killed);
 		req_finish(r);

@@ -34,6 +34,15 @@ void local_text(struct request *r, struct buf *b)
 {
 	if (b->failed) {
 		local_failure(r, ERR_OOM, NULL);
+	} else if (r->b.c.resp == 3) { /* a verbatim string, as Redis */
+		char head[32] = "=";
+		size_t n = 1 + dec_u64(head + 1, buf_len(b) + 4);
+
+		memcpy(head + n, "\r\ntxt:", 6);
+		reply_raw(&r->b, head, n + 6);
+		reply_raw(&r->b, buf_data(b), buf_len(b));
+		reply_raw(&r->b, "\r\n", 2);
+		req_finish(r);
 	} else {
 		reply_bulk(&r->b, buf_data(b), buf_len(b));
 		req_finish(r);

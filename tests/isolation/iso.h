@@ -39,6 +39,7 @@ struct link {
 	struct session s;           /* a: the model, b: the agent */
 	struct project *p;
 	struct heard heard[2];
+	struct heard told;          /* invalidations of the agent's in this episode */
 	uint64_t id[2];
 	uint32_t number;
 	int waiting;                /* a command of it is under way since an earlier turn */
@@ -55,6 +56,7 @@ struct project {
 	char prefix[80];
 	struct link link[LINKS];
 	int ears;                   /* some link hears more than replies in this episode */
+	int disturbed;              /* the other project began to track: then everything of this is invalid once */
 	int flushed;                /* ... and a FLUSH was among what was said */
 	struct link *turn;          /* plain commands wait to be sent on it */
 	const struct item *queue[80];

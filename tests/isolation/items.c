@@ -20,7 +20,7 @@ struct maker {
 	uint8_t link[2];            /* where the last item was */
 	uint32_t total;             /* weights of specials */
 	int listening;              /* this episode has ears */
-	int redirects, lists;
+	int tracker;                /* who tracks in it; 2: both */
 };
 
 static const char *const bodies[] = {
@@ -391,7 +391,10 @@ static void special(struct maker *m, struct gen *g, struct item *it)
 	it->c = list(m, 2);
 	gen_line(g, it->c, specials[i].rule, specials[i].text);
 	mark(g, it->c);
-	if (hears(it->c)) {
+	if (!m->w->o->undeclared && (word_is(it->c->argv[0], "EVALSHA") || word_is(it->c->argv[0], "EVALSHA_RO") ||
+	    (word_is(it->c->argv[0], "EVAL") && it->c->argc > 5))) {
+		literal(g, it->c, "PING");
+	} else if (hears(it->c)) {
 		if (!m->listening)
 			literal(g, it->c, "CLIENT TRACKINGINFO"), it->how = ALONE;
 		else if (word_is(it->c->argv[0], "MONITOR"))
@@ -399,8 +402,8 @@ static void special(struct maker *m, struct gen *g, struct item *it)
 		else
 			it->link = (uint8_t)(2 + rng_below(g, 3));
 	} else if (tracks(it->c)) {
-		if (!m->listening)
-			literal(g, it->c, "CLIENT TRACKING OFF");
+		if (!m->listening || (m->tracker != 2 && m->p != &m->w->p[m->tracker]))
+			literal(g, it->c, "PING");
 		it->link = (uint8_t)(1 + rng_below(g, 2));
 	} else if (it->c->argc > 1 && word_is(it->c->argv[1], "CACHING")) {
 		gen_line(g, &it->c[it->n++], EXACT, "GET key"); /* what it is about */
@@ -470,6 +473,7 @@ uint32_t make_items(struct world *w, struct arena *mem, uint64_t seed, struct it
 		g->streams = rng_below(g, 10) == 0;
 	}
 	m.listening = rng_below(&m.gen[0], 3) != 0;
+	m.tracker = (int)rng_below(&m.gen[0], 3);
 	for (n = 0; n < max; n++)
 		make(&m, &out[n]);
 	return n;

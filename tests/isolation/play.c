@@ -101,7 +101,7 @@ static int hear(struct project *p)
 	if (talk(p->w, link, n, &text))
 		return -1;
 	for (i = 0; i < n; i++) {
-		double until = clock_seconds(CLOCK_MONOTONIC) + HEAR_SECONDS;
+		double until = clock_seconds(CLOCK_MONOTONIC) + (p->w->report ? HEAR_SECONDS : HEAR_SECONDS / 10);
 
 		while (!heard_enough(link[i])) {
 			struct pollfd f = { .fd = link[i]->s.b.fd, .events = POLLIN };
@@ -466,6 +466,7 @@ static void open_ears(struct project *p, const struct item *it)
 	struct word w = it->c[0].argv[0];
 
 	p->flushed |= w.n > 5 && (w.p[0] | 32) == 'f' && (w.p[1] | 32) == 'l'; /* ... in a transaction it is not */
+	p->w->p[p == &p->w->p[0]].disturbed |= it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING");
 	p->ears |= word_is(w, "SUBSCRIBE") || word_is(w, "PSUBSCRIBE") || word_is(w, "SSUBSCRIBE") || word_is(w, "UNSUBSCRIBE") ||
 	    word_is(w, "PUNSUBSCRIBE") || word_is(w, "SUNSUBSCRIBE") ||
 	    (it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING"));
@@ -543,7 +544,7 @@ static int begin(struct world *w)
 	for (i = 0; i < 2; i++) {
 		struct project *p = &w->p[i];
 
-		p->ears = p->flushed = 0;
+		p->ears = p->flushed = p->disturbed = 0;
 		p->nqueue = 0;
 		p->turn = NULL;
 		for (k = 0; k < LINKS; k++) {

@@ -57,19 +57,25 @@ static void watch(struct link *l, const uint8_t *p, size_t n)
 int leak_found(struct world *w) { return w->leaked; }
 
 /* ---- what is heard besides replies ------------------------------------------------------------------------------- */
-static void note(struct link *l, int agent, const void *p, size_t n)
+static void keep(struct heard *h, struct word w)
 {
-	struct heard *h = &l->heard[agent];
-	uint8_t *copy = malloc(n + 1);
-
 	if (h->n == h->cap) {
 		h->cap = 2 * h->cap + 16;
 		h->w = realloc(h->w, h->cap * sizeof(*h->w));
 	}
-	if (!copy || !h->w)
+	if (!h->w)
+		exit(2);
+	h->w[h->n++] = w;
+}
+
+static void note(struct link *l, int agent, const void *p, size_t n)
+{
+	uint8_t *copy = malloc(n + 1);
+
+	if (!copy)
 		exit(2);
 	memcpy(copy, p, n);
-	h->w[h->n++] = (struct word){ copy, (uint32_t)n };
+	keep(&l->heard[agent], (struct word){ copy, (uint32_t)n });
 }
 
 /* An invalidation is a line for each key: how many come together is the server's own. */
@@ -282,39 +288,6 @@ int link_open(struct link *l)
 	return link_greet(l, 0);
 }
 
-void heard_clear(struct link *l)
-{
-	size_t i;
-	int k;
-
-	for (k = 0; k < 2; k++) {
-		for (i = 0; i < l->heard[k].n; i++)
-			free((void *)(uintptr_t)l->heard[k].w[i].p);
-		l->heard[k].n = 0;
-	}
-}
-
-void link_close(struct link *l)
-{
-	int agent;
-
-	for (agent = 0; agent < 2; agent++) {
-		struct side *s = side_of(l, agent);
-
-		if (agent && s->nin > s->at && s->in) /* what is not a whole frame */
-			watch(l, s->in + s->at, s->nin - s->at);
-		free(s->owner);
-		side_close(s);
-		*s = (struct side){ .fd = -1 };
-	}
-	heard_clear(l);
-	free(l->heard[0].w);
-	free(l->heard[1].w);
-	memset(l->heard, 0, sizeof(l->heard));
-	arena_free(&l->s.mem);
-}
-
-/* ---- did both hear the same? ---------------------------------------------------------------------------------------------- */
 static int is_invalidation(struct word w) { return begins(w.p, w.n, "invalidate "); }
 
 static int among(const struct heard *h, struct word w)
@@ -327,6 +300,50 @@ static int among(const struct heard *h, struct word w)
 	return 0;
 }
 
+void heard_clear(struct link *l)
+{
+	struct heard *b = &l->heard[1];
+	size_t i;
+	int k;
+
+	for (i = 0; i < b->n; i++)
+		if (is_invalidation(b->w[i]) && !among(&l->told, b->w[i])) {
+			keep(&l->told, b->w[i]);
+			b->w[i].p = NULL;
+		}
+	for (k = 0; k < 2; k++) {
+		for (i = 0; i < l->heard[k].n; i++)
+			free((void *)(uintptr_t)l->heard[k].w[i].p);
+		l->heard[k].n = 0;
+	}
+}
+
+void link_close(struct link *l)
+{
+	size_t i;
+	int agent;
+
+	for (agent = 0; agent < 2; agent++) {
+		struct side *s = side_of(l, agent);
+
+		if (agent && s->nin > s->at && s->in) /* what is not a whole frame */
+			watch(l, s->in + s->at, s->nin - s->at);
+		free(s->owner);
+		side_close(s);
+		*s = (struct side){ .fd = -1 };
+	}
+	heard_clear(l);
+	for (i = 0; i < l->told.n; i++)
+		free((void *)(uintptr_t)l->told.w[i].p);
+	free(l->told.w);
+	memset(&l->told, 0, sizeof(l->told));
+	free(l->heard[0].w);
+	free(l->heard[1].w);
+	memset(l->heard, 0, sizeof(l->heard));
+	arena_free(&l->s.mem);
+}
+
+/* ---- did both hear the same? ---------------------------------------------------------------------------------------------- */
 /* Did the flush of an isolated project say that this key is gone?  Redis says nothing of the keys that a flush takes. */
 static int is_flushed(struct word w)
 {
@@ -334,8 +351,10 @@ static int is_flushed(struct word w)
 	    (!memcmp(w.p + w.n - 9, "$3\r\ndel\r\n", 9) || memmem(w.p, w.n, "__:del\r\n", 8));
 }
 
-/* Messages: the same, so often.  Invalidations: what the model says, the agent says; it may say more.  Where Redis says that
- * all is gone (FLUSHDB), the agent names what was there. */
+/* Messages: the same, so often.  Invalidations: what the model says, the agent says, or has said: it may be told of a write
+ * just before a read, and of everything when another project begins to
+ * track (docs/decisions/tracking-by-broadcast.md).  Where Redis says that all is gone (FLUSHDB), the agent names
+ * what was there. */
 int heard_enough(struct link *l)
 {
 	struct heard *a = &l->heard[0], *b = &l->heard[1];
@@ -350,7 +369,7 @@ int heard_enough(struct link *l)
 			continue;
 		if (!is_invalidation(a->w[i]))
 			x[nx++] = a->w[i];
-		else if (!all && !among(b, a->w[i]) && a->w[i].n != 14)
+		else if (!all && !l->p->disturbed && !among(b, a->w[i]) && !among(&l->told, a->w[i]) && a->w[i].n != 14)
 			missing = 1;
 	}
 	for (i = 0; i < b->n; i++)
