@@ -479,9 +479,9 @@ void pubsub_subscribe(struct request *r, uint8_t kind)
 	}
 	for (uint32_t i = 0; i < n && !op->err; i++) {
 		struct waiter *v = &op->v[i];
-		enum channel_mode mode;
-		purser_bytes phys = channel_in(r->project, kind == PURSER_SUB_PATTERN, r->argv[i + 1], &r->arena,
-		    &mode);
+		enum channel_mode mode = CHANNEL_PLAIN;
+		purser_bytes phys = kind == PURSER_SUB_SHARD ? channel_shard(r->project, false, r->argv[i + 1], &r->arena) :
+		    channel_in(r->project, kind == PURSER_SUB_PATTERN, r->argv[i + 1], &r->arena, &mode);
 
 		v->t = phys.p ? topic_of(r->cl->w, hub_of(r), kind, phys) : NULL;
 		v->mode = (uint8_t)mode;

@@ -86,6 +86,11 @@ purser_bytes channel_in(const struct project *p, bool pattern, purser_bytes name
 	return insert(p, pattern, name, 0, a);
 }
 
+purser_bytes channel_shard(const struct project *p, bool pattern, purser_bytes name, struct arena *a)
+{
+	return insert(p, pattern && project_isolated(p), name, 0, a);
+}
+
 /* Keys of the agent itself are nobody's business (semantics.md section 9). */
 static bool own_event(purser_bytes channel, purser_bytes message)
 {

@@ -22,6 +22,9 @@ enum channel_mode {
 purser_bytes channel_in(const struct project *p, bool pattern, purser_bytes name, struct arena *a,
     enum channel_mode *mode);
 
+/* ... of a shard channel: events of keys are never told there, so each is the project's own. */
+purser_bytes channel_shard(const struct project *p, bool pattern, purser_bytes name, struct arena *a);
+
 struct channel_heard {          /* pieces of what came */
 	purser_bytes channel[2];
 	purser_bytes message;

@@ -106,10 +106,15 @@ static const char bad_name[] = "ERR Client names cannot contain spaces, newlines
 static void do_select(struct request *r)
 {
 	struct client *cl = r->cl;
+	purser_bytes w = word(r, 1);
+	bool minus = w.n && w.p[0] == '-';
 	int64_t db;
 
-	if (purser_resp_int(word(r, 1).p, word(r, 1).n, &db)) {
+	/* as Redis reads integers: one form each */
+	if (!w.n || w.p[0] == '+' || (w.n > 1 && w.p[minus] == '0') || purser_resp_int(w.p, w.n, &db)) {
 		local_error(r, "ERR value is not an integer or out of range");
+	} else if (db < INT32_MIN || db > INT32_MAX) {
+		local_error(r, "ERR value is out of range, value must between -2147483648 and 2147483647");
 	} else if (!cl->project) {
 		local_failure(r, ERR_NOPROJECT, NULL);
 	} else if (db < 0 || db >= (int64_t)cl->project->databases) {

@@ -61,6 +61,13 @@ static bool fine(struct request *r, const struct child_reply *rep, const uint8_t
 	return true;
 }
 
+static purser_bytes store_name(struct request *r, bool pattern, purser_bytes name, enum channel_mode *mode)
+{
+	*mode = CHANNEL_PLAIN;
+	return kind_of(r) == PURSER_SUB_SHARD ? channel_shard(r->project, pattern, name, &r->arena) :
+	    channel_in(r->project, pattern, name, &r->arena, mode);
+}
+
 /* ---- CHANNELS ---- */
 
 struct listing {
@@ -156,7 +163,7 @@ static void do_channels(struct request *r)
 	}
 	if (r->argc > 2)
 		argv[2] = word(r, 2);
-	argv[2] = channel_in(r->project, true, argv[2], &r->arena, &mode);
+	argv[2] = store_name(r, true, argv[2], &mode);
 	if (!argv[2].p)
 		local_failure(r, ERR_OOM, NULL);
 	else
@@ -172,7 +179,7 @@ static void answer_numbers(struct request *r, const uint8_t *p, const uint8_t *e
 
 	for (uint32_t i = 2; i < r->argc; i++) {
 		enum channel_mode mode;
-		purser_bytes name, phys = channel_in(r->project, false, word(r, i), &r->arena, &mode);
+		purser_bytes name, phys = store_name(r, false, word(r, i), &mode);
 		int64_t n = -1; /* a store in this process has no others */
 
 		if ((p && (resp_pick_bulk(&p, end, &name) || resp_pick_header(&p, end, ':', &n))) || !phys.p) {
@@ -224,7 +231,7 @@ static void do_numsub(struct request *r)
 	for (uint32_t k = 0; argv && k < r->argc; k++) {
 		enum channel_mode mode;
 
-		argv[k] = k < 2 ? word(r, k) : channel_in(r->project, false, word(r, k), &r->arena, &mode);
+		argv[k] = k < 2 ? word(r, k) : store_name(r, false, word(r, k), &mode);
 		if (!argv[k].p)
 			argv = NULL;
 	}

@@ -17,7 +17,7 @@
 #define MARKER 16               /* bytes */
 
 enum how {
-	PLAIN, LOOSE, LINES, ALONE, REFUSED,
+	PLAIN, LOOSE, LINES, CHANNELS, ALONE, REFUSED,
 	TX,        /* MULTI to EXEC */
 	WAITING,   /* it may wait until another link does something */
 	GREET,     /* HELLO, RESET, QUIT: what the connection is changes */

@@ -131,7 +131,7 @@ static void exceptions(void)
 		[RANDOM_FIELDS] = "elements that are there, so many: chance",
 		[CROSSED] = "what one has dumped the other restores: the bytes are the server's own"
 	};
-	static const char *const how[] = { [PLAIN] = "compared", [LOOSE] = "compared", [LINES] = "lines", [ALONE] = "agent only", [REFUSED] = "refused" };
+	static const char *const how[] = { [PLAIN] = "compared", [LOOSE] = "compared", [LINES] = "lines", [CHANNELS] = "compared", [ALONE] = "agent only", [REFUSED] = "refused" };
 	size_t i, k;
 
 	for (i = 0; i < sizeof(plains) / sizeof(*plains); i++) {

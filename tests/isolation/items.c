@@ -193,7 +193,7 @@ static int more(struct gen *g, struct cmd *c, const char *kind)
 {
 	static const char *const literal[] = { "none", "c1", "g1", "nosuch", "noeviction", "maxmemory-policy", "health", "function",
 		"library", ">", "nokey", "g0" };
-	static const char *const dbs[] = { "0", "0", "0", "1", "1", "2", "-1", "abc", "15", "4294967296" };
+	static const char *const dbs[] = { "0", "0", "0", "1", "1", "2", "-1", "abc", "15", "4294967296", "01", "+1", "" };
 	static const char *const prefixes[] = { "k", "h", "k1", "proj:", "x" };
 	const struct maker *m = g->owner;
 	size_t i;
@@ -300,7 +300,10 @@ static int never_queued(const struct cmd *c)
 static void transaction(struct maker *m, struct gen *g, struct item *it)
 {
 	uint32_t n = 1 + rng_below(g, 6), i;
+	unsigned many;
 
+	if (m->listening) /* Redis 7.0 writes pushes of a client's own events into the middle of its EXEC reply */
+		it->link %= 2;
 	it->how = TX;
 	it->n = n + 2;
 	it->c = list(m, it->n);
@@ -313,11 +316,11 @@ static void transaction(struct maker *m, struct gen *g, struct item *it)
 			mark(g, &it->c[i]);
 			continue;
 		}
-		do {
-			gen_commands(g, two);
+		do { /* what needs a second command behind it is nothing for here */
+			many = gen_commands(g, two);
 			mark(g, &two[0]);
 			it->c[i] = two[0];
-		} while (never_queued(&it->c[i]));
+		} while (many > 1 || never_queued(&it->c[i]));
 	}
 	literal(g, &it->c[n + 1], rng_below(g, 10) ? "EXEC" : "DISCARD");
 }
@@ -359,8 +362,33 @@ static void greet(struct maker *m, struct gen *g, struct item *it)
 
 	it->how = text[0] == 'Q' ? LEAVE : GREET;
 	it->n = 1;
+	it->c = list(m, 2);
+	if (text[0] == 'H') /* a watch holds for the protocol that it was made in */
+		literal(g, &it->c[it->n++ - 1], "UNWATCH");
+	literal(g, &it->c[it->n - 1], text);
+}
+
+/* A command that the agent knows and does not serve. */
+static void refused(struct maker *m, struct gen *g, struct item *it)
+{
+	static const char *const names[] = {
+#define REFUSED(name, ...) name,
+#include "../../agent/command/refused.def"
+#undef REFUSED
+	};
+	const char *name = names[rng_below(g, sizeof(names) / sizeof(*names))], *bar = strchr(name, '|');
+	size_t n = bar ? (size_t)(bar - name) : strlen(name);
+	uint32_t words = rng_below(g, 3);
+
+	it->how = REFUSED;
+	it->n = 1;
 	it->c = list(m, 1);
-	literal(g, it->c, text);
+	*it->c = (struct cmd){ .rule = EXACT };
+	gen_add(g, it->c, (struct word){ (const uint8_t *)name, (uint32_t)n });
+	if (bar)
+		gen_add(g, it->c, word_text(bar + 1));
+	for (; words > 0; words--)
+		gen_add(g, it->c, some_word(g));
 }
 
 /* ---- items ----------------------------------------------------------------------------------------------------------- */
@@ -391,7 +419,10 @@ static void special(struct maker *m, struct gen *g, struct item *it)
 	it->c = list(m, 2);
 	gen_line(g, it->c, specials[i].rule, specials[i].text);
 	mark(g, it->c);
-	if (!m->w->o->undeclared && (word_is(it->c->argv[0], "EVALSHA") || word_is(it->c->argv[0], "EVALSHA_RO") ||
+	if (word_is(it->c->argv[0], "SELECT")) { /* a watch holds for the database that it was made in */
+		it->c[it->n++] = it->c[0];
+		literal(g, it->c, "UNWATCH");
+	} else if (!m->w->o->undeclared && (word_is(it->c->argv[0], "EVALSHA") || word_is(it->c->argv[0], "EVALSHA_RO") ||
 	    (word_is(it->c->argv[0], "EVAL") && it->c->argc > 5))) {
 		literal(g, it->c, "PING");
 	} else if (hears(it->c)) {
@@ -451,6 +482,8 @@ static void make(struct maker *m, struct item *it)
 		waiting(m, g, it);
 	} else if (r < 157) {
 		greet(m, g, it);
+	} else if (r < 158) {
+		refused(m, g, it);
 	} else {
 		special(m, g, it);
 	}

@@ -212,6 +212,35 @@ static int compare_lines(struct link *l, const struct item *it, uint32_t at)
 	return 0;
 }
 
+static size_t names_of(struct link *l, const struct side *s, uint32_t at, struct word **out)
+{
+	const uint8_t *p = reply_bytes(s, at);
+	int64_t n = reply_elements(p, s->replies[at].n, NULL, 0), i;
+	struct word *w = arena_get(&l->s.mem, (size_t)(n < 0 ? 1 : n + 1) * sizeof(*w)), name;
+	size_t m = 0;
+
+	*out = w;
+	if (n < 0)
+		return SIZE_MAX;
+	reply_elements(p, s->replies[at].n, w, (size_t)n);
+	for (i = 0; i < n; i++)
+		if (reply_bulk(w[i], &name) || name.n < 5 || memcmp(name.p, "__key", 5))
+			w[m++] = w[i];
+	sort_words(w, m, 1);
+	return m;
+}
+
+static int compare_channels(struct link *l, const struct item *it, uint32_t at)
+{
+	struct word *x, *y;
+	size_t n = names_of(l, &l->s.a, at, &x), m = names_of(l, &l->s.b, at, &y), i;
+	int same = n == m && n != SIZE_MAX;
+
+	for (i = 0; same && i < n; i++)
+		same = x[i].n == y[i].n && !memcmp(x[i].p, y[i].p, x[i].n);
+	return same ? 0 : compare(&l->s, &it->c[0], at, EXACT);
+}
+
 /* ---- one item alone -------------------------------------------------------------------------------------------------- */
 static int loose(struct link *l, const struct item *it)
 {
@@ -249,17 +278,18 @@ static int alone(struct link *l, const struct item *it)
 
 static int greet(struct link *l, const struct item *it)
 {
-	struct word what = it->c[0].argv[0];
+	uint32_t last = it->n - 1;
+	struct word what = it->c[last].argv[0];
 	const char *text = NULL;
 	const uint8_t *a, *b;
 
 	put(l, it, 0);
-	l->s.a.want = l->s.b.want = 1;
+	l->s.a.want = l->s.b.want = it->n;
 	if (talk(l->p->w, &l, 1, &text))
 		return finding(l, it, 0, "connection");
-	a = reply_bytes(&l->s.a, 0);
-	b = reply_bytes(&l->s.b, 0);
-	if (*a != *b || (*a == '-' && compare(&l->s, it->c, 0, EXACT)))
+	a = reply_bytes(&l->s.a, last);
+	b = reply_bytes(&l->s.b, last);
+	if (*a != *b || (*a == '-' && compare(&l->s, &it->c[last], last, EXACT)))
 		return finding(l, it, 0, "greeting");
 	if (*a == '-')
 		return 0;
@@ -275,7 +305,7 @@ static int greet(struct link *l, const struct item *it)
 		l->s.db = 0;
 		return link_greet(l, 0) ? finding(l, it, 0, "after RESET") : 0;
 	}
-	l->s.resp = it->c[0].argv[1].p[0] == '3' ? 3 : 2;
+	l->s.resp = it->c[last].argv[1].p[0] == '3' ? 3 : 2;
 	return 0;
 }
 
@@ -411,6 +441,7 @@ static int compare_queue(struct project *p)
 			if (at >= l->s.a.nreplies || at >= l->s.b.nreplies)
 				return finding(l, it, k, "a reply is missing");
 			if (it->how == TX && k == it->n - 1 ? 0 : it->how == LINES ? compare_lines(l, it, at) :
+			    it->how == CHANNELS ? compare_channels(l, it, at) :
 			    compare(&l->s, &it->c[k], at, it->how == TX ? EXACT : it->c[k].rule)) {
 				blame(p->w, "reply", &it->c[k]);
 				say(p->w, "  (project %s, connection %u)\n", p->name, l->number);
@@ -510,7 +541,7 @@ static int play_item(struct world *w, const struct item *it)
 {
 	struct project *p = &w->p[it->project];
 	struct link *l = &p->link[it->link];
-	int plain = (it->how == PLAIN && it->c[it->n - 1].rule < SINGLE) || it->how == LINES;
+	int plain = (it->how == PLAIN && it->c[it->n - 1].rule < SINGLE) || it->how == LINES || it->how == CHANNELS;
 
 	if (l->waiting)
 		return 0; /* what it says now is answered when it is served */
