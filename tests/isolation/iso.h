@@ -68,6 +68,7 @@ struct iso_options {
 	uint64_t seed, episodes;
 	double seconds;
 	uint32_t databases;
+	int quick;                  /* a finding is not made shorter */
 	int undeclared;             /* scripts may name keys that they do not declare */
 };
 

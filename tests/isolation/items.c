@@ -285,7 +285,7 @@ static void literal(struct gen *g, struct cmd *c, const char *text) { gen_line(g
 
 static int never_queued(const struct cmd *c)
 {
-	static const char *const some[] = { "DBSIZE", "FLUSHDB", "FLUSHALL", "WAIT", "SORT", "SORT_RO" };
+	static const char *const some[] = { "DBSIZE", "FLUSHDB", "FLUSHALL", "WAIT", "SORT", "SORT_RO", "OBJECT" };
 	size_t i;
 
 	for (i = 0; i < sizeof(some) / sizeof(*some); i++)
@@ -434,7 +434,7 @@ static void special(struct maker *m, struct gen *g, struct item *it)
 			it->link = (uint8_t)(2 + rng_below(g, 3));
 	} else if (tracks(it->c)) {
 		if (!m->listening || (m->tracker != 2 && m->p != &m->w->p[m->tracker]))
-			literal(g, it->c, "PING");
+			literal(g, it->c, "PING"), it->how = PLAIN;
 		it->link = (uint8_t)(1 + rng_below(g, 2));
 	} else if (it->c->argc > 1 && word_is(it->c->argv[1], "CACHING")) {
 		gen_line(g, &it->c[it->n++], EXACT, "GET key"); /* what it is about */

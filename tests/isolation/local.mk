@@ -8,7 +8,7 @@ check_PROGRAMS += %D%/isolation
 	tests/differential/stream.c tests/differential/gen_script.c tests/differential/words.c tests/differential/wire.c \
 	tests/differential/compare.c
 %C%_isolation_LDADD =
-EXTRA_DIST += %D%/rig.py
+EXTRA_DIST += %D%/rig.py %D%/proof.py
 
 SCRIPT_TESTS += %D%/10-memory.py %D%/20-redis.py
 
@@ -17,3 +17,11 @@ check-isolation: all
 	PURSER_SECONDS='$(SECONDS)' PURSER_SEED='$(SEED)' $(MAKE) $(AM_MAKEFLAGS) check \
 		TESTS='$(addsuffix .py,$(addprefix %D%/,$(or $(BACKEND:redis=20-redis),$(BACKEND:memory=10-memory),10-memory 20-redis)))' \
 		check_PROGRAMS=%D%/isolation check_LTLIBRARIES= check_LIBRARIES=
+
+# Leaks made on purpose in a copy of the sources: each is found.  LEAKS='keys-unprefixed …' for some of them.
+.PHONY: check-isolation-proof
+check-isolation-proof: all
+	$(MAKE) $(AM_MAKEFLAGS) tests/isolation/isolation$(EXEEXT)
+	env PURSER_SECONDS='$(SECONDS)' PURSER_SEED='$(SEED)' BACKEND='$(BACKEND)' LEAKS='$(LEAKS)' \
+		abs_top_srcdir='$(abs_top_srcdir)' abs_top_builddir='$(abs_top_builddir)' PYTHONPATH='$(abs_top_srcdir)/tests' \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON3) $(srcdir)/%D%/proof.py

@@ -400,6 +400,7 @@ static int waiting(struct link *l, const struct item *it)
 	fences(l, 0);
 	l->wait = it->c[0];
 	l->waiting = 1;
+	l->p->disturbed = 1; /* the agent tells of a key that is being read when the read has its reply */
 	for (i = 0; i < 2 * LINKS; i++)
 		all += w->p[i / LINKS].link[i % LINKS].waiting;
 	all--;

@@ -15,6 +15,8 @@ def config(backend, url):
     for name in NAMES:
         c[f"project {name}.databases"] = 2
         c[f"project {name}.backend"] = "main"
+        c[f"project {name}.allow_uid"] = os.getuid()
+        c[f"project {name}.role"] = "admin"  # an operator is shown physical names: PURSER.EXPLAIN
     if backend == "redis":
         c["backend main.url"] = url
     else:
@@ -35,7 +37,7 @@ def run(backend):
     seconds = int(float(os.environ.get("PURSER_SECONDS") or (1800 if harness.LONG else 5)))
     seed = harness.seed()
     with harness.Redis(MODEL, name="model-a") as a, harness.Redis(MODEL, name="model-b") as b, \
-            harness.Redis(MODEL, name="store") as store:
+            harness.Redis(MODEL[2:], name="store") as store:
         with harness.Purserd(config(backend, store.url)) as p:
             status, text = fuzz(p, store.sock if backend == "redis" else p.sock, (a, b), "--seconds", seconds, "--seed", seed)
     print(text)

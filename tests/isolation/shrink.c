@@ -66,6 +66,8 @@ static void report(struct world *w, struct item *v, uint32_t n)
 
 	printf("FOUND in an episode of seed %llu, after %llu commands\n", (unsigned long long)w->seed, (unsigned long long)w->done);
 	fflush(stdout);
+	if (w->o->quick)
+		return;
 	w->report = NULL;
 	if (!still(w, kind, v, n)) {
 		printf("it does not come again with the same commands\n");

@@ -136,8 +136,9 @@ static void hear(struct link *l, int agent, const uint8_t *p, size_t n)
 		note_keys(l, agent, w[1]);
 		return;
 	}
-	if (count >= 2 && !reply_bulk(w[0], &kind) && begins(kind.p, kind.n, "purser."))
-		return; /* PURSER.SUBSCRIBE: the model has none */
+	/* PURSER.SUBSCRIBE: the model has none.  Who redirects to a client that is gone is told when it is noticed. */
+	if (count >= 2 && !reply_bulk(w[0], &kind) && (begins(kind.p, kind.n, "purser.") || word_is(kind, "TRACKING-REDIR-BROKEN")))
+		return;
 	if (count == 3 && begins(w[1].p, w[1].n, "$20\r\n__redis__:invalidate")) {
 		note_keys(l, agent, w[2]);
 		return;
