@@ -53,7 +53,9 @@ static struct word body(struct gen *g, uint32_t i)
 	const char *text = i < BODIES ? bodies[i] : undeclared[i - BODIES];
 	char *p = arena_get(g->mem, strlen(text) + sizeof(m->p->hex) + 8);
 
-	/* a script of one project is none of the other's */
+	/* some scripts of one project are none of the other's */
+	if (rng_below(g, 3) == 0)
+		return word_text(text);
 	sprintf(p, "%s -- %s", text, m->p->hex);
 	return word_text(p);
 }
@@ -302,8 +304,6 @@ static void transaction(struct maker *m, struct gen *g, struct item *it)
 	uint32_t n = 1 + rng_below(g, 6), i;
 	unsigned many;
 
-	if (m->listening) /* Redis 7.0 writes pushes of a client's own events into the middle of its EXEC reply */
-		it->link %= 2;
 	it->how = TX;
 	it->n = n + 2;
 	it->c = list(m, it->n);
@@ -463,6 +463,8 @@ static void make(struct maker *m, struct item *it)
 	it->project = (uint8_t)p;
 	it->link = some_link(m, g, p);
 	r = rng_below(g, 200);
+	if (r < 155 && m->listening) /* Redis 7.0 writes pushes of a client's own events into the middle of its replies */
+		it->link %= 2;
 	if (r < 140) {
 		it->how = PLAIN;
 		it->n = gen_commands(g, two);
@@ -478,7 +480,7 @@ static void make(struct maker *m, struct item *it)
 	} else if (r < 152) {
 		reply_mode(m, g, it);
 	} else if (r < 155) {
-		it->link = (uint8_t)(1 + rng_below(g, 2));
+		it->link = m->listening ? 1 : (uint8_t)(1 + rng_below(g, 2));
 		waiting(m, g, it);
 	} else if (r < 157) {
 		greet(m, g, it);

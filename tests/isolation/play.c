@@ -499,6 +499,8 @@ static void open_ears(struct project *p, const struct item *it)
 
 	p->flushed |= w.n > 5 && (w.p[0] | 32) == 'f' && (w.p[1] | 32) == 'l'; /* ... in a transaction it is not */
 	p->w->p[p == &p->w->p[0]].disturbed |= it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING");
+	/* Redis remembers what was read before TRACKING OFF; who does not track is told nothing by the agent */
+	p->disturbed |= it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING") && word_is(it->c[0].argv[2], "OFF");
 	p->ears |= word_is(w, "SUBSCRIBE") || word_is(w, "PSUBSCRIBE") || word_is(w, "SSUBSCRIBE") || word_is(w, "UNSUBSCRIBE") ||
 	    word_is(w, "PUNSUBSCRIBE") || word_is(w, "SUNSUBSCRIBE") ||
 	    (it->c[0].argc > 2 && word_is(it->c[0].argv[1], "TRACKING"));

@@ -66,7 +66,8 @@ LEAKS = [
      [("agent/metric/slowlog.c", "\tp = touch(s, project);", "\tp = touch(s, \"all\");"),
       ("agent/metric/slowlog.c", "\tp = find(s, project);", "\tp = find(s, project ? \"all\" : project);")]),
     ("scripts-everybody", "SCRIPT EXISTS knows what other projects loaded",
-     [("agent/backend/scripts.c", "SEE", "")]),
+     [("agent/backend/scripts.c", "\to = owner_of(s, ns);", "\tns = 0;\n\to = owner_of(s, ns);"),
+      ("agent/backend/scripts.c", "\te = *place(s, ns, sha);\n", "\tns = 0;\n\te = *place(s, ns, sha);\n")]),
 ]
 
 

@@ -35,6 +35,8 @@ def fuzz(p, store, models, *args):
 
 def run(backend):
     seconds = int(float(os.environ.get("PURSER_SECONDS") or (1800 if harness.LONG else 5)))
+    if seconds <= 5:
+        os.environ.setdefault("PURSER_SEED", "20261120")  # the short run says the same each time
     seed = harness.seed()
     with harness.Redis(MODEL, name="model-a") as a, harness.Redis(MODEL, name="model-b") as b, \
             harness.Redis(MODEL[2:], name="store") as store:
