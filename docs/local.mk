@@ -24,4 +24,4 @@ EXTRA_DIST += %D%/decisions/links-of-their-own.md %D%/decisions/one-deadline.md
 EXTRA_DIST += %D%/decisions/snapshot.md
 EXTRA_DIST += %D%/threat-model.md %D%/decisions/sandbox.md
 EXTRA_DIST += %D%/decisions/eviction.md %D%/decisions/scan-cursors.md
-EXTRA_DIST += %D%/isolation.md
+EXTRA_DIST += %D%/isolation.md %D%/isolation-proof.md

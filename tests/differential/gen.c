@@ -605,6 +605,16 @@ static int add_waiting(struct gen *g, struct cmd *c, const char *name)
 	return 1;
 }
 
+static int add_time(struct gen *g, struct cmd *c, const char *name)
+{
+	int at = !strcmp(name, "at"), msat = !strcmp(name, "msat"), ms = msat || !strcmp(name, "msecs");
+
+	if (!at && !ms && strcmp(name, "secs") != 0)
+		return 0;
+	gen_add(g, c, make_time(g, ms, at || msat));
+	return 1;
+}
+
 static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 {
 	static const char *const cursors[] = { "0", "0", "0", "0", "0", "0", "abc", "1x", "-", "", " 0",
@@ -613,21 +623,12 @@ static void add_made(struct gen *g, struct cmd *c, const char *t, size_t n)
 	static const char *const minmax[] = { "MIN", "MAX", "min", "Max", "MIN", "MAX", "MID" };
 	static const char *const sides[] = { "BEFORE", "AFTER", "after", "BEFORE", "AFTER", "BESIDE" };
 	static const char *const lots[] = { "100000", "2147483648", "9223372036854775807", "0", "-1", "abc", "" };
-	static const struct { const char *name; int ms, absolute; } times[] = {
-		{ "secs", 0, 0 }, { "msecs", 1, 0 }, { "at", 0, 1 }, { "msat", 1, 1 }
-	};
 	char name[24];
-	size_t i;
 
 	snprintf(name, sizeof(name), "%.*s", (int)n, t);
 	if (g->more && g->more(g, c, name))
 		return;
-	for (i = 0; i < 4; i++)
-		if (!strcmp(name, times[i].name)) {
-			gen_add(g, c, make_time(g, times[i].ms, times[i].absolute));
-			return;
-		}
-	if (add_waiting(g, c, name))
+	if (add_time(g, c, name) || add_waiting(g, c, name))
 		return;
 	if (!strcmp(name, "key"))
 		gen_add(g, c, make_key(g));
@@ -894,8 +895,7 @@ static int tame_sort(struct cmd *c)
 
 static int is_expire(struct word name)
 {
-	return word_is(name, "EXPIRE") || word_is(name, "PEXPIRE") || word_is(name, "EXPIREAT") ||
-	    word_is(name, "PEXPIREAT");
+	return word_is(name, "EXPIRE") || word_is(name, "PEXPIRE") || word_is(name, "EXPIREAT") || word_is(name, "PEXPIREAT");
 }
 
 /* 1: its replies can be compared. */

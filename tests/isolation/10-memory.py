@@ -4,4 +4,11 @@
 import harness
 import rig
 
-harness.run(lambda: rig.run("memory"))
+
+
+def main():
+    rig.documented()
+    rig.run("memory")
+
+
+harness.run(main)

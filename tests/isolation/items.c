@@ -51,12 +51,13 @@ static struct word body(struct gen *g, uint32_t i)
 {
 	const struct maker *m = g->owner;
 	const char *text = i < BODIES ? bodies[i] : undeclared[i - BODIES];
-	char *p = arena_get(g->mem, strlen(text) + sizeof(m->p->hex) + 8);
+	size_t cap = strlen(text) + sizeof(m->p->hex) + 8;
+	char *p = arena_get(g->mem, cap);
 
 	/* some scripts of one project are none of the other's */
 	if (rng_below(g, 3) == 0)
 		return word_text(text);
-	sprintf(p, "%s -- %s", text, m->p->hex);
+	snprintf(p, cap, "%s -- %s", text, m->p->hex);
 	return word_text(p);
 }
 
@@ -106,7 +107,7 @@ static struct word sha_of(struct gen *g, struct word w)
 	if (i == 128)
 		block(h, last + 64);
 	for (i = 0; i < 5; i++)
-		sprintf(out + 8 * i, "%08x", h[i]);
+		snprintf(out + 8 * i, 9, "%08x", h[i]);
 	return word_text(out);
 }
 
@@ -118,12 +119,13 @@ static uint32_t some_body(struct gen *g)
 	return rng_below(g, m->w->o->undeclared ? ALL_BODIES : BODIES);
 }
 
-static struct word format_hex(struct gen *g, const char *format)
+static struct word with_hex(struct gen *g, const char *before, const char *behind)
 {
 	const struct maker *m = g->owner;
-	char *p = arena_get(g->mem, strlen(format) + sizeof(m->p->hex));
+	size_t cap = strlen(before) + sizeof(m->p->hex) + strlen(behind);
+	char *p = arena_get(g->mem, cap);
 
-	sprintf(p, format, m->p->hex);
+	snprintf(p, cap, "%s%s%s", before, m->p->hex, behind);
 	return word_text(p);
 }
 
@@ -136,7 +138,7 @@ static struct word channel(struct gen *g)
 {
 	switch (rng_below(g, 10)) {
 	case 0:
-		return format_hex(g, "news.%s");
+		return with_hex(g, "news.", "");
 	case 1:
 		return raw_marker(g);
 	case 2:
@@ -166,7 +168,7 @@ static struct word channel_pattern(struct gen *g)
 	static const char *const some[] = { "news.*", "n*", "news.[01]", "*.*", "?ews.1", "k*", "__keyspace@0__:k*", "__keyspace@0__:*",
 		"__keyspace@1__:*", "__keyevent@0__:*", "__keyevent@0__:del", "__key*__:*", "__keyspace@*__:k1", "news.1", "\\*", "[", "" };
 
-	return rng_below(g, 12) ? PICK(g, some) : format_hex(g, "*%s*");
+	return rng_below(g, 12) ? PICK(g, some) : with_hex(g, "*", "*");
 }
 
 static struct word some_word(struct gen *g)
@@ -177,7 +179,7 @@ static struct word some_word(struct gen *g)
 	case 0:
 		return raw_marker(g);
 	case 1:
-		return format_hex(g, "%s");
+		return with_hex(g, "", "");
 	default:
 		return PICK(g, some);
 	}
@@ -203,7 +205,7 @@ static int more(struct gen *g, struct cmd *c, const char *kind)
 	if (!strcmp(kind, "db"))
 		gen_add(g, c, PICK(g, dbs));
 	else if (!strcmp(kind, "name"))
-		gen_add(g, c, rng_below(g, 3) ? format_hex(g, "n%s") : gen_format(g, "name%lld", rng_below(g, 5)));
+		gen_add(g, c, rng_below(g, 3) ? with_hex(g, "n", "") : gen_format(g, "name%lld", rng_below(g, 5)));
 	else if (!strcmp(kind, "own"))
 		gen_add(g, c, (struct word){ &id_own[rng_below(g, LINKS)], 1 });
 	else if (!strcmp(kind, "foreign"))

@@ -328,7 +328,7 @@ static int blocked(struct side *s)
 	if (exchange_sides((struct side *const[]){ s }, 1, &text))
 		return -1;
 	at = memmem(reply_bytes(s, 0), s->replies[0].n, "blocked_clients:", 16);
-	return at ? atoi(at + 16) : -1;
+	return at ? (int)strtol(at + 16, NULL, 10) : -1;
 }
 
 static int arrived(const struct side *s) { return s->want != UINT32_MAX; }

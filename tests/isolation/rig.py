@@ -26,11 +26,19 @@ def config(backend, url):
 
 def fuzz(p, store, models, *args):
     """Runs the program; its status and what it said."""
-    argv = [os.path.join(harness.builddir, "tests/isolation/isolation"), "--agent", p.sock, "--store", store, "--databases", "2"]
+    argv = [os.path.join(harness.builddir, "tests/isolation/isolation"), "--agent", p.sock, "--store", store, "--databases", "2", "--undeclared", "1"]
     for letter, name, model in zip("ab", NAMES, models):
         argv += [f"--{letter}", name, f"--model-{letter}", model.sock]
     run = subprocess.run([*argv, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     return run.returncode, run.stdout.decode("latin-1")
+
+
+def documented():
+    """The page has the program's table of what is not compared byte by byte."""
+    says = subprocess.run([os.path.join(harness.builddir, "tests/isolation/isolation"), "--exceptions"], stdout=subprocess.PIPE, check=True)
+    with open(os.path.join(harness.srcdir, "docs/isolation-proof.md"), encoding="utf-8") as f:
+        table = f.read().split("<!-- exceptions -->\n", 1)[1].split("<!-- end -->", 1)[0]
+    harness.check(table.split("\n", 2)[2] == says.stdout.decode(), "docs/isolation-proof.md: put in what tests/isolation/isolation --exceptions prints")
 
 
 def run(backend):
