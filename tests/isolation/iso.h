@@ -69,7 +69,7 @@ struct iso_options {
 	double seconds;
 	uint32_t databases;
 	int quick;                  /* a finding is not made shorter */
-	int undeclared;             /* scripts may name keys that they do not declare */
+	int undeclared;             /* 1: scripts name keys that they do not declare; 2: and list them */
 };
 
 struct world {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * isolation --agent SOCKET --store SOCKET --a NAME --model-a SOCKET --b NAME --model-b SOCKET
- *     [--seconds N | --episodes N] [--seed S] [--databases N] [--undeclared 1] [--shrink 0]
+ *     [--seconds N | --episodes N] [--seed S] [--databases N] [--undeclared 1|2] [--shrink 0]
  * isolation --exceptions
  *
  * Two projects, NAME and NAME, of one agent against a private redis-server for each.  --store: who knows how many clients
@@ -153,7 +153,7 @@ static void exceptions(void)
 static int usage(void)
 {
 	fputs("usage: isolation --agent SOCKET --store SOCKET --a NAME --model-a SOCKET --b NAME --model-b SOCKET\n"
-	    "    [--seconds N | --episodes N] [--seed S] [--databases N] [--undeclared 1] [--shrink 0]\n       isolation --exceptions\n", stderr);
+	    "    [--seconds N | --episodes N] [--seed S] [--databases N] [--undeclared 1|2] [--shrink 0]\n       isolation --exceptions\n", stderr);
 	return 2;
 }
 
@@ -186,7 +186,7 @@ static int options(struct iso_options *o, int argc, char **argv)
 		else if (!strcmp(k, "--shrink") && number)
 			o->quick = n == 0;
 		else if (!strcmp(k, "--undeclared") && number)
-			o->undeclared = n != 0;
+			o->undeclared = (int)n;
 		else
 			return -1;
 	}

@@ -119,7 +119,7 @@ def find(build, backend, models, store, seconds, seed):
     began = time.monotonic()
     p = harness.Purserd(rig.config(backend, store.url)).start()
     try:
-        status, text = rig.fuzz(p, store.sock if backend == "redis" else p.sock, models, "--seconds", seconds, "--seed", seed, "--shrink", 0)
+        status, text = rig.fuzz(p, backend, store.sock if backend == "redis" else p.sock, models, "--seconds", seconds, "--seed", seed, "--shrink", 0)
     finally:
         p.kill()
     return status, text, time.monotonic() - began

@@ -24,9 +24,9 @@ def config(backend, url):
     return c
 
 
-def fuzz(p, store, models, *args):
+def fuzz(p, backend, store, models, *args):
     """Runs the program; its status and what it said."""
-    argv = [os.path.join(harness.builddir, "tests/isolation/isolation"), "--agent", p.sock, "--store", store, "--databases", "2", "--undeclared", "1"]
+    argv = [os.path.join(harness.builddir, "tests/isolation/isolation"), "--agent", p.sock, "--store", store, "--databases", "2", "--undeclared", "1" if backend == "redis" else "2"]
     for letter, name, model in zip("ab", NAMES, models):
         argv += [f"--{letter}", name, f"--model-{letter}", model.sock]
     run = subprocess.run([*argv, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -49,6 +49,6 @@ def run(backend):
     with harness.Redis(MODEL, name="model-a") as a, harness.Redis(MODEL, name="model-b") as b, \
             harness.Redis(MODEL[2:], name="store") as store:
         with harness.Purserd(config(backend, store.url)) as p:
-            status, text = fuzz(p, store.sock if backend == "redis" else p.sock, (a, b), "--seconds", seconds, "--seed", seed)
+            status, text = fuzz(p, backend, store.sock if backend == "redis" else p.sock, (a, b), "--seconds", seconds, "--seed", seed)
     print(text)
     harness.check(status == 0, f"see above; PURSER_SEED={seed}")
