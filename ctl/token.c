@@ -307,7 +307,8 @@ static int list(struct ctl *x)
 		edit_end(&e);
 		return rc;
 	}
-	table_row(&t, "NAME", "PROJECTS", "ROLE", "EXPIRES", "STATE");
+	if (!x->json)
+		table_row(&t, "NAME", "PROJECTS", "ROLE", "EXPIRES", "STATE");
 	for (uint32_t i = 0; i < e.set->n; i++) {
 		const struct token *k = &e.set->v[i];
 		const char *state = token_expired(k, wall_ms()) ? "expired" : "valid";
