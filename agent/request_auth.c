@@ -189,6 +189,21 @@ void auth_renew(struct client *c)
 	watch_expiry(c);
 }
 
+const struct project *auth_project(struct client *c, const struct generation *g, const void *name, size_t n,
+    const struct role **role)
+{
+	struct identity id = c->id;
+	struct jwt_claims *claims = NULL;
+	const struct project *p;
+
+	if (id.source == IDENTITY_JWT && jwt_again(g->jwt, id.jwt, wall_ms(c), &claims) == JWT_OK)
+		id.jwt = claims;
+	p = access_project(&g->access, &id, name, n, role, NULL);
+	if (claims)
+		jwt_claims_unref(claims);
+	return p;
+}
+
 /* ---- the end of an attempt ---- */
 
 static void answer(struct auth *a, enum err_code err, const char *text)

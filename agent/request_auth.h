@@ -29,6 +29,9 @@ bool auth_pending(const struct client *c);
 void auth_forget(struct client *c);
 /* A reload: does what it presented hold in its new generation?  Before client_identified(). */
 void auth_renew(struct client *c);
+/* access_project() of another generation, for what it has presented. */
+const struct project *auth_project(struct client *c, const struct generation *g, const void *name, size_t n,
+    const struct role **role);
 void auth_gone(struct client *c);       /* the socket is closed: what is under way is answered */
 void auth_free(struct client *c);
 

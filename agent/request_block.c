@@ -89,7 +89,7 @@ void client_carry(struct client *c)
 	const struct role *role;
 
 	/* All that is not answered must be of the one project; behind what waits that is the next one at most. */
-	to = access_project(&g->access, &c->id, c->head->project->name, strlen(c->head->project->name), &role, NULL);
+	to = auth_project(c, g, c->head->project->name, strlen(c->head->project->name), &role);
 	if (!to || !same_place(c->head->project, to) || c->project != c->head->project ||
 	    (c->held && c->held->project != c->project) || !movable(c->held)) {
 		if (!to) /* else it would run as what it was */

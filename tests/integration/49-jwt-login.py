@@ -42,7 +42,7 @@ role = operator
 [project shut]
 accept = peer token
 """
-MAP = "shop.read=reader,shop.admin=operator"
+MAP = "shop.read=reader,shop.admin=operator,shop.write=writer"
 
 
 def b64(b):
@@ -135,8 +135,15 @@ def reloading(p, config):
     reader, boss = p.client(), p.client()
     reader.cmd("AUTH", "shop", jwt())
     boss.cmd("AUTH", "shop", jwt(scope="shop.admin"))
-    p.write_config(config(map="shop.read=writer,shop.admin=reader"))
+    waits = p.client()
+    waits.cmd("AUTH", "shop", jwt(sub="waits", scope="shop.write"))
+    waits.send("BLPOP", "queue", 0)
+    wait_until(lambda: b"cmd=blpop" in boss.cmd("CLIENT", "LIST").lower(), "it to wait")
+    p.write_config(config(map="shop.read=writer,shop.admin=reader,shop.write=writer"))
     p.reload_and_wait()
+    equal((reader.cmd("RPUSH", "queue", "x"), waits.read()), (1, [b"queue", b"x"]), "what waits goes on in the new generation")
+    equal((whoami(waits)["role"], whoami(waits)["identity"]), ("writer", "waits"))
+    waits.close()
     equal((whoami(reader)["role"], whoami(boss)["role"]), ("writer", "reader"), "the same claims under another map")
     equal((reader.cmd("SET", "k", "v"), boss.error("SET", "k", "v").word), ("OK", "NOPERM"))
     p.write_config(config(map="shop.read=writer"))
