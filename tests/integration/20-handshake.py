@@ -68,7 +68,7 @@ def tables(p):
         equal(len(rows), n)
         get = next(r for r in rows if r[0] == b"get")
         equal(get[1:6], [2, ["readonly", "fast"], 1, 1, 1], "COMMAND get")
-        equal(len(c.cmd("COMMAND", "LIST")), n)
+        equal(len([name for name in c.cmd("COMMAND", "LIST") if b"|" not in name]), n)  # as in Redis, subcommands are listed too
         equal(c.cmd("COMMAND", "GETKEYS", "MSET", "a", "1", "b", "2"), [b"a", b"b"])
         equal(c.error("COMMAND", "GETKEYS", "PING", "x").text, "ERR The command has no key arguments")
         equal(c.error("COMMAND", "GETKEYS", "NOPE", "x").text, "ERR Invalid command specified")
