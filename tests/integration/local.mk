@@ -45,3 +45,4 @@ EXTRA_DIST += tests/module/toy.c
 SCRIPT_TESTS += %D%/39-rows.py
 SCRIPT_TESTS += %D%/49-jwt.py
 EXTRA_DIST += tests/issuer.py
+SCRIPT_TESTS += %D%/49-oidc.py

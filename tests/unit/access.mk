@@ -8,3 +8,4 @@ UNIT_TESTS += %D%/test_access_decide
 UNIT_TESTS += %D%/test_access_jwt
 EXTRA_DIST += %D%/jwt_maker.h
 UNIT_TESTS += %D%/test_access_limit
+UNIT_TESTS += %D%/test_access_jwks
