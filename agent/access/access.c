@@ -304,6 +304,14 @@ static uint8_t needs(const struct command *c, const struct cmd_keyspec *s, uint3
 	return all ? all : ROLE_CAN_READ | ROLE_CAN_WRITE;
 }
 
+/* Keyspace events tell names of keys.  Without isolation any pattern that may begin as theirs do hears them, too. */
+static bool hears_events(const struct access_question *q, purser_bytes name)
+{
+	if (name.n >= 5 && !memcmp(name.p, "__key", 5))
+		return true;
+	return q->cmd->id == CMD_PSUBSCRIBE && !project_isolated(q->project) && name.n && strchr("_*?[\\", *name.p);
+}
+
 /* Keys of the project that the command reaches or tells of without their being named. */
 static bool reaches_all(const struct access_question *q)
 {
@@ -317,9 +325,9 @@ static bool reaches_all(const struct access_question *q)
 			if (cmd_word_is(q->argv[i], "BCAST"))
 				return true;
 		return false;
-	case CMD_SUBSCRIBE: case CMD_PSUBSCRIBE: /* keyspace events tell names of keys */
+	case CMD_SUBSCRIBE: case CMD_PSUBSCRIBE:
 		for (uint32_t i = 1; i < q->argc; i++)
-			if (q->argv[i].n >= 5 && !memcmp(q->argv[i].p, "__key", 5))
+			if (hears_events(q, q->argv[i]))
 				return true;
 		return false;
 	default:

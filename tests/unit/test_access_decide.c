@@ -268,6 +268,12 @@ static void keys(void **state)
 			fail_msg("%s: %d, key %u", table[i].line, ok, a.key);
 		assert_null(strstr(a.text, "conf:"));
 	}
+	assert_false(may(&narrow, "PSUBSCRIBE *", &a));        /* without isolation these hear keyspace events */
+	assert_false(may(&narrow, "PSUBSCRIBE ne* ?_keyevent*", &a));
+	assert_true(may(&narrow, "PSUBSCRIBE ne*", &a));
+	P[1].prefix_len = 5;
+	assert_true(may(&narrow, "PSUBSCRIBE * ?_keyevent*", &a));
+	assert_false(may(&narrow, "PSUBSCRIBE __key*", &a));
 	narrow.patterns = all;
 	narrow.npatterns = 1;
 	assert_true(may(&narrow, "SCAN 0", &a));
