@@ -316,9 +316,18 @@ def failing(p, t):
         equal([str(got[0])[:9], got[2], got[3]], ["WRONGPASS", "OK", None])
     with p.client() as c:  # words in the wrong order
         c.error("AUTH", t.secret("boss"), "shop")
-    c = p.client()  # one that leaves in the middle
-    c.send("AUTH", "shop", "psr_guessed_secret")
-    c.close()
+    for _ in range(5):  # some that leave in the middle
+        c = p.client()
+        c.send("AUTH", "shop", "psr_guessed_secret")
+        c.close()
+        s = socket.create_connection(("127.0.0.1", p.port))
+        s.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer psr_guessed_secret\r\n\r\n")
+        s.close()
+    with socket.create_connection(("127.0.0.1", p.port)) as s:  # HTTP: so many failures end that connection, too
+        s.settimeout(30 * harness.SLOW)
+        s.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer psr_guessed_secret\r\n\r\n" * 8)
+        got = b"".join(iter(lambda: s.recv(65536), b""))
+        equal((got.count(b"HTTP/1.1 401 "), got.count(b"too many failed")), (6, 1))
     text = p.log()
     lines = [json.loads(x) for x in text.splitlines() if '"access.authentication"' in x]
     check({x["reason"] for x in lines} >= {"token_unknown", "token_expired", "project"}, {x["reason"] for x in lines})
