@@ -80,7 +80,7 @@ struct world {
 	int leaked;
 	char kind[80];              /* of the finding: its short form must show the same */
 	struct arena mem;           /* of a turn of play */
-	struct side ask_store;
+	struct side ask_store, ask_model[2]; /* how many wait there */
 };
 
 /* ---- isolation.c ----------------------------------------------------------------------------------------- */

@@ -212,6 +212,27 @@ static void begin(struct world *w)
 	}
 }
 
+/* A connection to each model that CLIENT LIST is not to show: it has a name. */
+static int ask_models(struct world *w)
+{
+	static struct word words[] = { { (const uint8_t *)"CLIENT", 6 }, { (const uint8_t *)"SETNAME", 7 }, { (const uint8_t *)"fuzzer", 6 } };
+	struct cmd c = { .argc = 3, .argv = words };
+	const char *text = NULL;
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		struct side *s = &w->ask_model[i];
+
+		*s = (struct side){ .name = "model", .path = w->o->model[i], .fd = -1, .want = 1 };
+		if (side_connect(s))
+			return -1;
+		side_add(s, &c);
+		if (exchange_sides((struct side *const[]){ s }, 1, &text))
+			return -1;
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct iso_options o = { .seconds = 10, .databases = 1 };
@@ -231,8 +252,12 @@ int main(int argc, char **argv)
 	w.ask_store.path = o.store;
 	if (side_connect(&w.ask_store))
 		return 2;
+	if (ask_models(&w))
+		return 2;
 	rc = iso_run(&w);
 	side_close(&w.ask_store);
+	side_close(&w.ask_model[0]);
+	side_close(&w.ask_model[1]);
 	if (!rc && !o.episodes)
 		unsent();
 	return rc;

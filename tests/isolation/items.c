@@ -44,8 +44,8 @@ static const char *const undeclared[] = {
 	/* from here on: only where the store itself keeps scripts inside (docs/scripts.md) */
 	"local k = redis.call('keys', '*') table.sort(k) return k",
 	"return redis.call('dbsize')",
-	"local t = {} local c = '0' repeat local r = redis.call('scan', c) c = r[1] for _, k in ipairs(r[2]) do t[k] = 1 end "
-	    "until c == '0' local o = {} for k in pairs(t) do o[#o + 1] = k end table.sort(o) return o",
+	("local t = {} local c = '0' repeat local r = redis.call('scan', c) c = r[1] for _, k in ipairs(r[2]) do t[k] = 1 end "
+	    "until c == '0' local o = {} for k in pairs(t) do o[#o + 1] = k end table.sort(o) return o"),
 	"return redis.call('exists', 'k1', unpack(redis.call('keys', 'k*')))",
 	"return redis.call('sort', KEYS[1], 'by', 'w_*', 'get', 'w_*', 'get', '#')",
 };
