@@ -353,9 +353,9 @@ static void free_workers(struct agent *a)
 	for (uint32_t i = 0; a->serving && i < a->nworkers; i++) {
 		struct serving *s = &a->serving[i];
 
-		jwt_worker_free(s->w.jwt);
 		if (s->w.loop) {
 			serving_free(s);
+			jwt_worker_free(s->w.jwt);
 			loop_free(s->w.loop);
 		}
 		trace_free(s->w.trace);
