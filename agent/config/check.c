@@ -537,6 +537,14 @@ static void check_prefixes(struct loader *ld, const struct cfg_section *a)
 	}
 }
 
+/* Set, and to something other than its default. */
+static bool says_more(const struct cfg_section *s, enum cfg_key key)
+{
+	const struct cfg_value *v = cfg_value_of(s, key);
+
+	return cfg_is_set(s, key) && (v->text == NULL || v->def == NULL || strcmp(v->text, v->def) != 0);
+}
+
 /* dynamic and max_projects say something of [project *] alone, and that says nothing without dynamic. */
 static void check_dynamic(struct loader *ld, const struct cfg_section *s)
 {
@@ -546,10 +554,11 @@ static void check_dynamic(struct loader *ld, const struct cfg_section *s)
 				"[project *] admits nothing: dynamic = yes is what it is for");
 		return;
 	}
-	if (cfg_is_set(s, CFG_PROJECT_DYNAMIC) || cfg_is_set(s, CFG_PROJECT_MAX_PROJECTS))
+	/* Set to their defaults they say nothing: so --print-config writes them. */
+	if (says_more(s, CFG_PROJECT_DYNAMIC) || says_more(s, CFG_PROJECT_MAX_PROJECTS))
 		load_error(ld, place_either(s, CFG_PROJECT_DYNAMIC, CFG_PROJECT_MAX_PROJECTS),
 			"[project %s] has %s, which is for [project *] alone", s->name,
-			cfg_is_set(s, CFG_PROJECT_DYNAMIC) ? "dynamic" : "max_projects");
+			says_more(s, CFG_PROJECT_DYNAMIC) ? "dynamic" : "max_projects");
 }
 
 /* A burst says something about a rate. */

@@ -184,7 +184,7 @@ static const struct row rows[] = {
 		"purser.ini:6: [project b] key_prefix = ps: psr: holds the agent's own keys: choose another\n",
 		CFG_INVALID },
 	{ "[project a]\nkey_prefix = a*\n", "purser.ini:4: [project a] key_prefix = a*: none of * ? [ ] \\ { } "
-		"quote or blank may be in it\n", CFG_INVALID },
+		"quote or blank may be in it, but for {project}, where the name goes\n", CFG_INVALID },
 	{ "[project a]\nkey_prefix = " LONG50 LONG50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
 		"purser.ini:4: [project a] key_prefix is longer than 128 bytes\n", CFG_INVALID },
 	{ "[project a]\nisolation = off\nkey_prefix = x:\n", "purser.ini:4: [project a] isolation = off means no "

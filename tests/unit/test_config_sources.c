@@ -188,7 +188,7 @@ static const struct cfg_section *section(const struct cfg *c, const char *title)
 	size_t n = strcspn(title, " ");
 
 	for (int k = 0; k < CFG_KIND_COUNT && s == NULL; k++) {
-		if (strlen(kinds[k]) == n && memcmp(kinds[k], title, n) == 0)
+		if (kinds[k] != NULL && strlen(kinds[k]) == n && memcmp(kinds[k], title, n) == 0)
 			s = cfg_find(c, (enum cfg_kind)k, title[n] != '\0' ? title + n + 1 : "");
 	}
 	assert_non_null(s);

@@ -351,7 +351,7 @@ static void shipped(void **state)
 		assert_string_equal(fix_load(&in, &c, &rc), "");
 		assert_true(keys > CFG_KEY_COUNT);
 		assert_int_equal(cfg_count(c, CFG_BACKEND), 2);
-		assert_int_equal(cfg_count(c, CFG_PROJECT), 1);
+		assert_int_equal(cfg_count(c, CFG_PROJECT), 2);
 		cfg_unref(c);
 	}
 }
