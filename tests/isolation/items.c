@@ -213,6 +213,8 @@ static int more(struct gen *g, struct cmd *c, const char *kind)
 		gen_add(g, c, rng_below(g, 3) ? with_hex(g, "n", "") : gen_format(g, "name%lld", rng_below(g, 5)));
 	else if (!strcmp(kind, "own"))
 		gen_add(g, c, (struct word){ &id_own[rng_below(g, LINKS)], 1 });
+	else if (!strcmp(kind, "ear")) /* one that says little: Redis 7.0 writes pushes into the middle of its replies */
+		gen_add(g, c, (struct word){ &id_own[3 + rng_below(g, 2)], 1 });
 	else if (!strcmp(kind, "foreign"))
 		gen_add(g, c, (struct word){ &id_foreign[rng_below(g, LINKS)], 1 });
 	else if (!strcmp(kind, "self"))
