@@ -283,6 +283,19 @@ def quotas():
         equal(counts(b.pipeline([("SET", f"k{i}", value) for i in range(200)])), 200)
 
 
+def dynamic():
+    """[project *]: each of those that come to be has its own, and keeps what it has counted over a reload."""
+    projects = {"*": "dynamic = yes\nallow_uid = *\nrate = 10\nburst = 9\n" + HOUR + "max_keys = 2\n", "default": ""}
+    text = config("plugin = memory", projects)
+    with harness.Purserd(config=text, name="dynamic") as p, p.client() as a, p.client() as b:
+        equal((a.cmd("PURSER.PROJECT", "one"), b.cmd("PURSER.PROJECT", "two")), ("OK", "OK"))
+        equal((counts(a.pipeline([("GET", "k")] * 15)), counts(b.pipeline([("GET", "k")] * 7))), (10, 7))
+        p.write_config(text.replace("max_keys = 2", "max_keys = 1"))
+        reloaded(p)
+        equal((counts(a.pipeline([("GET", "k")] * 15)), counts(b.pipeline([("GET", "k")]))), (0, 1))
+        equal((b.cmd("SET", "k", "v"), b.error("SET", "l", "v").word, b.error("SET", "l", "v").word), ("OK", "OOM", "RATELIMITED"))
+
+
 def refused_configs(redis):
     for text, what in (("burst = 3\n", "rate"), ("client_byte_burst = 3KiB\n", "client_byte_rate"),
                        ("max_bytes = 1MiB\n", "max_bytes"), ("max_keys = 10\n", "max_keys")):
@@ -318,6 +331,7 @@ def main():
         refused_configs(redis)
     suite("plugin = memory", None, "limits-memory")
     quotas()
+    dynamic()
 
 
 if __name__ == "__main__":
