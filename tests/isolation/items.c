@@ -340,14 +340,15 @@ static void reply_mode(struct maker *m, struct gen *g, struct item *it)
 {
 	struct cmd two[2];
 	uint32_t n = 1;
+	unsigned many;
 
 	it->how = LOOSE;
 	it->c = list(m, 4);
 	literal(g, &it->c[0], rng_below(g, 2) ? "CLIENT REPLY OFF" : "CLIENT REPLY SKIP");
 	do {
-		gen_commands(g, two);
+		many = gen_commands(g, two);
 		mark(g, &two[0]);
-	} while (never_queued(&two[0]) || two[0].rule != EXACT);
+	} while (many > 1 || never_queued(&two[0]) || two[0].rule != EXACT);
 	it->c[n++] = two[0];
 	if (it->c[0].argv[2].p[0] == 'O' || it->c[0].argv[2].p[0] == 'o')
 		literal(g, &it->c[n++], "CLIENT REPLY ON");
