@@ -72,6 +72,9 @@ LEAKS = [
       ("agent/backend/scripts.c", "\te = *place(s, ns, sha);\n", "\tns = 0;\n\te = *place(s, ns, sha);\n")]),
 ]
 
+# The memory plugin says logical names in its errors: there is nothing to take out.
+REDIS_ONLY = {"error-unstripped"}
+
 
 def edit(tree, name, changes, saved):
     for path, old, new in changes:
@@ -141,6 +144,8 @@ def main():
         edit(tree, name, changes, saved)
         make(build)
         for backend in backends:
+            if backend != "redis" and name in REDIS_ONLY:
+                continue
             with harness.Redis(rig.MODEL, name="model-a") as a, harness.Redis(rig.MODEL, name="model-b") as b, \
                     harness.Redis(rig.MODEL[2:], name="store") as store:
                 status, text, took = find(build, backend, (a, b), store, 10 if name == "none" else seconds, seed)
