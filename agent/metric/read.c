@@ -334,9 +334,9 @@ static void read_plain(struct reader *rd)
 	emit(rd, none, false, &p);
 }
 
-static void read_cell(struct reader *rd, const struct cell_series *s)
+/* Adds what the shards have of a series; false: nothing was ever set. */
+static bool add_cells(const struct reader *rd, const struct cell_series *s, struct metric_point *p)
 {
-	struct metric_point p = { .i = 0 };
 	const struct cell_node *c = atomic_load_explicit(&s->cells, memory_order_acquire);
 	bool is_double = rd->row->value == METRIC_DOUBLE, any = false;
 
@@ -347,39 +347,82 @@ static void read_cell(struct reader *rd, const struct cell_series *s)
 			continue;
 		any = true;
 		x.u = atomic_load_explicit(&c->cell.bits, memory_order_relaxed);
-		p.start_ns = atomic_load_explicit(&c->cell.start_ns, memory_order_relaxed);
+		p->start_ns = atomic_load_explicit(&c->cell.start_ns, memory_order_relaxed);
 		if (is_double)
-			p.d += x.d;
+			p->d += x.d;
 		else
-			p.i += (int64_t)x.u;
+			p->i += (int64_t)x.u;
 	}
-	if (any)
-		emit(rd, (const char *const *)s->values, s->overflow, &p);
+	return any;
 }
 
-static void read_hists(struct reader *rd, const struct cell_series *s)
+static bool add_hists(const struct reader *rd, const struct cell_series *s, struct group *g)
+{
+	const struct hist_node *h = atomic_load_explicit(&s->hists, memory_order_acquire);
+	bool any = h;
+
+	for (; h; h = h->next)
+		add_hist(g, &h->hist, rd->map);
+	return any;
+}
+
+static const struct cell_series *next_series(const struct cell_series *s)
+{
+	return atomic_load_explicit(&s->next, memory_order_acquire);
+}
+
+/* Where the project stands in the row at hand, if the reader may not see it; else past the last. */
+static size_t hidden_key(const struct reader *rd)
+{
+	const struct row_keys *k = &rd->r->keys[rd->id];
+	size_t i = 0;
+
+	while (rd->v->anonymous && i < k->n && strcmp(k->key[i].name, "purser.project") != 0)
+		i++;
+	return rd->v->anonymous && i < k->n ? i : METRIC_ATTRS;
+}
+
+/* The same series to somebody who does not see the value at `hidden`. */
+static bool alike(const struct cell_series *a, const struct cell_series *b, size_t hidden)
+{
+	if (a->overflow || b->overflow)
+		return a->overflow && b->overflow;
+	for (size_t i = 0; i < METRIC_ATTRS; i++)
+		if (i != hidden && strcmp(a->values[i] ? a->values[i] : "", b->values[i] ? b->values[i] : "") != 0)
+			return false;
+	return true;
+}
+
+/* A series, and where a value is hidden all that are alike then, in the place of the first of them. */
+static void read_series(struct reader *rd, const struct cell_series *first, const struct cell_series *s, size_t hidden)
 {
 	struct group g = { .overflow = s->overflow };
-	const struct hist_node *h = atomic_load_explicit(&s->hists, memory_order_acquire);
+	struct metric_point p = { .i = 0 };
+	const char *values[METRIC_ATTRS];
+	bool hist = rd->row->kind == METRIC_HISTOGRAM, any = false;
 
-	if (!h)
-		return;
-	for (; h; h = h->next)
-		add_hist(&g, &h->hist, rd->map);
-	settle(&g);
-	emit_hist(rd, (const char *const *)s->values, &g);
+	if (hidden < METRIC_ATTRS)
+		for (; first != s; first = next_series(first))
+			if (alike(first, s, hidden))
+				return;
+	for (size_t i = 0; i < METRIC_ATTRS; i++)
+		values[i] = i == hidden ? NULL : s->values[i];
+	for (const struct cell_series *o = s; o; o = hidden < METRIC_ATTRS ? next_series(o) : NULL)
+		if (o == s || alike(o, s, hidden))
+			any |= hist ? add_hists(rd, o, &g) : add_cells(rd, o, &p);
+	if (any && hist)
+		settle(&g), emit_hist(rd, values, &g);
+	else if (any)
+		emit(rd, values, s->overflow, &p);
 }
 
 static void read_cells(struct reader *rd)
 {
-	const struct cell_series *s = atomic_load_explicit(&rd->r->cells[rd->id], memory_order_acquire);
+	const struct cell_series *first = atomic_load_explicit(&rd->r->cells[rd->id], memory_order_acquire);
+	size_t hidden = hidden_key(rd);
 
-	for (; s; s = atomic_load_explicit(&s->next, memory_order_acquire)) {
-		if (rd->row->kind == METRIC_HISTOGRAM)
-			read_hists(rd, s);
-		else
-			read_cell(rd, s);
-	}
+	for (const struct cell_series *s = first; s; s = next_series(s))
+		read_series(rd, first, s, hidden);
 }
 
 static void collect_own(struct metric_reg *r)

@@ -21,7 +21,7 @@ ROLES = {"reader": {"any", "redis:read"},
          "admin": {"any", "redis:read", "redis:write", "redis:admin", "pubsub", "script"},
          "operator": set(WORDS.values())}
 CONF = "[agent]\nmode = production\n[backend main]\nplugin = memory\n" \
-    + "".join(f"[project {role}]\nallow_uid = {ME}\nrole = {role}\n" for role in ROLES)
+    + "".join(f"[project {role}]\nallow_uid = {ME}\nrole = {role}\nmax_connections = 1000\n" for role in ROLES)
 
 
 def meant():

@@ -66,14 +66,19 @@ static void on_end(void *arg)
 	((struct text *)arg)->row = NULL;
 }
 
-static const char *visit(struct metric_reg *r, struct text *t)
+static const char *visit_as(struct metric_reg *r, struct text *t, bool anonymous)
 {
-	struct metric_visitor v = { on_row, on_point, on_end, t };
+	struct metric_visitor v = { on_row, on_point, on_end, t, anonymous };
 
 	t->n = 0;
 	t->row = NULL;
 	assert_int_equal(metric_read(r, &v), 0);
 	return t->s;
+}
+
+static const char *visit(struct metric_reg *r, struct text *t)
+{
+	return visit_as(r, t, false);
 }
 
 static const char *command(uint16_t id)
@@ -191,6 +196,39 @@ static void test_plain_and_cells(void **state)
 }
 
 /* Past the cap the sums stay right. */
+/* Who may not see projects sees their sums, whatever feeds the metric. */
+static void test_anonymous(void **state)
+{
+	struct metric_reg *r = metric_new(NULL);
+	struct metric_shard *a = metric_shard_new(r), *b = metric_shard_new(r);
+
+	(void)state;
+	metric_op_record(metric_op(a, (struct metric_key){ .project = metric_project(r, "shop") }), 1000, 1, 2);
+	metric_op_record(metric_op(b, (struct metric_key){ .project = metric_project(r, "blog") }), 1000, 3, 4);
+	metric_cell_set(metric_cell(a, METRIC_LIMIT_INFLIGHT, "shop"), 2);
+	metric_cell_set(metric_cell(b, METRIC_LIMIT_INFLIGHT, "shop"), 3);
+	metric_cell_set(metric_cell(a, METRIC_LIMIT_INFLIGHT, "blog"), 5);
+	metric_cell_add(metric_cell(a, METRIC_LIMIT_REFUSED, "shop", "rate"), 1);
+	metric_cell_add(metric_cell(a, METRIC_LIMIT_REFUSED, "shop", "max_keys"), 2);
+	metric_cell_add(metric_cell(a, METRIC_LIMIT_REFUSED, "blog", "rate"), 4);
+	metric_cell_add(metric_cell(a, METRIC_CLIENTS_CUT, "idle"), 7);
+	visit(r, &text);
+	assert_line("purser.limit.inflight{purser.project=shop} 5");
+	assert_line("purser.limit.inflight{purser.project=blog} 5");
+	assert_line("purser.limit.refused{purser.project=shop,purser.limit=rate} 1");
+	visit_as(r, &text, true);
+	assert_line("purser.limit.inflight{} 10");
+	assert_line("purser.limit.refused{purser.limit=rate} 5");
+	assert_line("purser.limit.refused{purser.limit=max_keys} 2");
+	assert_line("purser.request.io{network.io.direction=receive} 4");
+	assert_line("purser.clients.cut{purser.reason=idle} 7");
+	assert_null(strstr(text.s, "purser.project="));
+	assert_null(strstr(text.s, "shop"));
+	assert_null(strstr(text.s, "blog"));
+	assert_null(strstr(strstr(text.s, "purser.limit.inflight") + 1, "purser.limit.inflight")); /* once */
+	metric_free(r);
+}
+
 static void test_overflow(void **state)
 {
 	struct metric_opts o = { .command = command, .max_series = 10 };
@@ -336,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_operations),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_plain_and_cells),
+		cmocka_unit_test(test_anonymous),
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_many_keys),
 		cmocka_unit_test(test_words),
