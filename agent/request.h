@@ -140,6 +140,8 @@ bool client_identified(struct client *c);
 bool client_decide(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc,
     struct access_answer *answer);
 bool client_may(const struct client *c, const struct command *cmd, const purser_bytes *argv, uint32_t argc);
+/* Why a command about scripts is refused in a project, whoever asks and whatever it says; or NULL. */
+const char *script_never(const struct project *p, const struct purser_instance *i, const struct command *c);
 /* After a reload: to the worker's generation, when nothing is under way.  Its project is looked up by
  * name; is it gone or may it not be entered any more, the client has none. */
 void client_migrate(struct client *c);

@@ -602,28 +602,33 @@ static enum stage_result eval_in_batch(struct request *r)
 	return STAGE_NEXT;
 }
 
+const char *script_never(const struct project *p, const struct purser_instance *i, const struct command *c)
+{
+	if (c->perm != PERM_SCRIPT)
+		return NULL;
+	if (!p->scripts)
+		return "scripts are off in this project: scripts = isolated of its [project] section allows them";
+	if (c->id == CMD_SCRIPT_KILL || c->id == CMD_FUNCTION_KILL)
+		return i->in_process ? NULL : /* which knows whose script it is */
+		    "it would end whatever script runs, another project's too: send it to Redis itself";
+	if (strncmp(c->name, "FUNCTION|", 9) == 0 && project_isolated(p))
+		return "functions belong to every project of the server: load them on Redis itself, FCALL runs them; a "
+		    "project with isolation = off may";
+	return NULL;
+}
+
 enum stage_result script_isolate(struct request *r)
 {
 	struct client *c = r->cl;
 	struct worker *w = c->w;
 	const struct purser_ctx *x = w->ctx[r->project->instance];
+	const char *never = script_never(r->project, x->inst, r->cmd);
 	struct script_run *s;
 
-	if (!r->project->scripts)
-		return req_refuse(r, ERR_NOPERM, "scripts are off in this project: scripts = isolated of its [project] "
-		    "section allows them");
-	if (r->cmd->id == CMD_SCRIPT_KILL || r->cmd->id == CMD_FUNCTION_KILL) {
-		if (x->inst->in_process) /* which knows whose script it is */
-			return STAGE_NEXT;
-		return req_refuse(r, ERR_NOPERM, "it would end whatever script runs, another project's too: send it to "
-		    "Redis itself");
-	}
-	if (r->cmd->perm == PERM_SCRIPT && strncmp(r->cmd->name, "FUNCTION|", 9) == 0) {
-		if (!project_isolated(r->project))
-			return STAGE_NEXT;
-		return req_refuse(r, ERR_NOPERM, "functions belong to every project of the server: load them on Redis "
-		    "itself, FCALL runs them; a project with isolation = off may");
-	}
+	if (never)
+		return req_refuse(r, ERR_NOPERM, never);
+	if (strncmp(r->cmd->name, "FUNCTION|", 9) == 0 || r->cmd->id == CMD_SCRIPT_KILL)
+		return STAGE_NEXT; /* the store knows whose script it is, or the project has it for itself */
 	if (x->inst->op_of[r->cmd->id] == OP_NONE)
 		return STAGE_NEXT; /* it is refused there, and nothing has run that could be warned of */
 	if (r->project->scripts == SCRIPTS_ISOLATED) {

@@ -58,7 +58,16 @@ static void put_keys(struct buf *b, const struct client *cl, const struct comman
 	}
 }
 
-static const char *route_of(const struct command *c, const purser_bytes *argv, uint32_t argc)
+/* Does it run as the store's user of the project, on connections of that user's own? */
+static bool confined(const struct client *cl, const struct command *c)
+{
+	const struct purser_instance *i = cl->w->ctx[cl->project->instance]->inst;
+
+	return c->perm == PERM_SCRIPT && cl->project->scripts == SCRIPTS_ISOLATED && i->confines &&
+	    !(i->p->caps & PURSER_CAP_CONFINES);
+}
+
+static const char *route_of(const struct client *cl, const struct command *c, const purser_bytes *argv, uint32_t argc)
 {
 	int64_t ms;
 
@@ -72,7 +81,7 @@ static const char *route_of(const struct command *c, const purser_bytes *argv, u
 	case RUN_BACKEND:
 		break;
 	}
-	return cmd_blocks(c, argv, argc, &ms) ? "exclusive" : "shared";
+	return cmd_blocks(c, argv, argc, &ms) ? "exclusive" : confined(cl, c) ? "confined" : "shared";
 }
 
 static void put_retry(struct buf *b, struct purser_ctx *x, const struct command *c, const purser_bytes *argv,
@@ -152,6 +161,7 @@ static void explain(struct request *r, struct buf *b, const struct command *c, c
 	struct client *cl = r->cl;
 	struct access_answer a;
 	bool may = client_decide(cl, c, argv, argc, &a);
+	const char *never = may && cl->project ? script_never(cl->project, cl->w->ctx[cl->project->instance]->inst, c) : NULL;
 	char name[64];
 
 	cmd_lower(c, name, sizeof name);
@@ -167,7 +177,11 @@ static void explain(struct request *r, struct buf *b, const struct command *c, c
 		put_string(b, "role", cl->role->name);
 	put_string(b, "permission", cmd_perm_name((enum cmd_perm)c->perm));
 	put_key(b, "allowed", false);
-	buf_puts(b, may ? "true" : "false");
+	buf_puts(b, may && !never ? "true" : "false");
+	if (never) {
+		put_string(b, "code", err_rows[ERR_NOPERM].word);
+		put_string(b, "reason", never);
+	}
 	if (!may) {
 		put_string(b, "code", err_rows[a.err].word);
 		put_string(b, "reason", a.text);
@@ -176,7 +190,7 @@ static void explain(struct request *r, struct buf *b, const struct command *c, c
 		buf_printf(b, ",\"refused_argument\":%u", a.key);
 	if (cl->project) {
 		put_keys(b, cl, c, argv, argc, &r->arena);
-		put_string(b, "route", route_of(c, argv, argc));
+		put_string(b, "route", route_of(cl, c, argv, argc));
 		put_backend(b, r, c, argv, argc);
 		put_limits(b, cl);
 	}

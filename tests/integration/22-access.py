@@ -276,6 +276,13 @@ def explained(backend):
         equal(ask("SET", "k", "v", "NX")["retry"]["twice_is_harmless"], False)
         equal([ask(*w)["route"] for w in (("BLPOP", "k", 0), ("WATCH", "k"), ("MULTI",), ("DBSIZE",), ("PING",))],
               ["exclusive", "pinned", "transaction", "agent, in steps", "agent"])
+        on_redis = "redis" in backend
+        e = ask("EVAL", "return 1", 0)
+        equal((e["allowed"], e["route"]), (True, "confined" if on_redis else "shared"))
+        e = ask("FUNCTION", "LIST")
+        equal((e["allowed"], e["code"], e["reason"]), (False, "NOPERM", c.error("FUNCTION", "LIST").text.split(" ", 1)[1]))
+        e = ask("SCRIPT", "KILL")
+        equal((e["allowed"], "reason" in e), (False, True) if on_redis else (True, False))
         equal(c.cmd("EXISTS", "k", "to"), 0, "nothing has been run")
         equal(c.error("PURSER.EXPLAIN", "NOSUCH").word, "ERR")
         equal(c.error("PURSER.EXPLAIN", "GET").word, "ERR")
