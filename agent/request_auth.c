@@ -30,6 +30,8 @@ struct auth {
 
 static const char no_such[] = "WRONGPASS invalid username-password pair or user is disabled. The user name is a "
     "project's and the password a token, a JWT, or empty for what the kernel says of you: PURSER.WHOAMI shows that";
+static const char no_bearer[] = "NOAUTH the bearer token is none that is good here: it is unknown, was revoked, or is for "
+    "another project than the one in the header Purser-Project; purserctl token list shows operators those that there are";
 static const char subscribed[] = "ERR unsubscribe, and turn tracking off, before you choose another project: what "
     "this connection hears belongs to the one that it has";
 static const char no_password[] = "ERR AUTH <password> called without any password configured for the default user. Are "
@@ -239,7 +241,7 @@ static void fail(struct auth *a, const char *what, const char *reason, const cha
 	a->failures++;
 	audit_denied(c, &(struct audit){ AUDIT_IDENTITY, what, a->asked, reason, why });
 	a->err = ERR_NOAUTH;
-	snprintf(a->text, sizeof a->text, "%s", text);
+	snprintf(a->text, sizeof a->text, "%s", a->per_request && text == no_such ? no_bearer : text);
 	a->held.fn = tell_failure;
 	if (!c->gen->auth_delay_ns || loop_timer_set(c->w->loop, &a->held, loop_now(c->w->loop) +
 	    (c->gen->auth_delay_ns << doubled)))

@@ -195,6 +195,7 @@ def over_http(p, t):
         for headers in (auth("psr_nonsense"), auth(reader, "blog"), auth(reader, "nowhere"), auth("eyJ.x.y")):
             r = ask("GET", "/redis/kv?key=h", headers=headers)
             equal((r.status, r.json()["code"], r.headers["www-authenticate"]), (401, "NOAUTH", 'Bearer realm="purser"'), headers)
+            check("user name" not in r.json()["detail"], "HTTP has no user name and no password", r)
             details.add(r.json()["detail"])
         equal(len(details), 1, details)
         r = ask("GET", "/redis/kv?key=h", headers=auth(t.secret("old"), "shop"))
