@@ -119,6 +119,7 @@ struct client {
 	struct gcra limit[LIMIT_OWN];   /* its own meters (request_limit.c) ... */
 	uint32_t limit_ns;              /* ... in the project of this number, and 1 */
 	uint32_t place;                 /* number, and 1, of the project that it was last in; 0: none */
+	uint16_t tallied;               /* metric_id, and 1, of the project that counts it as its client; 0: none */
 	struct limit_use *counted;      /* it is one of its connections; one reference */
 	bool turned_away;               /* it chose a project that had no room for it: nothing runs there */
 };

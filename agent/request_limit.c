@@ -101,12 +101,31 @@ static bool count_in(struct client *c, const struct limits *l, bool in_any_case)
 	return true;
 }
 
+/* Whose client it is, for INFO of that project. */
+static void tally(struct client *c, const struct project *p)
+{
+	struct metric_reg *reg = c->w->metrics->reg;
+	struct metric_clients *to = p ? metric_clients_of(reg, p->metric_id) : NULL;
+	uint16_t id = to ? (uint16_t)(p->metric_id + 1) : 0;
+
+	if (id == c->tallied)
+		return;
+	if (c->tallied)
+		atomic_fetch_sub_explicit(&metric_clients_of(reg, (uint16_t)(c->tallied - 1))->now, 1, memory_order_relaxed);
+	c->tallied = id;
+	if (!to)
+		return;
+	atomic_fetch_add_explicit(&to->now, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&to->ever, 1, memory_order_relaxed);
+}
+
 bool limit_entered(struct client *c)
 {
 	const struct limits *l = c->project && !c->gone ? c->project->limits : NULL;
 	uint32_t place = c->project ? c->project->ns + 1 : 0;
 	bool stays = place == c->place && !c->turned_away;
 
+	tally(c, c->gone ? NULL : c->project);
 	c->turned_away = false;
 	if (c->counted && l && c->counted == l->use) {
 		c->place = place;
@@ -121,6 +140,7 @@ bool limit_entered(struct client *c)
 
 void limit_left(struct client *c)
 {
+	tally(c, NULL);
 	count_out(c);
 	c->place = 0;
 }

@@ -353,6 +353,11 @@ uint16_t metric_project(struct metric_reg *r, const char *name)
 	return at < MAX_PROJECTS ? (uint16_t)at : 0xffff;
 }
 
+struct metric_clients *metric_clients_of(struct metric_reg *r, uint16_t project)
+{
+	return project < MAX_PROJECTS ? &r->clients[project] : NULL;
+}
+
 const char *metric_project_of(const struct metric_reg *r, uint16_t i)
 {
 	return i < MAX_PROJECTS ? atomic_load_explicit(&r->projects[i], memory_order_acquire) : NULL;

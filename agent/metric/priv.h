@@ -71,6 +71,7 @@ struct metric_reg {
 	struct metric_instance *_Atomic instances[MAX_INSTANCES];
 	struct metric_endpoint *_Atomic endpoints[MAX_ENDPOINTS];
 	char *_Atomic projects[MAX_PROJECTS];
+	struct metric_clients clients[MAX_PROJECTS];
 	char *_Atomic words[MAX_WORDS];
 	char *_Atomic commands[MAX_COMMANDS];    /* names that had to be converted */
 

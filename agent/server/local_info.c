@@ -91,14 +91,20 @@ static void info_server(struct info *x)
 	    (unsigned long long)up, (unsigned long long)up / 86400);
 }
 
+static const struct metric_clients *clients_of(const struct info *x)
+{
+	return metric_clients_of(x->r->cl->w->metrics->reg, x->r->project->metric_id);
+}
+
 static void info_clients(struct info *x)
 {
 	struct serving *s = (struct serving *)x->r->cl->w;
+	const struct metric_clients *own = clients_of(x);
 	struct pool_numbers n;
 
 	instance_pool(x->r->cl->gen->instances[x->r->project->instance], &n);
 	buf_printf(x->b, "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%llu\r\n",
-	    atomic_load_explicit(&s->srv->nclients, memory_order_relaxed), s->limits.max_clients,
+	    own ? atomic_load_explicit(&own->now, memory_order_relaxed) : 0, s->limits.max_clients,
 	    (unsigned long long)n.waiting);
 }
 
@@ -127,11 +133,11 @@ static void info_persistence(struct info *x)
 
 static void info_stats(struct info *x)
 {
-	const struct metric_reg *m = x->r->cl->w->metrics->reg;
+	const struct metric_clients *own = clients_of(x);
 
 	buf_printf(x->b, "total_connections_received:%llu\r\ntotal_commands_processed:%llu\r\n"
 	    "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\ntotal_error_replies:%llu\r\n",
-	    (unsigned long long)metric_plain(m, METRIC_CLIENTS_ACCEPTED), (unsigned long long)x->requests,
+	    own ? (unsigned long long)atomic_load_explicit(&own->ever, memory_order_relaxed) : 0, (unsigned long long)x->requests,
 	    (unsigned long long)x->in, (unsigned long long)x->out, (unsigned long long)x->errors);
 	store_lines(x, "Stats", "total_commands_processed:");
 }

@@ -129,6 +129,29 @@ def views(p):
         c.close()
 
 
+def counted(c):
+    """(clients now, clients ever) as INFO has them."""
+    info = dict(l.split(":", 1) for l in c.cmd("INFO", "clients", "stats").decode().splitlines() if ":" in l)
+    return int(info["connected_clients"]), int(info["total_connections_received"])
+
+
+def counts(p):
+    """INFO counts the clients of the project, whatever others do."""
+    shop, blog, roams = client(p, "shop"), client(p, "blog"), p.client()
+    harness.wait_until(lambda: (counted(shop)[0], counted(blog)[0]) == (1, 1), "those of before to be gone")
+    ever, others = counted(shop)[1], counted(blog)[1]
+    equal(roams.cmd("PURSER.PROJECT", "blog"), "OK")
+    many = [client(p, "blog") for _ in range(5)]
+    equal((counted(shop), counted(blog)), ((1, ever), (7, others + 6)))
+    equal((roams.cmd("PURSER.PROJECT", "shop"), roams.cmd("PURSER.PROJECT", "shop")), ("OK", "OK"))
+    equal((counted(shop), counted(blog)), ((2, ever + 1), (6, others + 6)))
+    for c in (roams, *many):
+        c.close()
+    harness.wait_until(lambda: (counted(shop), counted(blog)) == ((1, ever + 1), (1, others + 6)), "them to be gone")
+    shop.close()
+    blog.close()
+
+
 def fill(c, n, what="k"):
     for at in range(0, n, 1000):
         equal(c.cmd("MSET", *[x for i in range(at, at + 1000) for x in (f"{what}{i}", "v")]), "OK")
@@ -192,6 +215,7 @@ def main():
                 errors(p, own)
                 names(p)
                 views(p)
+                counts(p)
                 if plugin == "redis":
                     with harness.Client(redis.sock) as r:
                         flush(p, r)
