@@ -162,13 +162,19 @@ void tx_migrate(struct client *c, const struct generation *old, const struct pro
 	const struct project *now = c->project;
 	struct tx *tx = c->tx;
 
-	if (p && now && p->instance == now->instance && p->prefix_len == now->prefix_len &&
+	if (p && now && p->instance == now->instance && p->prefix_len == now->prefix_len && p->scripts == now->scripts &&
 	    old->instances[p->instance] == c->gen->instances[now->instance] &&
 	    memcmp(p->prefix, now->prefix, p->prefix_len) == 0 && tx->select < now->databases &&
 	    tx->db < now->databases) {
 		for (uint32_t i = 0; i < tx->n; i++) {
-			tx->part[i]->b.prefix = now->prefix;
-			tx->part[i]->b.c.ns = now->ns;
+			struct bcall *b = &tx->part[i]->b;
+
+			b->prefix = now->prefix; /* those of the old one go with its generation */
+			b->c.ns = now->ns;
+			if (b->c.space) {
+				b->c.space = now->prefix;
+				b->c.databases = now->databases;
+			}
 		}
 		return;
 	}

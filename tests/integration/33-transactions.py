@@ -466,6 +466,27 @@ def reloaded():
         equal(c.error("EXEC"), ABORT)
 
 
+def script_reloaded():
+    """A queued script stays in its project when the generation that it was queued in is gone."""
+    config = "[agent]\nmode = development\n[backend main]\nplugin = memory\n[project one]\n[project two]\n{more}"
+    with Purserd(config=config.format(more=""), name="script") as p:
+        c, other = enter(p, "one"), enter(p, "two")
+        equal((c.cmd("SET", "k", "mine"), other.cmd("SET", "k", "other")), ("OK", "OK"))
+        c.pipeline([["MULTI"], ["EVAL", "return {redis.call('get', 'k'), redis.call('keys', '*')}", 0]])
+        for i in range(1, 4):
+            p.write_config(config.format(more="".join(f"[project p{k}]\n" for k in range(40 * i))))
+            check(p.ctl("reload").returncode == 0, "reload")
+            other.cmd("PING")
+            equal(c.cmd("EXEC") if i == 3 else c.cmd("ECHO", "x"), [[b"mine", [b"k"]], b"x", b"x"] if i == 3 else "QUEUED")
+            wait_until(lambda n=i: p.log().count('"config.drained"') == n, "nothing to use the old generation")
+        c.pipeline([["MULTI"], ["EVAL", "return 1", 0]])
+        p.write_config(config.format(more="").replace("[project one]", "[project one]\nscripts = off"))
+        check(p.ctl("reload").returncode == 0, "reload")
+        equal(c.error("EXEC"), ABORT)  # scripts are off by now
+        c.close()
+        other.close()
+
+
 class Wide:
     """A store without a server of its own: who speaks to it directly is a client of a project that sees all keys."""
 
@@ -514,7 +535,7 @@ def main():
                 direct.cmd("FLUSHALL")
             part(p, redis)
             print(part.__name__, flush=True)
-    for part in (down, limits, reloaded):
+    for part in (down, limits, reloaded, script_reloaded):
         part()
         print(part.__name__, flush=True)
     on_memory(rng)
