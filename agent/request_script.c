@@ -26,6 +26,7 @@ struct script_run {
 	purser_bytes text;              /* wrapped: the client's body, in the arena */
 	bool wrapped;                   /* it goes behind its prelude */
 	bool by_sha;                    /* as EVALSHA, now */
+	bool added;                     /* the prefix is the last of its words */
 	bool sha_given;                 /* EVALSHA; else the body is in the request */
 	bool alone;                     /* nothing later was sent: it can be healed */
 	bool healing;
@@ -366,10 +367,17 @@ static void warn_once(const struct request *r)
 /* ---- behind a prelude ---- */
 
 /* The prefix goes behind the arguments, where the prelude takes it away. */
-static void add_prefix(struct request *r, bool bare)
+static void add_prefix(struct request *r, struct script_run *s, bool bare)
 {
-	if (!bare)
-		r->argv[r->argc++] = (purser_bytes){ r->project->prefix, r->project->prefix_len };
+	if (bare)
+		return;
+	r->argv[r->argc++] = (purser_bytes){ r->project->prefix, r->project->prefix_len };
+	s->added = true;
+}
+
+uint32_t script_words(const struct request *r)
+{
+	return r->argc - (r->script && r->script->added);
 }
 
 static int put_sha(struct request *r, const uint8_t sha[SCRIPT_SHA])
@@ -495,14 +503,14 @@ static enum stage_result run_wrapped(struct request *r, struct script_run *s, bo
 	if (s->body && !batch && known(w, x, s->body->physical)) {
 		memcpy(s->physical, s->body->physical, SCRIPT_SHA);
 		s->by_sha = true;
-		add_prefix(r, s->body->bare);
+		add_prefix(r, s, s->body->bare);
 		return put_sha(r, s->physical) ? req_refuse(r, ERR_OOM, NULL) : STAGE_NEXT;
 	}
 	r->argv[0] = word_eval[read_only(r)];
 	r->argv[1] = wrap(r, body_of(s), s->physical, &bare);
 	if (!r->argv[1].p)
 		return req_refuse(r, ERR_OOM, NULL);
-	add_prefix(r, bare);
+	add_prefix(r, s, bare);
 	return STAGE_NEXT;
 }
 

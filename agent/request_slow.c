@@ -33,7 +33,9 @@ static purser_bytes shown(struct request *r, uint32_t i, char *cursor)
 
 	switch ((enum cmd_args)r->cmd->args) {
 	case A_SCRIPT:
-		return i == 1 && r->cmd->more ? script : w;
+		if (i == 0 && r->cmd->more) /* EVAL may go as EVALSHA, and back */
+			return (purser_bytes){ (const uint8_t *)r->cmd->name, r->cmd->name_len };
+		return i == (r->cmd->id == CMD_SCRIPT_LOAD ? 2u : r->cmd->more ? 1u : 0u) ? script : w;
 	case A_SCAN:
 		if (i != 1 || cursor_number(w, &store))
 			return logical(r, w);
@@ -53,11 +55,11 @@ void slow_note(struct request *r, uint64_t ns)
 	char cursor[CURSOR_TEXT];
 	struct slow_request q = { .unix_s = loop_wall_ms(cl->w->loop) / 1000, .us = ns / 1000,
 		.event = r->cmd->flags & F_FAST ? SLOW_FAST_COMMAND : SLOW_COMMAND,
-		.pid = cl->id.peer.pid, .uid = cl->id.peer.uid, .client = cl->name, .argv = words, .argc = r->argc };
+		.pid = cl->id.peer.pid, .uid = cl->id.peer.uid, .client = cl->name, .argv = words, .argc = script_words(r) };
 
 	if (!cl->w->slow || (r->cmd->flags & F_NOSLOWLOG && !r->tx))
 		return;
-	for (uint32_t i = 0; i < r->argc && i < SLOW_ARGS; i++)
+	for (uint32_t i = 0; i < q.argc && i < SLOW_ARGS; i++)
 		words[i] = shown(r, i, cursor);
 	slowlog_add(cl->w->slow, r->project->name, &q);
 }

@@ -34,6 +34,7 @@ void slow_note(struct request *r, uint64_t ns); /* it took so long, and that is 
 /* ---- request_limit.c: limits of a project ---- */
 enum stage_result limit_admit(struct request *r); /* of a project that has some */
 void limit_done(struct request *r);               /* r->limited */
+void limit_moved(struct request *r, const struct project *to); /* r goes on in that one, of the next generation */
 /* c has come into a project, or none.  False: it is full, c->turned_away. */
 bool limit_entered(struct client *c);
 void limit_left(struct client *c);
@@ -61,6 +62,7 @@ enum stage_result script_isolate(struct request *r);
 void script_drop(struct request *r); /* r ends: what it holds of a script */
 /* It is sent again, with others of its client: a server that has lost the script meanwhile must not say so. */
 void script_resent(struct request *r);
+uint32_t script_words(const struct request *r); /* how many of r's words are the client's */
 /* An error's text: the SHA1 of the store's script becomes that of the client's, in place; the length. */
 size_t script_names(const struct request *r, char *text, size_t n);
 /* r's attempt with a credential was refused by the store: from now on it is made anew. */

@@ -82,6 +82,24 @@ def slow(p, resp):
         x.close()
 
 
+def scripts(p, redis):
+    """As the client sent them: without what keeps them in the project (a prelude, and the prefix behind the words)."""
+    c, op = client(p, "shop"), client(p, "all")
+    c.cmd("EVAL", "return 1", 0)  # on redis their user is made now
+    op.cmd("PURSER.FAULT", "ADD", "DELAY", 40, "PROJECT", "shop")
+    c.cmd("SLOWLOG", "RESET")
+    for _ in range(2):
+        c.cmd("EVAL", "return {KEYS[1], ARGV[1]}", 1, "k", "arg")
+    sha = c.cmd("SCRIPT", "LOAD", "return ARGV[1]")
+    c.cmd("EVALSHA", sha, 0, "arg")
+    words = [e[3] for e in entries(c)]
+    equal(words, [[b"EVALSHA", b"(script)", b"0", b"arg"], [b"SCRIPT", b"LOAD", b"(script)"],
+                  *[[b"EVAL", b"(script)", b"1", b"k", b"arg"]] * 2], redis)
+    op.cmd("PURSER.FAULT", "CLEAR")
+    c.close()
+    op.close()
+
+
 def latency(c, other):
     latest = {e[0]: e for e in c.cmd("LATENCY", "LATEST")}
     equal(set(latest), {b"command", b"fast-command"} if b"fast-command" in latest else {b"command"})
@@ -119,6 +137,7 @@ def main():
             with harness.Purserd(config=config) as p:
                 for resp in (2, 3):
                     slow(p, resp)
+                scripts(p, plugin)
 
 
 harness.run(main)
