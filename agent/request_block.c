@@ -72,6 +72,7 @@ static void move_request(struct request *r, const struct project *to)
 		r->b.prefix = to->prefix;
 	if (r->b.filter && r->cmd->transform != X_PASS && to->prefix_len)
 		((struct strip_filter *)r->b.filter)->prefix = to->prefix;
+	limit_moved(r, to);
 	r->project = to;
 }
 

@@ -42,6 +42,11 @@ static enum stage_result refuse(struct request *r, const struct limit_ask *a, co
 	return req_refuse(r, ERR_RATELIMITED, text);
 }
 
+static const purser_quota *quota_of(const struct limits *l)
+{
+	return l && (l->quota.max_bytes || l->quota.max_keys) ? &l->quota : NULL;
+}
+
 enum stage_result limit_admit(struct request *r)
 {
 	const struct limits *l = r->project->limits;
@@ -52,8 +57,7 @@ enum stage_result limit_admit(struct request *r)
 
 	if (is_free(r->cmd))
 		return STAGE_NEXT;
-	if (l->quota.max_bytes || l->quota.max_keys)
-		r->b.c.quota = &l->quota;
+	r->b.c.quota = quota_of(l);
 	if (r->b.source)
 		a.bytes = 0; /* they are still on their way */
 	a.writes = (r->cmd->flags & (F_WRITE | F_MAYWRITE)) != 0;
@@ -75,6 +79,18 @@ void limit_done(struct request *r)
 
 	/* Has its client gone to another project meanwhile, the meters are that one's: nobody minds. */
 	limits_done(r->project->limits, r->cl->limit, r->limited == LIMITED_WAITS, bytes, loop_now(r->cl->w->loop));
+	r->limited = 0;
+}
+
+/* The limits of a generation go with it: there may be others now, or none.  What counts elsewhere ends there. */
+void limit_moved(struct request *r, const struct project *to)
+{
+	const struct limits *l = to->limits;
+
+	r->b.c.quota = quota_of(l);
+	if (!r->limited || (l && l->use == r->project->limits->use))
+		return;
+	limits_done(r->project->limits, r->cl->limit, r->limited == LIMITED_WAITS, 0, loop_now(r->cl->w->loop));
 	r->limited = 0;
 }
 

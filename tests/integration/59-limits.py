@@ -240,6 +240,37 @@ def reload(p, store):
         x.close()
 
 
+def waiting_reload():
+    """Who waits in the store while its project's limits go, or others come: it is answered, and nothing counts on."""
+    every = {"a": "rate = 100\nmax_inflight = 5\nmax_keys = 100\n", "b": ""}
+    with harness.Purserd(config=config("plugin = memory", every), name="waiting") as p, enter(p, "a") as seen:
+        def waits(n):
+            wait_until(lambda: seen.cmd("INFO", "clients").count(b"blocked_clients:%d\r\n" % n), f"{n} that wait")
+        with enter(p, "a") as c, enter(p, "a") as d, enter(p, "a") as behind:
+            c.send("BLPOP", "l", 0)
+            d.send("BLMOVE", "m", "n", "LEFT", "RIGHT", 0)
+            behind.raw(harness.encode("BLPOP", "r", 0) + harness.encode("RPUSH", "s", 1))
+            waits(3)
+            for more in ("rate = 200\nmax_keys = 3\n", "max_inflight = 5\n", ""):
+                p.write_config(config("plugin = memory", {"a": more, "b": ""}))
+                reloaded(p)
+                seen.cmd("PING")
+            equal(seen.pipeline([("RPUSH", k, "v") for k in "lmr"]), [1, 1, 1])
+            equal((c.read(), d.read()), ([b"l", b"v"], b"v"))
+            equal([behind.read(), behind.read()], [[b"r", b"v"], 1])
+            waits(0)
+        # a key more than there may be by now, for one that has waited since before
+        c = enter(p, "a")
+        c.send("BLMOVE", "m", "o", "LEFT", "RIGHT", 0)
+        waits(1)
+        p.write_config(config("plugin = memory", {"a": "max_keys = 3\n", "b": ""}))
+        reloaded(p)
+        equal(seen.cmd("PING"), "PONG")
+        equal(seen.cmd("RPUSH", "m", "v"), 1)
+        check(c.read() is not None)
+        c.close()
+
+
 def quotas():
     """On the memory plugin: OOM before a command runs, and what frees memory runs."""
     projects = {"keys": "max_keys = 3\n", "bytes": "max_bytes = 1MiB\n", "free": ""}
@@ -330,6 +361,7 @@ def main():
         suite(f"plugin = redis\nurl = {redis.url}", redis, "limits-redis")
         refused_configs(redis)
     suite("plugin = memory", None, "limits-memory")
+    waiting_reload()
     quotas()
     dynamic()
 
