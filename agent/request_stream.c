@@ -10,6 +10,12 @@
 
 #define STREAM_ARGS 4096u /* more are gathered: what is known of each argument takes memory too */
 
+/* Is there nothing to be said against a name that is not here yet?  It may be the agent's own, or none of the role's. */
+static bool names_known(const struct client *c, const struct command *cmd, uint32_t have)
+{
+	return (c->project->prefix_len && !c->narrow) || (cmd->last == cmd->first && have > (uint32_t)cmd->first);
+}
+
 bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t have, uint32_t argc)
 {
 	const struct purser_ctx *x;
@@ -23,8 +29,7 @@ bool req_may_stream(const struct client *c, const purser_bytes *argv, uint32_t h
 	return x && x->p->args == PURSER_ARGS_WIRE && cmd && cmd->run == RUN_BACKEND &&
 	    !(cmd->flags & (F_CONTAINER | F_BLOCKING)) && cmd->args == A_NONE && cmd->more == KEYS_FIXED &&
 	    cmd->transform != X_RECEIVERS &&
-	    (c->project->prefix_len || cmd->last == cmd->first) && /* else a name that comes late may be the agent's own */
-	    cmd_arity_ok(cmd, argc);
+	    cmd_arity_ok(cmd, argc) && names_known(c, cmd, have);
 }
 
 bool req_stream(struct client *c, purser_bytes *argv, uint32_t argc, uint32_t here, struct request **r,

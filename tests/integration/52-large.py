@@ -380,6 +380,20 @@ def odd(p, redis):
         equal(c.cmd("FLUSHDB"), "OK")
 
 
+def late_names(redis):
+    """A role of some keys: what comes behind a large value is looked at, too."""
+    config = f"[agent]\n[backend main]\nplugin = redis\nurl = {redis.url}\n[role some]\npermissions = redis:read redis:write\n" \
+        "keys = a*\n[project narrow]\nrole = some\nallow_uid = *\n"
+    with harness.Purserd(config=config, name="narrow") as p, p.client() as c:
+        equal(c.cmd("PURSER.PROJECT", "narrow"), "OK")
+        big = bytes(3 * MIB)
+        equal(c.cmd("MSET", "a1", big, "a2", "v"), "OK")
+        equal(c.error("MSET", "a1", big, "b2", "v").word, "NOPERM")
+        equal(c.error("SET", "b" + "x" * len(big), "v").word, "NOPERM")
+        equal((c.cmd("SET", "a" + "x" * len(big), "v"), c.cmd("SET", "a1", big), c.cmd("EXISTS", "a1", "a2")), ("OK", "OK", 2))
+        equal(c.cmd("DEL", "a1", "a2", "a" + "x" * len(big)), 3)
+
+
 def main():
     with harness.Redis() as redis:
         more = {"backend main.plugin": "redis", "backend main.url": redis.url, "health.interval": "1h",
@@ -393,6 +407,7 @@ def main():
             millions(p, redis)
         limits(redis)
         slow_store(redis)
+        late_names(redis)
         given_up(redis)
 
 
