@@ -269,6 +269,13 @@ static void read_ops(struct reader *rd)
 			by_row[rd->id](rd, &rd->groups[i]);
 }
 
+/* Requests of that project alone: those that have no place of their own share one, and learn nothing of each other. */
+static bool counts_for(const struct metric_key *k, bool overflow, uint16_t project)
+{
+	return project < MAX_PROJECTS - 1 && !overflow && k->project == project &&
+	    (k->kind == METRIC_OP || k->kind == METRIC_LOCAL);
+}
+
 void metric_each_request(struct metric_reg *r, uint16_t project,
     void (*fn)(void *arg, const struct metric_requests *q), void *arg)
 {
@@ -281,8 +288,7 @@ void metric_each_request(struct metric_reg *r, uint16_t project,
 		const struct metric_op *o = atomic_load_explicit(&r->ops[i]->nodes, memory_order_acquire);
 		struct group g = { 0 };
 
-		if (r->ops[i]->overflow || q.key.project != project ||
-		    (q.key.kind != METRIC_OP && q.key.kind != METRIC_LOCAL))
+		if (!counts_for(&q.key, r->ops[i]->overflow, project))
 			continue;
 		for (; o; o = o->next) {
 			add_hist(&g, &o->hist, map);
@@ -306,7 +312,7 @@ void metric_each_latency(struct metric_reg *r, uint16_t project,
 		const struct metric_op *o = atomic_load_explicit(&r->ops[i]->nodes, memory_order_acquire);
 		struct hist_sum sum = { 0 };
 
-		if (r->ops[i]->overflow || key.project != project || (key.kind != METRIC_OP && key.kind != METRIC_LOCAL))
+		if (!counts_for(&key, r->ops[i]->overflow, project))
 			continue;
 		for (; o; o = o->next)
 			hist_add(&sum, &o->hist);

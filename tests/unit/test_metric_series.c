@@ -195,7 +195,6 @@ static void test_plain_and_cells(void **state)
 	metric_free(r);
 }
 
-/* Past the cap the sums stay right. */
 /* Who may not see projects sees their sums, whatever feeds the metric. */
 static void test_anonymous(void **state)
 {
@@ -229,6 +228,45 @@ static void test_anonymous(void **state)
 	metric_free(r);
 }
 
+static void count_requests(void *arg, const struct metric_requests *q)
+{
+	*(uint64_t *)arg += q->count;
+}
+
+static void count_latency(void *arg, const struct metric_key *key, const struct hist_sum *sum)
+{
+	(void)key;
+	*(uint64_t *)arg += sum->count;
+}
+
+/* Projects beyond the last place share one: none of them is told what the others did. */
+static void test_shared_place(void **state)
+{
+	struct metric_opts o = { .command = command, .max_series = 100 };
+	struct metric_reg *r = metric_new(&o);
+	struct metric_shard *a = metric_shard_new(r);
+	struct metric_key own = { .project = metric_project(r, "own") }, last = { .command = 1 };
+	uint64_t requests = 0, latency = 0;
+	char name[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(name, sizeof name, "p%u", i);
+		last.project = metric_project(r, name);
+	}
+	metric_op_record(metric_op(a, own), 1000, 1, 1);
+	metric_op_record(metric_op(a, last), 1000, 1, 1);
+	metric_each_request(r, last.project, count_requests, &requests);
+	metric_each_latency(r, last.project, count_latency, &latency);
+	assert_int_equal(requests + latency, 0);
+	metric_each_request(r, own.project, count_requests, &requests);
+	metric_each_latency(r, own.project, count_latency, &latency);
+	assert_int_equal(requests, 1);
+	assert_int_equal(latency, 1);
+	metric_free(r);
+}
+
+/* Past the cap the sums stay right. */
 static void test_overflow(void **state)
 {
 	struct metric_opts o = { .command = command, .max_series = 10 };
@@ -376,6 +414,7 @@ int main(void)
 		cmocka_unit_test(test_plain_and_cells),
 		cmocka_unit_test(test_anonymous),
 		cmocka_unit_test(test_overflow),
+		cmocka_unit_test(test_shared_place),
 		cmocka_unit_test(test_many_keys),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_declared),
