@@ -268,7 +268,5 @@ void jwks_status(const struct jwks *j, struct buf *out)
 	if (j->got_ms)
 		buf_printf(out, ",\"fetched_ms\":%llu", (unsigned long long)j->got_ms);
 	buf_puts(out, ",\"trouble\":");
-	buf_putc(out, '"');
 	json_put_text(out, j->trouble, strlen(j->trouble));
-	buf_putc(out, '"');
 }

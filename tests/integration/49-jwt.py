@@ -3,6 +3,7 @@
 """JSON Web Tokens on RESP and HTTP: an issuer over https whose keys rotate during load, and that is away, slow, broken
 or lies; what is refused, with its reason in the log; reload; keys that are taken back."""
 
+import json
 import os
 import re
 import sys
@@ -137,6 +138,12 @@ def taken_back(p, issuer):
     check(text and text.startswith("WRONGPASS"), "a token of a key that is gone", text)
 
 
+def told(p):
+    """What PURSER.STATUS, which is JSON, tells of the issuer's keys."""
+    with p.client() as c:
+        return next(iter(json.loads(c.cmd("PURSER.STATUS"))["jwt"].values()))["trouble"]
+
+
 def trouble(p, issuer):
     """Keys that are here go on; a token of another key is told to come again, and is good when the issuer is."""
     for mode, reason in (("error", "status 500"), ("garbage", "not JSON"), ("other", "keys can be used"),
@@ -150,6 +157,7 @@ def trouble(p, issuer):
         issuer.set(mode)
         text = enters(p, new)
         check(text and text.startswith("BACKENDDOWN"), mode, text)
+        wait_until(lambda r=reason: r in told(p), "PURSER.STATUS to say " + reason, 20 * harness.SLOW)
         r = p.http("GET", "/redis/kv?key=k", headers={"Authorization": "Bearer " + new})
         equal(r.status, 503, mode)
         equal(enters(p, here), None, mode)
@@ -191,7 +199,7 @@ def main():
         taken_back(p, issuer)
         reloads(p, issuer)
     issuer.stop()
-    with harness.Purserd(config=config(issuer, timeout=300), name="cold") as p:
+    with harness.Purserd(config=config(issuer, timeout=300) + "[project ops]\nallow_uid = *\nrole = operator\n", name="cold") as p:
         text = enters(p, issuer.token())
         check(text and text.startswith("BACKENDDOWN"), "an issuer that is away from the start", text)
         issuer.start()
