@@ -549,7 +549,7 @@ size_t script_names(const struct request *r, char *text, size_t n)
 	char *at = memmem(text, n, before, sizeof before - 1), hex[2 * SCRIPT_SHA + 1];
 	uint8_t physical[SCRIPT_SHA], sha[SCRIPT_SHA];
 
-	if (!at || p->scripts != SCRIPTS_ISOLATED)
+	if (!at || !r->b.c.cred) /* a store that confines scripts itself says the client's SHA1 */
 		return n;
 	at += sizeof before - 1;
 	if ((size_t)(text + n - at) < 2 * SCRIPT_SHA ||
