@@ -11,7 +11,7 @@ MODEL = ("--databases", "2", "--notify-keyspace-events", "KEA")
 
 
 def config(backend, url):
-    c = {"project default.backend": "main", "backend main.plugin": backend, "agent.slowlog_slower_than": "0ms" if backend == "redis" else "1ms"}
+    c = {"project default.backend": "main", "backend main.plugin": backend, "agent.slowlog_slower_than": "1ms"}
     for name in NAMES:
         c[f"project {name}.databases"] = 2
         c[f"project {name}.backend"] = "main"
