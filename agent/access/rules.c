@@ -273,12 +273,13 @@ static void make_grants(struct making *m)
 	a->rules = calloc(cfg_count(m->cfg, CFG_GRANT) + 1, sizeof *a->rules);
 	for (const struct cfg_section *s = cfg_first(m->cfg, CFG_GRANT); s && a->rules; s = cfg_next(s)) {
 		struct access_rule *rule = &a->rules[a->nrules++];
+		bool said = cfg_is_set(s, CFG_GRANT_ALLOW_UID) || cfg_is_set(s, CFG_GRANT_ALLOW_GID);
 
 		read_projects(m, s, rule);
 		read_ids(m, s, CFG_GRANT_ALLOW_UID, false, rule);
 		read_ids(m, s, CFG_GRANT_ALLOW_GID, true, rule);
 		rule->role = read_role(m, s, CFG_GRANT_ROLE);
-		if (!rule->anybody && !rule->nuid && !rule->ngid)
+		if (!said) /* if it was, what is wrong with it has been told */
 			complain(m, s, CFG_GRANT_PROJECTS, "it names nobody: write allow_uid or allow_gid");
 	}
 	if (!a->rules) {

@@ -579,6 +579,66 @@ static void check_rates(struct loader *ld, const struct cfg_section *s)
 				"%s, which is not set: set it too", s->name, pair[i].burst_name, pair[i].rate_name);
 }
 
+/* Is `name` a word of the list? */
+static bool has_word(const char *list, const char *name)
+{
+	for (size_t n; *(list += strspn(list, " \t,")) != '\0'; list += n) {
+		n = strcspn(list, " \t,");
+		if (n == strlen(name) && memcmp(list, name, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Names of projects that a rule has, and that are none: right where they come to be, else a slip of the pen that
+ * would only show as a user who is not let in. */
+static void check_names(struct loader *ld, const struct cfg_section *s, const char *kind, enum cfg_key key, const char *name)
+{
+	const struct cfg_section *any = cfg_find(ld->cfg, CFG_PROJECT, "*");
+	const char *list = cfg_text(s, key);
+	char word[NAME_BYTES + 2];
+
+	if (any != NULL && cfg_int(any, CFG_PROJECT_DYNAMIC) != 0)
+		return;
+	for (size_t n; *(list += strspn(list, " \t,")) != '\0'; list += n) {
+		n = strcspn(list, " \t,");
+		snprintf(word, sizeof word, "%.*s", (int)n, list);
+		/* What cannot be a name at all is told elsewhere. */
+		if (strspn(word, name_bytes) == n && n < sizeof word && cfg_find(ld->cfg, CFG_PROJECT, word) == NULL &&
+			(ld->cfg->first[CFG_PROJECT] != NULL || strcmp(word, "default") != 0))
+			load_warning(ld, place_at(s, key), "[%s %s] %s: there is no [project %s]: nobody is let in there",
+				kind, s->name, name, word);
+	}
+}
+
+static bool granted(const struct loader *ld, const struct cfg_section *project)
+{
+	for (const struct cfg_section *g = ld->cfg->first[CFG_GRANT]; g != NULL; g = g->next)
+		if (has_word(cfg_text(g, CFG_GRANT_PROJECTS), "*") || is_template(project) ||
+			has_word(cfg_text(g, CFG_GRANT_PROJECTS), project->name))
+			return true;
+	return false;
+}
+
+/* A project that nobody can enter, by any kind of identity that it accepts. */
+static void check_entry(struct loader *ld, const struct cfg_section *s)
+{
+	const struct cfg_section *agent = ld->cfg->first[CFG_AGENT];
+	const char *accept = cfg_text(s, CFG_PROJECT_ACCEPT);
+	bool production = cfg_int(agent, CFG_AGENT_MODE) == CFG_PRODUCTION;
+
+	if (has_word(accept, "token") && cfg_is_set(agent, CFG_AGENT_TOKEN_FILE))
+		return;
+	if (has_word(accept, "jwt") && ld->cfg->first[CFG_JWT] != NULL)
+		return;
+	if (has_word(accept, "peer") && (!production || cfg_is_set(s, CFG_PROJECT_ALLOW_UID) ||
+		cfg_is_set(s, CFG_PROJECT_ALLOW_GID) || granted(ld, s)))
+		return;
+	load_warning(ld, &s->place, "[project %s] lets nobody in: it accepts %s, and %s", s->name, accept,
+		has_word(accept, "peer") ? "there is no allow_uid, allow_gid or [grant] for it, no [agent] token_file and no "
+		"[jwt NAME]" : "there is no [agent] token_file or [jwt NAME] for that");
+}
+
 static void check_projects(struct loader *ld)
 {
 	struct cfg_section *first = ld->cfg->first[CFG_PROJECT];
@@ -598,7 +658,12 @@ static void check_projects(struct loader *ld)
 		make_prefix(ld, s);
 		check_dynamic(ld, s);
 		check_rates(ld, s);
+		check_entry(ld, s);
 	}
+	for (const struct cfg_section *s = ld->cfg->first[CFG_GRANT]; s != NULL; s = s->next)
+		check_names(ld, s, "grant", CFG_GRANT_PROJECTS, "projects");
+	for (const struct cfg_section *s = ld->cfg->first[CFG_JWT]; s != NULL; s = s->next)
+		check_names(ld, s, "jwt", CFG_JWT_PROJECT, "project");
 	for (const struct cfg_section *s = first; s != NULL && !ld->nomem; s = s->next)
 		check_prefixes(ld, s);
 }

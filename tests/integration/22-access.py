@@ -139,14 +139,29 @@ PREFIXES = (
     ("[role r]\npermissions = redis:all\n", "there is no redis:all"),
     ("[role r]\npermissions = redis:read\ncommands = get nosuch\n", "there is no command nosuch"),
     ("[role r]\npermissions = redis:read\ndeny_commands = object|nosuch\n", "there is no command object|nosuch"),
-    ("[grant g]\nprojects = a\n", "it names nobody"),
+    ("[project a]\n[grant g]\nprojects = a\n", "it names nobody"),
+    ("[project a]\n[grant g]\nprojects = a\nallow_gid = no.such.group\n", "there is no group no.such.group"),
     ("[grant g]\nallow_uid = 0\n", "needs projects"),
     ("[grant g]\nprojects = A:b\nallow_uid = 0\n", "no project's name"),
 )
 GOOD = (
     "[project *]\ndynamic = yes\n[project a]\n[project b]\nkey_prefix = b!:\n",
     "[project *]\ndynamic = yes\nkey_prefix = app:{project}:\n[project a]\nkey_prefix = app2:\n[project app]\n",
+    "[grant g]\nprojects = default\nallow_uid = 0\n",
+    "[project *]\ndynamic = yes\n[grant g]\nprojects = what.comes\nallow_uid = 0\n",
+    "[agent]\nmode = production\n[project a]\n[grant g]\nprojects = *\nallow_uid = 0\n",
     "[project a]\nkey_prefix = {project}/\n[project ab]\nkey_prefix = {project}/\n",
+)
+
+
+# What is no error, and surely not meant.
+SLIPS = (
+    ("[project shop]\n[grant g]\nprojects = shop shpo\nallow_uid = 0\n", "[grant g] projects: there is no [project shpo]"),
+    ("[project shop]\n[jwt j]\nissuer = https://i\naudience = a\nproject = shpo\n", "[jwt j] project: there is no [project shpo]"),
+    ("[agent]\nmode = production\n[project shop]\n", "[project shop] lets nobody in: it accepts peer token jwt"),
+    ("[project shop]\naccept = token\n", "[project shop] lets nobody in: it accepts token"),
+    ("[project shop]\naccept = jwt\n", "[project shop] lets nobody in: it accepts jwt"),
+    ("[agent]\nmode = production\n[project *]\ndynamic = yes\n", "[project *] lets nobody in"),
 )
 
 
@@ -156,6 +171,13 @@ def check_config():
         r = p.run("--check-config")
         check(r.returncode == 1 and want in r.stderr, text, r.stderr)
         check("wrong.ini:" in r.stderr, "it says where:", r.stderr)
+        if "[grant" in text:
+            equal(len(r.stderr.splitlines()), 1, r.stderr)
+    for text, want in SLIPS:
+        p = Purserd(config="[backend main]\nplugin = memory\n" + text, name="slip")
+        r = p.run("--check-config")
+        equal((r.returncode, len(r.stderr.splitlines())), (0, 1), r.stderr)
+        check(r.stderr.startswith("warning: ") and "slip.ini:" in r.stderr and want in r.stderr, text, r.stderr)
     for text in GOOD:
         p = Purserd(config="[backend main]\nplugin = memory\n" + text, name="good")
         r = p.run("--check-config")
