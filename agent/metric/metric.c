@@ -355,7 +355,7 @@ uint16_t metric_project(struct metric_reg *r, const char *name)
 
 struct metric_clients *metric_clients_of(struct metric_reg *r, uint16_t project)
 {
-	return project < MAX_PROJECTS ? &r->clients[project] : NULL;
+	return project < MAX_PROJECTS - 1 ? &r->clients[project] : NULL;
 }
 
 const char *metric_project_of(const struct metric_reg *r, uint16_t i)

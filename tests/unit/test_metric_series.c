@@ -259,6 +259,8 @@ static void test_shared_place(void **state)
 	metric_each_request(r, last.project, count_requests, &requests);
 	metric_each_latency(r, last.project, count_latency, &latency);
 	assert_int_equal(requests + latency, 0);
+	assert_null(metric_clients_of(r, last.project));
+	assert_non_null(metric_clients_of(r, own.project));
 	metric_each_request(r, own.project, count_requests, &requests);
 	metric_each_latency(r, own.project, count_latency, &latency);
 	assert_int_equal(requests, 1);
