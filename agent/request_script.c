@@ -26,6 +26,7 @@ struct script_run {
 	purser_bytes text;              /* wrapped: the client's body, in the arena */
 	bool wrapped;                   /* it goes behind its prelude */
 	bool by_sha;                    /* as EVALSHA, now */
+	bool unknown;                   /* it goes out for the server's NOSCRIPT alone */
 	bool added;                     /* the prefix is the last of its words */
 	bool sha_given;                 /* EVALSHA; else the body is in the request */
 	bool alone;                     /* nothing later was sent: it can be healed */
@@ -141,7 +142,7 @@ static void script_error(struct bcall *b, enum err_code code, const char *text, 
 		slot(w, s->wrapped ? s->physical : s->sha)->ctx = NULL;
 		if (!s->body)
 			s->body = scripts_get(w->scripts, r->project->ns, s->sha);
-		if ((s->body || s->text.p) && (s->alone || last_sent(r)) && (!r->cl->alone || r->cl->alone == r)) {
+		if (!s->unknown && (s->body || s->text.p) && (s->alone || last_sent(r)) && (!r->cl->alone || r->cl->alone == r)) {
 			s->healing = true;
 			r->cl->alone = r;
 			return;
@@ -268,7 +269,7 @@ void script_resent(struct request *r)
 	struct script_run *s = r->script;
 
 	renew(r);
-	if (!s || !(s->sha_given || s->by_sha) || r->b.done != script_done)
+	if (!s || s->unknown || !(s->sha_given || s->by_sha) || r->b.done != script_done)
 		return;
 	if (!s->body)
 		s->body = scripts_get(r->cl->w->scripts, r->project->ns, s->sha);
@@ -401,7 +402,22 @@ static enum stage_result unknown(struct request *r)
 
 	if (!script_sha_of(r->argv[1], sha))
 		return STAGE_NEXT;
+	if (r->script)
+		r->script->unknown = true;
 	return put_sha(r, none) ? req_refuse(r, ERR_OOM, NULL) : STAGE_NEXT;
+}
+
+/* Has the project sent the script that the request names by its SHA1? */
+static bool sent(const struct request *r)
+{
+	uint8_t sha[SCRIPT_SHA];
+	struct script *body;
+
+	if (!script_sha_of(r->argv[1], sha))
+		return true; /* it names none */
+	body = scripts_get(r->cl->w->scripts, r->project->ns, sha);
+	script_unref(body);
+	return body != NULL;
 }
 
 /* A store that confines scripts itself has those of all projects by their SHA1: one that this project has not sent is
@@ -409,7 +425,6 @@ static enum stage_result unknown(struct request *r)
 static bool not_of_project(struct request *r)
 {
 	uint8_t sha[SCRIPT_SHA];
-	struct script *body;
 
 	if (r->cmd->id == CMD_EVAL || r->cmd->id == CMD_EVAL_RO) {
 		if (tx_queues(r->cl)) {
@@ -418,11 +433,7 @@ static bool not_of_project(struct request *r)
 		}
 		return false;
 	}
-	if (r->cmd->id == CMD_SCRIPT_LOAD || !script_sha_of(r->argv[1], sha))
-		return false;
-	body = scripts_get(r->cl->w->scripts, r->project->ns, sha);
-	script_unref(body);
-	return body == NULL;
+	return r->cmd->id != CMD_SCRIPT_LOAD && !sent(r);
 }
 
 /* SCRIPT LOAD: the store answers with its own SHA1. */
@@ -519,6 +530,8 @@ static enum stage_result wrapped(struct request *r)
 	bool batch = tx_queues(r->cl), given = r->cmd->id == CMD_EVALSHA || r->cmd->id == CMD_EVALSHA_RO;
 	struct script_run *s;
 
+	if (given && r->cl->session.inflight && !sent(r))
+		return STAGE_HOLD; /* what is under way may be what loads it */
 	if (batch && r->cmd->id == CMD_SCRIPT_LOAD)
 		return req_refuse(r, ERR_UNSUPPORTED, "SCRIPT LOAD cannot be part of a transaction of an isolated project: "
 		    "send it before MULTI");

@@ -257,6 +257,24 @@ def escapes(p):
     a.close(), b.close()
 
 
+def in_one_write(p):
+    """A script is known to what stands behind it in the pipeline, as it is to Redis."""
+    a = enter(p, "a")
+    for i in range(6):
+        load, run = (f"return {{redis.call('set', KEYS[1], ARGV[1]), {i}, '{way}'}}" for way in ("load", "run"))
+        equal(a.pipeline([["SCRIPT", "LOAD", load], ["EVALSHA", sha(load), 1, "k", "v"], ["GET", "k"]]),
+              [sha(load).encode(), ["OK", i, b"load"], b"v"])
+        equal(a.pipeline([["GET", "k"], ["EVAL", run, 1, "k", "w"], ["EvalSha", sha(run), 1, "k", "x"], ["GET", "k"]])[1:],
+              [["OK", i, b"run"]] * 2 + [b"x"])
+        queued = f"return redis.call('incrby', KEYS[1], {i})"
+        got = a.pipeline([["SET", "n", 1], ["SCRIPT", "LOAD", queued], ["MULTI"], ["EVALSHA", sha(queued), 1, "n"], ["EXEC"]])
+        equal(got[-1], [1 + i])
+        none = f"return 'never sent {i}'"
+        got = a.pipeline([["EVALSHA", sha(none), 1, "k"], ["EVAL", none, 0], ["EVALSHA", sha(none), 0]])
+        equal((got[0].word, got[1:]), ("NOSCRIPT", [none[8:-1].encode()] * 2))
+    a.close()
+
+
 def in_batches(p, direct, inside):
     a, b = enter(p, "a"), enter(p, "b")
     a.cmd("FLUSHDB")
@@ -295,10 +313,12 @@ def main():
         with Redis() as redis, Purserd({}, config=CONFIG.format(backend=f"plugin = redis\nurl = {redis.url}")) as p:
             as_on_redis(p, oracle)
             escapes(p)
+            in_one_write(p)
             in_batches(p, oracle.client(), False)
         with Purserd({}, config=CONFIG.format(backend="plugin = memory")) as p:
             as_on_redis(p, oracle)
             escapes(p)
+            in_one_write(p)
             in_batches(p, oracle.client(), True)
 
 
