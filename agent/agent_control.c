@@ -146,6 +146,21 @@ static void put_status(struct agent *a, bool projects, struct buf *b)
 	buf_putc(b, '}');
 }
 
+/* An error on RESP is one line: the lines of several are told apart. */
+static void one_line(struct buf *b)
+{
+	struct buf joined = { .max = b->max };
+	const char *at = buf_cstr(b), *end;
+
+	for (; (end = strchr(at, '\n')) != NULL && end[1]; at = end + 1) {
+		buf_put(&joined, at, (size_t)(end - at));
+		buf_puts(&joined, "; ");
+	}
+	buf_put(&joined, at, strcspn(at, "\n"));
+	buf_free(b);
+	*b = joined;
+}
+
 static void on_question(void *arg) /* on the control thread */
 {
 	struct question *q = arg;
@@ -156,8 +171,10 @@ static void on_question(void *arg) /* on the control thread */
 		health_glue_get(a, got_health, q);
 		return;
 	case AGENT_RELOAD:
-		if (reload(a, &q->out))
+		if (reload(a, &q->out)) {
 			q->err = ERR_CONFIG;
+			one_line(&q->out);
+		}
 		break;
 	case AGENT_METRICS:
 	case AGENT_METRICS_ANONYMOUS:

@@ -33,7 +33,7 @@ struct ctl {
 	const char *config, *ex, *px; /* --config, --ex, --px */
 	const char *file, *expires;   /* --file, --expires */
 	const char *token_file;       /* --token-file: what is in it is never an argument of a process */
-	bool nx, xx, from_stdin;
+	bool nx, xx, from_stdin, help;
 	const char *name;             /* of the subcommand */
 	int argc;                     /* words behind it, without options */
 	char **argv;

@@ -51,6 +51,12 @@ static const char options[] =
 	"Exit status: 0 done; 1 a negative answer (no such key, unhealthy, refused); 2 wrong usage;\n"
 	"3 no agent, or no answer in time; 4 the agent answered with an error; 5 output not writable.\n";
 
+static const char token_options[] =
+	"      --expires TIME   90d, 12h, 2027-01-31, 2027-01-31T00:00:00Z or never, which is the default\n"
+	"  -f, --file PATH      the token file; else [agent] token_file of the configuration\n"
+	"  -c, --config FILE    that configuration, where it is not the usual one\n"
+	"\n";
+
 static const struct command *find(const char *name)
 {
 	for (size_t i = 0; i < NCOMMANDS; i++)
@@ -68,6 +74,12 @@ static void usage(FILE *f)
 	fputs(options, f);
 }
 
+static void help_of(const struct command *c)
+{
+	printf("usage: purserctl [OPTION...] %s%s%s\n\n  %s\n\n%s%s", c->name, *c->usage ? " " : "",
+	    c->usage, c->summary, c->run == cmd_token ? token_options : "", options);
+}
+
 int cmd_help(struct ctl *x)
 {
 	const struct command *c = x->argc ? find(x->argv[0]) : NULL;
@@ -75,8 +87,7 @@ int cmd_help(struct ctl *x)
 	if (x->argc && !c)
 		return ctl_fail(x, CTL_USAGE, "there is no command %s: purserctl help lists them", x->argv[0]);
 	if (c)
-		printf("usage: purserctl [OPTION...] %s%s%s\n\n  %s\n\n%s", c->name, *c->usage ? " " : "",
-		    c->usage, c->summary, options);
+		help_of(c);
 	else
 		usage(stdout);
 	return CTL_OK;
@@ -118,6 +129,7 @@ static int set_px(struct ctl *x, const char *n) { x->px = n; return CTL_OK; }
 static int set_json(struct ctl *x, const char *none) { (void)none; x->json = true; return CTL_OK; }
 static int set_raw(struct ctl *x, const char *none) { (void)none; x->raw = true; return CTL_OK; }
 static int set_no_raw(struct ctl *x, const char *none) { (void)none; x->no_raw = true; return CTL_OK; }
+static int set_help(struct ctl *x, const char *none) { (void)none; x->help = true; return CTL_OK; }
 static int set_nx(struct ctl *x, const char *none) { (void)none; x->nx = true; return CTL_OK; }
 static int set_xx(struct ctl *x, const char *none) { (void)none; x->xx = true; return CTL_OK; }
 static int set_stdin(struct ctl *x, const char *none) { (void)none; x->from_stdin = true; return CTL_OK; }
@@ -133,7 +145,7 @@ static const struct option_row {
 	{ "--raw", NULL, NULL, false, set_raw }, { "--no-raw", NULL, NULL, false, set_no_raw },
 	{ "--config", "-c", "check token", true, set_config }, { "--file", "-f", "token", true, set_file },
 	{ "--expires", NULL, "token", true, set_expires }, { "--token-file", NULL, NULL, true, set_token_file },
-	{ "--ex", NULL, "set", true, set_ex },
+	{ "--help", NULL, NULL, false, set_help }, { "--ex", NULL, "set", true, set_ex },
 	{ "--px", NULL, "set", true, set_px }, { "--nx", NULL, "set", false, set_nx },
 	{ "--xx", NULL, "set", false, set_xx }, { "--stdin", NULL, "set", false, set_stdin },
 };
@@ -235,6 +247,10 @@ static int run(struct ctl *x, int argc, char **argv)
 	if (!c)
 		return ctl_fail(x, CTL_USAGE, "there is no command %s: purserctl help lists them; to run one "
 		    "of the store's: purserctl command %s", x->name, x->name);
+	if (x->help) {
+		help_of(c);
+		return CTL_OK;
+	}
 	if (x->argc < c->min || (c->max >= 0 && x->argc > c->max))
 		return ctl_fail(x, CTL_USAGE, "usage: purserctl %s%s%s", c->name, *c->usage ? " " : "",
 		    c->usage);

@@ -231,6 +231,9 @@ def fixed():
         r.refused(conf(one, {"backend two": {"plugin": "redis", "url": "ftp://x"}, "project a": {"backend": "two"}}),
                   "url")
         r.refused("[agent\nmode = x\n", "1:")
+        p.write_config("[backend one]\nplugin = order_argv\nnosuch = 1\n[project a]\nrole = nosuch\nbackend = nosuch\n")
+        text = r.c.error("PURSER.RELOAD").text
+        check("; /" in text and not text.endswith(" "), "one line holds all that is wrong, told apart", text)
         os.unlink(p.config_path)
         e = r.c.error("PURSER.RELOAD")
         equal(e.word, "CONFIG")

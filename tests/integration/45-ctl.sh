@@ -75,10 +75,15 @@ expect 2 set a b --nx --xx
 expect 2 set a b --stdin
 expect 2 status --json=yes
 expect 2 --socket
-for c in status whoami health get set del command plugins metrics log-level check reload version help; do
+for c in status whoami health get set del command plugins metrics log-level check reload token version help; do
 	expect 0 help $c
 	says "^usage: purserctl .*$c"
+	expect 0 $c --help
+	says "^usage: purserctl .*$c"
 done
+expect 0 token --help
+says "--expires TIME .*never"
+says "--file PATH"
 expect 0 help
 expect 2 help nope
 
