@@ -191,7 +191,7 @@ static void put_line(struct buf *b, const struct request *r)
 			buf_puts(b, "...(arriving)");
 			break;
 		}
-		if (i >= secret && i < secret + 2)
+		if (i >= secret) /* an option may be called AUTH, and there may be two */
 			buf_puts(b, "\"(redacted)\"");
 		else
 			put_word(b, r->argv[i]);

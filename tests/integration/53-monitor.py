@@ -40,6 +40,7 @@ def monitor(p, resp):
     reds[0].cmd("GET", 'odd "\\\x00\r\n\xff')
     reds[0].error("AUTH", "nobody", "secret")
     reds[0].cmd("HELLO", 2, "AUTH", "red", "secret")
+    reds[0].cmd("HELLO", 2, "SETNAME", "auth", "AUTH", "red", "secret")
     reds[0].cmd("CLIENT", "LIST")  # administration: not shown
     reds[0].cmd("SET", "big", "x" * 5000)
     reds[0].cmd("ECHO", "the end")
@@ -54,12 +55,13 @@ def monitor(p, resp):
             seen.setdefault(w[1], []).append(int(w[2]))
         check(re.match(r"\d+\.\d{6} \[\d unix:\d+\] ", line), line)
     equal(seen, {f"key{n}": list(range(20)) for n in range(6)})
-    tail = [words(x) for x in lines[-6:]]
+    tail = [words(x) for x in lines[-7:]]
     equal(tail[0], ["SELECT", "2"])
     equal(tail[1], ["GET", 'odd \\"\\\\\\x00\\r\\n\\xc3\\xbf'])
-    check("[2 unix:" in lines[-5], lines[-5])
+    check("[2 unix:" in lines[-6], lines[-6])
     equal(tail[2], ["AUTH", "(redacted)", "(redacted)"])
     equal(tail[3], ["HELLO", "2", "AUTH", "(redacted)", "(redacted)"])
+    equal(tail[4], ["HELLO", "2", "SETNAME", "auth", "(redacted)", "(redacted)", "(redacted)"])
     check(lines[-2].endswith('x"...(5000 bytes)') and len(lines[-2]) < 1200, lines[-2][-40:])
     if resp == 3:  # it may go on to work, and choose no other project
         check(mon.error("PURSER.PROJECT", "blue").text.startswith("ERR unsubscribe"), "a monitor stays")
