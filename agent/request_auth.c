@@ -187,6 +187,7 @@ void auth_renew(struct client *c)
 	}
 	snprintf(c->id.name, sizeof c->id.name, "%s", t->name);
 	c->id.expires_ms = t->expires_ms;
+	c->id.token_at = (uint32_t)(t - c->gen->tokens->v);
 	loop_timer_stop(c->w->loop, &c->auth->expiry);
 	watch_expiry(c);
 }
@@ -377,6 +378,7 @@ static void by_token(struct auth *a, const uint8_t digest[TOKEN_DIGEST])
 	}
 	id.source = IDENTITY_TOKEN;
 	memcpy(id.token, digest, TOKEN_DIGEST);
+	id.token_at = (uint32_t)(t - c->gen->tokens->v);
 	snprintf(id.name, sizeof id.name, "%s", t->name);
 	id.expires_ms = t->expires_ms;
 	with_evidence(a, &id);

@@ -8,7 +8,7 @@
 
 static const struct token *token_of(const struct access *a, const struct identity *id)
 {
-	return token_find(a->evidence[IDENTITY_TOKEN].arg, id->token);
+	return token_again(a->evidence[IDENTITY_TOKEN].arg, id->token_at, id->token); /* asked for each project */
 }
 
 static bool enters(const struct access *a, const struct identity *id, const struct project *p, const struct role **role)

@@ -28,6 +28,7 @@ struct identity {
 	struct peer peer;               /* what the kernel says; PEER_NOBODY over TCP */
 	char name[65];                  /* TOKEN: its name; JWT: its subject */
 	uint8_t token[TOKEN_DIGEST];      /* TOKEN: SHA-256 of what was presented */
+	uint32_t token_at;              /* TOKEN: where it stands in the set, if it still does */
 	struct jwt_claims *jwt;         /* JWT: one reference */
 	uint64_t expires_ms;            /* Unix time; 0: never */
 };

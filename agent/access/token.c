@@ -397,6 +397,11 @@ const struct token *token_find(const struct token_set *s, const uint8_t digest[T
 	return found;
 }
 
+const struct token *token_again(const struct token_set *s, uint32_t at, const uint8_t digest[TOKEN_DIGEST])
+{
+	return s && at < s->n && token_same(s->v[at].digest, digest) ? &s->v[at] : token_find(s, digest);
+}
+
 const struct token *token_named(const struct token_set *s, const char *name)
 {
 	for (uint32_t i = 0; s && i < s->n; i++)

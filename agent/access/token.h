@@ -59,6 +59,8 @@ int token_file_ok(int fd, uid_t owner, char *why, size_t whylen);
 
 /* The token of that digest, or NULL.  Takes as long for each digest, whether or not it is there. */
 const struct token *token_find(const struct token_set *s, const uint8_t digest[TOKEN_DIGEST]);
+/* As that; where it was, `at`, is looked at first: right or wrong, the answer is the same. */
+const struct token *token_again(const struct token_set *s, uint32_t at, const uint8_t digest[TOKEN_DIGEST]);
 bool token_same(const uint8_t a[TOKEN_DIGEST], const uint8_t b[TOKEN_DIGEST]); /* in constant time */
 const struct token *token_named(const struct token_set *s, const char *name);
 bool token_admits(const struct token *t, const char *project);

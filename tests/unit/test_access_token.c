@@ -144,6 +144,12 @@ static void many(void **state)
 	assert_non_null(s);
 	assert_int_equal(s->n, TOKENS_MAX);
 	assert_string_equal(token_find(s, digest)->name, "t4095");
+	assert_ptr_equal(token_again(s, TOKENS_MAX - 1, digest), &s->v[TOKENS_MAX - 1]);
+	assert_ptr_equal(token_again(s, 7, digest), &s->v[TOKENS_MAX - 1]); /* another one stands there now */
+	assert_ptr_equal(token_again(s, TOKENS_MAX, digest), &s->v[TOKENS_MAX - 1]);
+	digest[TOKEN_DIGEST - 1] ^= 1;
+	assert_null(token_again(s, TOKENS_MAX - 1, digest)); /* gone */
+	assert_null(token_again(NULL, 0, digest));
 	token_set_free(s);
 	buf_free(&why);
 	digest[31] = 1;
