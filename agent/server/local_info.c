@@ -55,6 +55,12 @@ static bool store_lines(const struct info *x, const char *name, const char *skip
 	return true;
 }
 
+/* What a store of several projects has counted is not one's alone to see. */
+static bool alone(const struct info *x)
+{
+	return local_sharing(x->r) < 2;
+}
+
 /* ---- accounts ---- */
 
 static void add_request(void *arg, const struct metric_requests *q)
@@ -127,7 +133,7 @@ static void info_memory(struct info *x)
 
 static void info_persistence(struct info *x)
 {
-	if (!store_lines(x, "Persistence", NULL))
+	if (!alone(x) || !store_lines(x, "Persistence", NULL))
 		buf_puts(x->b, "loading:0\r\nasync_loading:0\r\n");
 }
 
@@ -139,7 +145,8 @@ static void info_stats(struct info *x)
 	    "total_net_input_bytes:%llu\r\ntotal_net_output_bytes:%llu\r\ntotal_error_replies:%llu\r\n",
 	    own ? (unsigned long long)atomic_load_explicit(&own->ever, memory_order_relaxed) : 0, (unsigned long long)x->requests,
 	    (unsigned long long)x->in, (unsigned long long)x->out, (unsigned long long)x->errors);
-	store_lines(x, "Stats", "total_commands_processed:");
+	if (alone(x))
+		store_lines(x, "Stats", "total_commands_processed:");
 }
 
 static void info_replication(struct info *x)

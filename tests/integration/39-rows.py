@@ -148,6 +148,10 @@ def counts(p):
     for c in (roams, *many):
         c.close()
     harness.wait_until(lambda: (counted(shop), counted(blog)) == ((1, ever + 1), (1, others + 6)), "them to be gone")
+    for words in (["INFO", "everything"], ["INFO", "stats", "persistence", "keyspace"]):
+        text = shop.cmd(*words).decode()
+        for name in ("keyspace_hits", "keyspace_misses", "expired_keys", "rdb_changes_since_last_save", "db0:"):
+            check(name not in text, name, "of a store that two projects share", text)
     shop.close()
     blog.close()
 
