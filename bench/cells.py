@@ -85,6 +85,7 @@ TARGETS = {
     "memory-w2": Target("purser, memory, 2 workers", "purser-memory-w2", PURSER),
     "memory-rate": Target("purser, memory, a rate", "purser-memory-rate", PURSER),
     "memory-limits": Target("purser, memory, every limit", "purser-memory-limits", PURSER),
+    "memory-open": Target("purser, memory, isolation = off", "purser-memory-open", PURSER),
     "direct": Target("redis-server, Unix socket", "redis", REDIS),
     "direct-tcp": Target("redis-server, TCP", "redis", REDIS, tcp=True),
     "floor-proxy": Target("kernel floor, proxy", "floor-proxy", REDIS, store="redis"),
@@ -92,6 +93,7 @@ TARGETS = {
     "agent": Target("purser, redis", "purser-redis", PURSER + REDIS, store="redis"),
     "agent-declared": Target("purser, redis, scripts = declared-keys", "purser-redis-declared", PURSER + REDIS,
                              store="redis"),
+    "agent-open": Target("purser, redis, isolation = off", "purser-redis-open", PURSER + REDIS, store="redis"),
     "agent-off": Target("purser, redis, telemetry off", "purser-redis-off", PURSER + REDIS, store="redis"),
     "agent-spans": Target("purser, redis, metrics + 100 % spans", "purser-redis-spans", PURSER + REDIS,
                           store="redis"),
@@ -168,6 +170,11 @@ GROUPS = {
         targets("memory", "memory-rate", "memory-limits"),
         [Shape(50, 16, "get"), Shape(50, 16, "set")],
         [Ratio("a rate/none", "memory-rate", "memory"), Ratio("all/none", "memory-limits", "memory")]),
+    "isolation": Group(
+        "what keeping projects apart costs a request",
+        targets("memory-open", "memory", "agent-open", "agent"),
+        [Shape(50, 16, "get"), Shape(50, 16, "set")],
+        [Ratio("memory: isolated/open", "memory", "memory-open"), Ratio("redis: isolated/open", "agent", "agent-open")]),
     "scripts": Group(
         "EVAL of a GET: what keeping scripts inside their project costs",
         targets("direct", "agent-declared", "agent"),

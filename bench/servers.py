@@ -305,7 +305,7 @@ class Lab:
         return lines + ["sampler = always_off"]
 
     def make_purser(self, name, base):
-        """purser-BACKEND[-tcp|-tls][-off|-spans][-rate|-limits|-declared][-wN]: isolation on; metrics on unless 'off'."""
+        """purser-BACKEND[-tcp|-tls][-off|-spans][-open|-rate|-limits|-declared][-wN]: isolation on; metrics on unless 'off'."""
         parts = name.split("-")
         workers = next((p[1:] for p in parts if p[0] == "w" and p[1:].isdigit()), "1")
         lines = ["[agent]", f"socket = {base}.sock", "mode = development", f"workers = {workers}",
@@ -322,6 +322,8 @@ class Lab:
             lines.append("max_memory = 4GiB")
         if "rate" in parts or "limits" in parts:  # none of which is ever reached
             lines += ["", "[project default]", "rate = 1000000000"]
+        if "open" in parts:
+            lines += ["", "[project default]", "isolation = off"]
         if "declared" in parts:
             lines += ["", "[project default]", "scripts = declared-keys"]
         if "limits" in parts:
