@@ -20,19 +20,6 @@ static void complain(struct making *m, const char *text)
 	m->bad = true;
 }
 
-static bool next_word(const char **list, char *word, size_t cap)
-{
-	size_t n;
-
-	*list += strspn(*list, " \t,");
-	n = strcspn(*list, " \t,");
-	if (!n)
-		return false;
-	snprintf(word, cap, "%.*s", (int)n, *list);
-	*list += n;
-	return true;
-}
-
 static void read_flags(struct making *m, struct command *row)
 {
 	static const struct { const char *name; uint32_t flag; } known[] = {
@@ -40,7 +27,7 @@ static void read_flags(struct making *m, struct command *row)
 	const char *list = cfg_text(m->s, CFG_COMMAND_FLAGS);
 	char word[32];
 
-	while (next_word(&list, word, sizeof word)) {
+	while (cfg_next_word(&list, word, sizeof word)) {
 		unsigned i = 0;
 
 		while (i < sizeof known / sizeof *known && strcmp(known[i].name, word))

@@ -35,26 +35,12 @@ static void complain(struct making *m, const struct cfg_section *s, enum cfg_key
 	m->bad = true;
 }
 
-/* The next word of a list with blanks or commas between.  False: there is none. */
-static bool next_word(const char **at, char *word, size_t cap)
-{
-	size_t n;
-
-	*at += strspn(*at, " \t,");
-	n = strcspn(*at, " \t,");
-	if (!n)
-		return false;
-	snprintf(word, cap, "%.*s", (int)n, *at);
-	*at += n;
-	return true;
-}
-
 static uint32_t count_words(const char *list)
 {
 	char word[2];
 	uint32_t n = 0;
 
-	while (next_word(&list, word, sizeof word))
+	while (cfg_next_word(&list, word, sizeof word))
 		n++;
 	return n;
 }
@@ -105,7 +91,7 @@ static void read_ids(struct making *m, const struct cfg_section *s, enum cfg_key
 		complain(m, s, key, "out of memory");
 		return;
 	}
-	while (next_word(&list, word, sizeof word)) {
+	while (cfg_next_word(&list, word, sizeof word)) {
 		if (!group && !strcmp(word, "*"))
 			rule->anybody = true;
 		else if (find_id(word, group, &v[n]))
@@ -138,7 +124,7 @@ static void read_permissions(struct making *m, const struct cfg_section *s, stru
 	char word[64];
 
 	role->perms = PERM_BIT(PERM_ANY);
-	while (next_word(&list, word, sizeof word)) {
+	while (cfg_next_word(&list, word, sizeof word)) {
 		int p = PERM_ANY + 1;
 
 		while (p <= PERM_OPERATE && strcmp(cmd_perm_name((enum cmd_perm)p), word))
@@ -171,7 +157,7 @@ static void read_patterns(struct making *m, const struct cfg_section *s, enum cf
 		return;
 	}
 	role->patterns = v;
-	while (next_word(&list, word, sizeof word)) {
+	while (cfg_next_word(&list, word, sizeof word)) {
 		v[role->npatterns] = (struct role_pattern){ strdup(word), can };
 		if (!v[role->npatterns].glob) {
 			complain(m, s, key, "out of memory");
@@ -214,10 +200,10 @@ static void read_commands(struct making *m, const struct cfg_section *s, struct 
 	for (unsigned i = 0; i < CMD_IDS; i++)
 		if (!some || (i < CMD_COUNT && cmd_rows[i].perm == PERM_ANY))
 			role->commands[i / 64] |= UINT64_C(1) << i % 64;
-	while (next_word(&allow, word, sizeof word))
+	while (cfg_next_word(&allow, word, sizeof word))
 		if (!mark(m->a->commands, role, word, true))
 			complain(m, s, CFG_ROLE_COMMANDS, "commands: there is no command %s", word);
-	while (next_word(&deny, word, sizeof word))
+	while (cfg_next_word(&deny, word, sizeof word))
 		if (!mark(m->a->commands, role, word, false))
 			complain(m, s, CFG_ROLE_DENY_COMMANDS, "deny_commands: there is no command %s", word);
 	role->by_command = role->narrow = true;
@@ -254,7 +240,7 @@ static void read_projects(struct making *m, const struct cfg_section *s, struct 
 	char word[PROJECT_NAME_MAX + 2];
 
 	rule->project = calloc(count_words(list) + 1, sizeof *rule->project);
-	while (rule->project && next_word(&list, word, sizeof word)) {
+	while (rule->project && cfg_next_word(&list, word, sizeof word)) {
 		if (!strcmp(word, "*"))
 			rule->every_project = true;
 		else if (!project_name_ok(word, strlen(word)))
@@ -312,7 +298,7 @@ static void read_accept(struct making *m, const struct cfg_section *s, struct pr
 	const char *list = cfg_text(s, CFG_PROJECT_ACCEPT);
 	char word[32];
 
-	while (next_word(&list, word, sizeof word)) {
+	while (cfg_next_word(&list, word, sizeof word)) {
 		unsigned k = IDENTITY_PEER;
 
 		while (k <= IDENTITY_JWT && strcmp(word, kinds[k]))

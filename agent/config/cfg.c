@@ -254,6 +254,19 @@ bool cfg_is_set(const struct cfg_section *s, enum cfg_key key)
 	return cfg_value_of(s, key)->place.source != FROM_DEFAULT;
 }
 
+bool cfg_next_word(const char **at, char *word, size_t len)
+{
+	size_t n;
+
+	*at += strspn(*at, " \t,");
+	n = strcspn(*at, " \t,");
+	if (n == 0)
+		return false;
+	snprintf(word, len, "%.*s", (int)n, *at);
+	*at += n;
+	return true;
+}
+
 bool cfg_pair(const struct cfg_section *s, enum cfg_key key, size_t i, char *buf, size_t len,
 	const char **name, const char **value)
 {

@@ -135,6 +135,8 @@ bool cfg_is_set(const struct cfg_section *s, enum cfg_key key);  /* by more than
 /* Pair i of a PAIRS key, decoded into buf (4 KiB hold any); false behind the last. */
 bool cfg_pair(const struct cfg_section *s, enum cfg_key key, size_t i, char *buf, size_t len,
 	const char **name, const char **value);
+/* The next word of a list with blanks or commas between, cut to len.  False: there is none. */
+bool cfg_next_word(const char **at, char *word, size_t len);
 /* Where a value comes from: "/etc/purser/purser.ini:12", "environment REDIS_URL", "--set",
  * "default". */
 void cfg_origin(const struct cfg_section *s, enum cfg_key key, char *buf, size_t len);
