@@ -600,11 +600,10 @@ static void check_names(struct loader *ld, const struct cfg_section *s, const ch
 
 	if (any != NULL && cfg_int(any, CFG_PROJECT_DYNAMIC) != 0)
 		return;
-	for (size_t n; *(list += strspn(list, " \t,")) != '\0'; list += n) {
-		n = strcspn(list, " \t,");
-		snprintf(word, sizeof word, "%.*s", (int)n, list);
+	while (cfg_next_word(&list, word, sizeof word)) {
 		/* What cannot be a name at all is told elsewhere. */
-		if (strspn(word, name_bytes) == n && n < sizeof word && cfg_find(ld->cfg, CFG_PROJECT, word) == NULL &&
+		if (word[strspn(word, name_bytes)] == '\0' && strlen(word) <= NAME_BYTES &&
+			cfg_find(ld->cfg, CFG_PROJECT, word) == NULL &&
 			(ld->cfg->first[CFG_PROJECT] != NULL || strcmp(word, "default") != 0))
 			load_warning(ld, place_at(s, key), "[%s %s] %s: there is no [project %s]: nobody is let in there",
 				kind, s->name, name, word);

@@ -94,12 +94,12 @@ static const struct row rows[] = {
 	{ MEMORY, { "OTEL_TRACES_SAMPLER=jaeger_remote" }, { NULL }, "warning: environment OTEL_TRACES_SAMPLER: write "
 		"always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off or "
 		"parentbased_traceidratio: it is not used\n", "otlp", "sampler", "parentbased_traceidratio", "default" },
-	{ MEMORY "[agent]\nmode = production\n[project a]\n", { "OTEL_TRACES_SAMPLER=traceidratio" }, { NULL }, "",
+	{ MEMORY "[agent]\nmode = production\n[project a]\nallow_uid = 0\n", { "OTEL_TRACES_SAMPLER=traceidratio" }, { NULL }, "",
 		"otlp", "sample_ratio", "1", "default" },
-	{ MEMORY "[agent]\nmode = production\n[project a]\n",
+	{ MEMORY "[agent]\nmode = production\n[project a]\nallow_uid = 0\n",
 		{ "OTEL_TRACES_SAMPLER=traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.25" }, { NULL }, "", "otlp",
 		"sample_ratio", "0.25", "environment OTEL_TRACES_SAMPLER_ARG" },
-	{ MEMORY "[agent]\nmode = production\n[project a]\n", { NULL }, { NULL }, "", "otlp", "sample_ratio", "0.01",
+	{ MEMORY "[agent]\nmode = production\n[project a]\nallow_uid = 0\n", { NULL }, { NULL }, "", "otlp", "sample_ratio", "0.01",
 		"default" },
 	{ MEMORY, { NULL }, { NULL }, "", "otlp", "sample_ratio", "1", "default" },
 	{ MEMORY "[otlp]\nsample_ratio = 0.5\n", { "OTEL_TRACES_SAMPLER_ARG=1.5" }, { NULL }, "warning: environment "
@@ -143,7 +143,7 @@ static const struct row rows[] = {
 		"default" },
 
 	/* --set */
-	{ MEMORY, { NULL }, { "agent.mode=production", "project a.databases=3" }, "", "project a", "databases", "3",
+	{ MEMORY, { NULL }, { "agent.mode=production", "project a.databases=3", "project a.allow_uid=0" }, "", "project a", "databases", "3",
 		"--set" },
 	{ MEMORY, { NULL }, { "project a.b.databases=3" }, "", "project a.b", "databases", "3", "--set" },
 	{ MEMORY, { NULL }, { "health.interval=1s", "health.interval=2s" }, "", "health", "interval", "2s", "--set" },

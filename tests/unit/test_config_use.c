@@ -63,10 +63,10 @@ static void projects(void **state)
 {
 	struct cfg *c = fix_good("[backend main]\nplugin = redis\n[backend scratch]\nplugin = memory\n"
 		"[agent]\nmode = production\nworkers = 3\nsocket_group = 0\n"
-		"[project shop]\nbackend = main\ndatabases = 4\n"
-		"[project own]\nbackend = scratch\nkey_prefix = own/\n"
+		"[project shop]\nbackend = main\ndatabases = 4\nallow_uid = 0\n"
+		"[project own]\nbackend = scratch\nkey_prefix = own/\nallow_uid = 0\n"
 		"[backend third]\nplugin = memory\n"
-		"[project alone]\nbackend = third\nisolation = no\n");
+		"[project alone]\nbackend = third\nisolation = no\nallow_uid = 0\n");
 	const struct cfg_section *s;
 
 	(void)state;
