@@ -14,7 +14,6 @@ static const char unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 const char *req_block(struct request *r)
 {
 	struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
-	struct metric_clients *own;
 	int64_t ms;
 
 	if (!cmd_blocks(r->cmd, r->argv, r->argc, &ms))
@@ -23,8 +22,6 @@ const char *req_block(struct request *r)
 	if (r->sink && (ms == 0 || (uint64_t)ms > x->inst->operation_timeout_ns / 1000000))
 		return "over HTTP a command may wait at most operation_timeout, and not for ever (0)";
 	r->b.c.flags |= PURSER_CALL_BLOCKS;
-	own = metric_clients_of(r->cl->w->metrics->reg, r->project->metric_id);
-	r->b.waiting = own ? &own->waiting : NULL;
 	r->b.c.block_ms = ms;
 	if (r->cmd->id == CMD_WAIT)
 		r->b.c.skip = 1; /* encode() puts a command in front of it */

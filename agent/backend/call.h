@@ -42,7 +42,6 @@ struct bcall {
 	void (*release)(struct bcall *b);
 	struct out *out;             /* where the reply goes */
 	struct out_pool *pool;
-	_Atomic uint32_t *waiting;   /* counts it while the plugin has it, where it has PURSER_CALL_BLOCKS; or NULL */
 	struct reply_filter *filter; /* or NULL */
 	size_t limit;                /* out->bytes above which raw() gives no credit; 0 = no limit */
 	uint64_t reply_bytes;        /* of the reply so far, before a filter */

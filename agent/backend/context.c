@@ -92,11 +92,8 @@ static void answer(struct bcall *b)
 
 static void waits(struct purser_ctx *x, const struct bcall *b, int more)
 {
-	if (!(b->c.flags & PURSER_CALL_BLOCKS))
-		return;
-	atomic_fetch_add_explicit(&x->nwaiting, more, memory_order_relaxed);
-	if (b->waiting)
-		atomic_fetch_add_explicit(b->waiting, (uint32_t)more, memory_order_relaxed);
+	if (b->c.flags & PURSER_CALL_BLOCKS)
+		atomic_fetch_add_explicit(&x->nwaiting, more, memory_order_relaxed);
 }
 
 static void exclusive_ended(struct purser_ctx *x, const struct bcall *b)

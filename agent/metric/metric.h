@@ -74,7 +74,7 @@ struct metric_instance {
 uint8_t metric_instance(struct metric_reg *r, const struct metric_instance *i); /* 255 when full */
 uint16_t metric_project(struct metric_reg *r, const char *name);    /* "_OTHER" when full; 0xffff: no memory */
 /* The client connections of a project, on all workers.  NULL: it has no place of its own. */
-struct metric_clients { _Atomic uint32_t now, waiting; _Atomic uint64_t ever; };
+struct metric_clients { _Atomic uint32_t now; _Atomic uint64_t ever; };
 struct metric_clients *metric_clients_of(struct metric_reg *r, uint16_t project);
 /* transport: "tcp", "unix", "inproc" or NULL; 0 is "no endpoint known", also when full */
 uint16_t metric_endpoint(struct metric_reg *r, const char *address, uint16_t port,

@@ -106,10 +106,12 @@ static void info_clients(struct info *x)
 {
 	struct serving *s = (struct serving *)x->r->cl->w;
 	const struct metric_clients *own = clients_of(x);
+	struct pool_numbers n;
 
-	buf_printf(x->b, "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%u\r\n",
+	instance_pool(x->r->cl->gen->instances[x->r->project->instance], &n);
+	buf_printf(x->b, "connected_clients:%u\r\nmaxclients:%u\r\nblocked_clients:%llu\r\n",
 	    own ? atomic_load_explicit(&own->now, memory_order_relaxed) : 0, s->limits.max_clients,
-	    own ? atomic_load_explicit(&own->waiting, memory_order_relaxed) : 0);
+	    (unsigned long long)n.waiting);
 }
 
 static void info_memory(struct info *x)

@@ -334,12 +334,7 @@ def reload(redis, direct):
         c.send("BLPOP", "q", 0)
         d.send("BLPOP", "q", 0)
         behind.raw(harness.encode("BLPOP", "r", 0) + harness.encode("RPUSH", "s", 1))
-        if direct:
-            until_blocked(seen, 3)
-        else:  # the agent's INFO has those of the project that asks
-            with client(p, "two") as two:
-                until_blocked(two, 1)
-            until_blocked(seen, 2)
+        until_blocked(seen, 3)
         text = text_of(redis)
         p.write_config(text.replace("[project two]", "[project three]"))
         p.reload()
