@@ -229,6 +229,9 @@ static uint64_t worth(struct ctx *cx, uint32_t policy, const struct item *it)
 		    (0xffff - ((minutes(cx) - (it->head >> 16)) & 0xffff));
 	case EVICT_VOLATILE_TTL:
 		return (uint64_t)item_expiry(it);
+	case EVICT_ALLKEYS_RANDOM:
+	case EVICT_VOLATILE_RANDOM:
+		return rng_next(cx);
 	default:
 		return CLOCK_MASK - item_idle(it, cx->clock);
 	}
@@ -247,8 +250,7 @@ static int sample_item(void *arg, uint64_t slot)
 		s->worth = w;
 		s->it = it;
 	}
-	return ++s->n >= (s->policy == EVICT_ALLKEYS_RANDOM || s->policy == EVICT_VOLATILE_RANDOM ?
-	    1 : SAMPLES);
+	return ++s->n >= SAMPLES;
 }
 
 static uint64_t evictable(const struct table *t, uint32_t policy)
@@ -256,20 +258,49 @@ static uint64_t evictable(const struct table *t, uint32_t policy)
 	return policies[policy].ttls ? table_ttls(t) : table_n(t);
 }
 
-/* A table of the shard, chosen by how many keys it has that may go; NULL: none has any. */
-static struct table *pick_table(struct ctx *cx, struct shard *s, uint32_t policy, uint32_t *db)
+static uint64_t shard_evictable(struct ctx *cx, const struct shard *s, uint32_t policy)
 {
-	uint64_t total = 0, at;
+	uint64_t total = 0;
 	uint32_t i;
 
 	for (i = 0; i < cx->st->databases; i++)
 		total += evictable(s->db[i], policy);
+	return total;
+}
+
+/* A table of the shard, chosen by how many keys it has that may go; NULL: none has any. */
+static struct table *pick_table(struct ctx *cx, struct shard *s, uint32_t policy, uint32_t *db)
+{
+	uint64_t total = shard_evictable(cx, s, policy), at;
+	uint32_t i;
+
 	if (!total)
 		return NULL;
 	for (at = rng_next(cx) % total, i = 0; at >= evictable(s->db[i], policy); i++)
 		at -= evictable(s->db[i], policy);
 	*db = i;
 	return s->db[i];
+}
+
+static int count_slot(void *arg, uint64_t slot)
+{
+	(void)slot;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+/* A bucket, the likelier the more keys it has: half of them have not been split yet and get twice as many new ones.  If
+ * each were as likely these would fill up, and what came to the others would go at once. */
+static uint32_t pick_bucket(struct ctx *cx, const struct table *t)
+{
+	uint32_t b, n, i = 0;
+
+	do {
+		b = rng_below(cx, t->buckets);
+		n = 0;
+		table_each_in(t, b, count_slot, &n);
+	} while (n <= rng_below(cx, 2 * SLOTS) && ++i < 16);
+	return b;
 }
 
 /* The least worth of some.  Where few may go the walk over buckets is long: it goes on where the last one
@@ -283,7 +314,7 @@ static struct item *sampled_victim(struct ctx *cx, struct shard *s, uint32_t pol
 
 	if (!t)
 		return NULL;
-	b = evictable(t, policy) < t->buckets ? t->evict % t->buckets : rng_below(cx, t->buckets);
+	b = evictable(t, policy) < t->buckets ? t->evict % t->buckets : pick_bucket(cx, t);
 	for (i = 0; i < t->buckets && w.n < SAMPLES && (i < 8 || !w.n) && *work > 0; i++) {
 		*work -= COST_BUCKET;
 		if (table_each_in(t, (b + i) % t->buckets, sample_item, &w))
@@ -315,11 +346,31 @@ static void evict_item(struct ctx *cx, struct shard *s, uint32_t db, struct item
 	account_enter(cx, was);
 }
 
+/* Of two shards the one with more keys that may go: if each gave as many, chance would empty some, and what came to
+ * those would go at once.  SHARDS: a script takes long. */
+static uint32_t pick_shard(struct ctx *cx, uint32_t policy)
+{
+	uint32_t a = rng_below(cx, SHARDS), b = (a + 1 + rng_below(cx, SHARDS - 1)) % SHARDS, mine;
+	uint64_t na, nb;
+
+	if (!(mine = shards_beside(cx, 1u << a)))
+		return SHARDS;
+	na = shard_evictable(cx, &cx->st->shard[a], policy);
+	shards_unlock(cx, mine);
+	if (!(mine = shards_beside(cx, 1u << b)))
+		return SHARDS;
+	nb = shard_evictable(cx, &cx->st->shard[b], policy);
+	shards_unlock(cx, mine);
+	return nb > na ? b : a;
+}
+
 /* One key goes, from any shard that has one which may. */
 static int evict_one(struct ctx *cx, int64_t *work)
 {
-	uint32_t policy = evict_chosen(cx->st), first = rng_below(cx, SHARDS), i;
+	uint32_t policy = evict_chosen(cx->st), first = pick_shard(cx, policy), i;
 
+	if (first == SHARDS)
+		return ROOM_BARRED;
 	for (i = 0; i < SHARDS; i++) {
 		uint32_t sh = (first + i) % SHARDS, mine = shards_beside(cx, 1u << sh), db = 0;
 		struct shard *s = &cx->st->shard[sh];

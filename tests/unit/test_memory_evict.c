@@ -469,6 +469,22 @@ static void hit_ratios(void **state)
 	}
 }
 
+/* Every key is as likely to be looked at as any other, in whatever shard and bucket: what goes by chance keeps as many hits
+ * as a queue, and what goes by its last use nearly as many as if all were compared. */
+static void no_key_is_spared(void **state)
+{
+	struct trace t;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; strcmp(trace_name(i), "zipf-0.8") != 0; i++)
+		;
+	assert_int_equal(trace_make(&t, i, 400000, 20000, 1), 0);
+	assert_true(plugin_run(&t, 2000, EVICT_ALLKEYS_RANDOM) > simulate_fifo(&t, 2000) - 0.02);
+	assert_true(plugin_run(&t, 2000, EVICT_ALLKEYS_LRU) > simulate_lru(&t, 2000) - 0.02);
+	trace_free(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -486,6 +502,7 @@ int main(void)
 		cmocka_unit_test(waits_for_the_reaper),
 		cmocka_unit_test(changes_at_run_time),
 		cmocka_unit_test(hit_ratios),
+		cmocka_unit_test(no_key_is_spared),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
