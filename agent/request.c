@@ -61,6 +61,11 @@ enum stage_result req_refuse(struct request *r, enum err_code code, const char *
 	return refuse(r, code, text);
 }
 
+enum stage_result req_refuse_as_redis(struct request *r, const char *text)
+{
+	return refuse_as_redis(r, text);
+}
+
 /* ---- the stages ---- */
 
 static inline enum stage_result stage_identify(struct request *r)

@@ -489,6 +489,15 @@ static bool counts(const struct request *r)
 	return r->argc >= 3 && !purser_resp_int(r->argv[2].p, r->argv[2].n, &n) && n >= 0 && n <= (int64_t)r->argc - 3;
 }
 
+static const char *miscounted(const struct request *r)
+{
+	int64_t n;
+
+	if (purser_resp_int(r->argv[2].p, r->argv[2].n, &n))
+		return "ERR value is not an integer or out of range";
+	return n < 0 ? "ERR Number of keys can't be negative" : "ERR Number of keys can't be greater than number of args";
+}
+
 /* EVAL and EVALSHA, on their own or (s->alone is nothing then) between MULTI and EXEC. */
 static enum stage_result run_wrapped(struct request *r, struct script_run *s, bool batch)
 {
@@ -497,8 +506,10 @@ static enum stage_result run_wrapped(struct request *r, struct script_run *s, bo
 	static const uint8_t none[SCRIPT_SHA] = { 0 };
 	bool bare;
 
-	if (!counts(r))
+	if (!counts(r) && batch) /* EXEC says so */
 		return put_sha(r, none) ? req_refuse(r, ERR_OOM, NULL) : STAGE_NEXT;
+	if (!counts(r))
+		return req_refuse_as_redis(r, miscounted(r)); /* of its keys the store's ACL would speak first */
 	if (s->sha_given) {
 		if (!script_sha_of(r->argv[1], s->sha))
 			return STAGE_NEXT; /* the server says so */

@@ -10,6 +10,7 @@ enum stage_result { STAGE_NEXT, STAGE_DONE, STAGE_HOLD };
 
 /* ---- request.c ---- */
 enum stage_result req_refuse(struct request *r, enum err_code code, const char *text);
+enum stage_result req_refuse_as_redis(struct request *r, const char *text); /* "ERR ...", as Redis has it */
 /* The stage isolate, for a request that became one of the backend's behind it. */
 enum stage_result req_isolate(struct request *r);
 /* A request of c beside its queue, for one command of a transaction that the agent answers itself: its reply

@@ -17,7 +17,7 @@
 #define WITH(more) "{" BASE "," TIMES "," more "}"
 
 static const char ini[] = "[backend main]\nplugin = memory\n"
-    "[role app]\npermissions = redis:read\n"
+    "[role app]\npermissions = redis:read\n[project a]\n[project b]\n"
     "[jwt main]\nissuer = " ISS "\naudience = purser store\njwks_url = https://id.example/keys\n"
     "project_claim = project\nmap = kv:write=writer,kv:read=reader,app=app,reads=redis:read,says=pubsub\n"
     "[jwt partner]\nissuer = " ISS "\naudience = partner\njwks_url = https://id.example/keys\n"
@@ -596,7 +596,7 @@ static const char *refused(const char *text)
 	return said;
 }
 
-#define SECTION "[backend main]\nplugin = memory\n[jwt x]\nissuer = " ISS "\naudience = purser\nproject = shop\nrole = writer\n"
+#define SECTION "[backend main]\nplugin = memory\n[project shop]\n[jwt x]\nissuer = " ISS "\naudience = purser\nproject = shop\nrole = writer\n"
 
 static struct jwt_policy *from_file(const char *keys, const char *name, const char *content, size_t n)
 {
@@ -726,8 +726,8 @@ static void settings(void **state)
 	}
 	assert_non_null(strstr(refused("[backend main]\nplugin = memory\n[jwt x]\nissuer = " ISS "\naudience = a\n"),
 	    "which projects may its tokens enter"));
-	assert_non_null(strstr(refused("[backend main]\nplugin = memory\n[jwt x]\nissuer = plain\naudience = a\nproject = a\n"),
-	    "purser.ini:4: [jwt x] the keys would come from plain/.well-known"));
+	assert_non_null(strstr(refused("[backend main]\nplugin = memory\n[project a]\n[jwt x]\nissuer = plain\naudience = a\nproject = a\n"),
+	    "purser.ini:5: [jwt x] the keys would come from plain/.well-known"));
 	/* files */
 	fix_write("short", "too short", 9);
 	snprintf(text, sizeof text, SECTION "key_file = %s/short\n", fix_dir);
