@@ -456,7 +456,8 @@ static void special(struct maker *m, struct gen *g, struct item *it)
 	} else if (tracks(it->c)) {
 		if (!m->listening || (m->tracker != 2 && m->p != &m->w->p[m->tracker]))
 			literal(g, it->c, "PING"), it->how = PLAIN;
-		it->link = (uint8_t)(1 + rng_below(g, 2));
+		/* A write just before a read may be told of early: then to the same place as later. */
+		it->link = it->c->argc > 3 && word_is(it->c->argv[3], "REDIRECT") ? 2 : 1;
 	} else if (word_is(it->c->argv[0], "XREADGROUP") && m->listening) {
 		it->link %= 2; /* a consumer that comes to be is told of in the middle of its reply */
 	} else if (it->c->argc > 1 && word_is(it->c->argv[1], "CACHING")) {
