@@ -303,7 +303,7 @@ static void conn_read(struct conn *c, bool in_company)
 		read_ahead(c);
 	else if (buf_len(&c->in))
 		read_own(c);
-	else if (in_company)
+	else if (in_company || c->sv->ngathered) /* what others have sent is in the block until it is parsed */
 		gather(c);
 	else
 		feed_shared(c, c->sv->scratch, conn_receive(c, c->sv->scratch, READ_BLOCK));

@@ -263,7 +263,32 @@ def written_before_read(p, name):
             check(got == (want[1].encode() if want[0] == "ECHO" else b"v" * 1000), name, want, got)
 
 
+def everybodys_own(p):
+    """What some have sent waits in a shared block to be parsed; then one with much to do makes turns count, and what comes
+    behind it is read as well: each has what it asked for."""
+    with p.client() as much:
+        others = [p.client() for _ in range(12)]
+        for at in range(0, 12, 3):
+            much.raw(b"*2\r\n$4\r\nECHO\r\n$4\r\npa")  # it has a buffer of its own then
+            much_later, early, late = b"rt\r\n" + encode("PING") * 2000, others[at:at + 2], others[at + 2]
+            wait_until(lambda: all(c.cmd("PING") == "PONG" for c in others), "it to be read")
+            freeze(p)
+            for i, c in enumerate(early):
+                c.send("ECHO", f"early {at} {i}")
+            much.raw(much_later)
+            late.raw(b"".join(encode("ECHO", f"late {i}") for i in range(20)))
+            p.signal(signal.SIGCONT)
+            for i, c in enumerate(early):
+                equal(c.read(), f"early {at} {i}".encode())
+            equal([late.read() for _ in range(20)], [f"late {i}".encode() for i in range(20)])
+            equal([much.read() for _ in range(2001)], [b"part"] + ["PONG"] * 2000)
+        for c in others:
+            c.close()
+
+
 def main():
+    with harness.Purserd({"backend main.plugin": "memory", "agent.workers": 1}, name="own") as p:
+        everybodys_own(p)
     with harness.Redis() as redis:
         behind(redis)
         with redis.client() as c:
