@@ -44,7 +44,7 @@ void local_text(struct request *r, struct buf *b)
 		reply_raw(&r->b, "\r\n", 2);
 		req_finish(r);
 	} else {
-		reply_bulk(&r->b, buf_data(b), buf_len(b));
+		reply_bulk(&r->b, buf_len(b) ? buf_data(b) : (const void *)"", buf_len(b));
 		req_finish(r);
 	}
 	buf_free(b);

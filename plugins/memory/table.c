@@ -530,10 +530,10 @@ void table_prefetch_item(const struct table *t, uint64_t hash)
 	if (link & SLOT_CHAIN)
 		hit &= 0x7fffffffu;
 	if (hit) {
-		const char *it = (const char *)slot_item(b->s[__builtin_ctz(hit) / 4]);
+		uintptr_t it = (uintptr_t)slot_item(b->s[__builtin_ctz(hit) / 4]); /* of a free slot: nothing is there */
 
-		__builtin_prefetch(it);
-		__builtin_prefetch(it + 64); /* most have two lines */
+		__builtin_prefetch((const void *)it);
+		__builtin_prefetch((const void *)(it + 64)); /* most have two lines */
 	} else if (link & SLOT_CHAIN) {
 		__builtin_prefetch(link_of(link));
 	}
