@@ -40,11 +40,12 @@ void local_text(struct request *r, struct buf *b)
 
 		memcpy(head + n, "\r\ntxt:", 6);
 		reply_raw(&r->b, head, n + 6);
-		reply_raw(&r->b, buf_data(b), buf_len(b));
+		if (buf_len(b))
+			reply_raw(&r->b, buf_data(b), buf_len(b));
 		reply_raw(&r->b, "\r\n", 2);
 		req_finish(r);
 	} else {
-		reply_bulk(&r->b, buf_len(b) ? buf_data(b) : (const void *)"", buf_len(b));
+		reply_bulk(&r->b, buf_data(b), buf_len(b));
 		req_finish(r);
 	}
 	buf_free(b);

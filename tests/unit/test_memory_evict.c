@@ -254,7 +254,7 @@ static void counters(void **state)
 	assert_int_equal(freq(x, "k"), 6); /* the first one always counts */
 	for (i = 0; i < 3000; i++)
 		mh_run(x, "GET k");
-	assert_in_range(freq(x, "k"), 20, 35); /* about sqrt(2 * 3000 / 10) + 5 */
+	assert_in_range(freq(x, "k"), 15, 45); /* about sqrt(2 * 3000 / 10) + 5, with a deviation of 3 */
 	i = freq(x, "k");
 	mh_run(x, "TTL k");
 	mh_run(x, "EXISTS k");
