@@ -5,6 +5,7 @@
  */
 #include <config.h>
 #include <string.h>
+#include <time.h>
 #include "server/server.h"
 
 #define AHEAD 16u      /* requests at once */
@@ -84,15 +85,33 @@ static inline void add(struct told *t, const struct client *cl, purser_bytes key
 	t->n++;
 }
 
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+void conn_looked(struct conn *c)
+{
+	look_end(&c->sv->look, clock_ns(), c->cl.commands);
+}
+
 size_t conn_look_ahead(struct conn *c, const uint8_t *p, size_t n)
 {
 	const uint8_t *at = p, *end = p + n;
 	purser_bytes key;
+	struct look *k = &c->sv->look;
 	uint32_t looked;
 	struct told t;
 
 	t.x = listener(&c->cl);
 	if (!t.x)
+		return n;
+	if (!k->timing && look_is_timed(k))
+		look_time(k, clock_ns(), c->cl.commands);
+	if (!look_pays(k))
 		return n;
 	t.db = c->cl.db;
 	t.n = 0;

@@ -49,7 +49,7 @@ static enum err_code word_of(enum resp_result rc)
 	return rc == RESP_BIG ? ERR_TOOBIG : ERR_INTERNAL; /* "ERR Protocol error: ...", as Redis says */
 }
 
-size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
+static size_t feed(struct conn *c, uint8_t *p, size_t n)
 {
 	size_t at = 0, seen = 0; /* up to where conn_look_ahead() has been */
 
@@ -114,4 +114,13 @@ size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
 			return FEED_TOOK;
 	}
 	return at;
+}
+
+size_t conn_feed_resp(struct conn *c, uint8_t *p, size_t n)
+{
+	size_t used = feed(c, p, n);
+
+	if (c->sv->look.timing)
+		conn_looked(c);
+	return used;
 }

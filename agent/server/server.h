@@ -12,6 +12,7 @@
 #include "resilience/drr.h"
 #include "resp/parse.h"
 #include "server/http_head.h"
+#include "server/look.h"
 
 struct conn;
 struct serving;
@@ -94,6 +95,7 @@ struct serving {
 	struct read_in { struct conn *c; uint8_t *p; size_t n; } gathered[GATHER_MAX]; /* in scratch, not parsed yet */
 	uint32_t ngathered;
 	size_t gathered_bytes;
+	struct look look;
 	uint64_t turns_seen;            /* the control thread's: is the loop alive? */
 	uint32_t still;                 /* ... how often it was not */
 };
@@ -149,6 +151,7 @@ void conn_wake(struct client *c);
 void conn_close(struct conn *c);
 /* Tells the backend the keys of some requests in p[0..n) before they are parsed; the bytes that it looked at. */
 size_t conn_look_ahead(struct conn *c, const uint8_t *p, size_t n);
+void conn_looked(struct conn *c); /* the batch is over: .look.timing */
 void conn_look_ahead_all(const struct read_in *v, uint32_t n); /* the first request of each */
 
 /* Protocols: start the requests in p[0..n), as many as may start now.  The bytes used, or FEED_TOOK: the
