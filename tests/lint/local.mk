@@ -2,7 +2,7 @@
 # Lints: each looks at the whole tree, ends with 1 if something is wrong, and is proved by selftest.py.
 
 LINTS += %D%/rooms.py %D%/size.py %D%/banned.py %D%/headers.py %D%/keys_read.py %D%/documented.py %D%/tarball.py \
-	%D%/memory_ops.py %D%/command_rows.py %D%/selftest.py
+	%D%/memory_ops.py %D%/command_rows.py %D%/lua_scripts.py %D%/selftest.py
 EXTRA_DIST += %D%/source.py docs/tables.py
 
 .PHONY: lint list-dist doc-tables

@@ -11,6 +11,7 @@ import command_rows
 import documented
 import headers
 import keys_read
+import lua_scripts
 import memory_ops
 import rooms
 import size
@@ -31,6 +32,9 @@ SOUND = {
     "plugins/redis/redis.c": "#include <hiredis/hiredis.h>\n",
     "ctl/main.c": '#include <config.h>\n#include "out.h"\n',
     "ctl/out.h": "",
+    "agent/feature/lua/a_b.lua": "-- Takes.\n-- KEYS: 1 the lock\n-- ARGV: none\nreturn redis.call('GET', KEYS[1])\n",
+    "tests/lua/10-a.py": 'def main(t):\n    take = t.script("a_b")\n',
+    "tests/lua/local.mk": "SCRIPT_TESTS += %D%/10-a.py\n",
 }
 LONG = "int f(void);\nint f(void)\n{\n" + "\tg();\n" * 119 + "}\n"
 FITS = "int f(void);\nint f(void)\n{\n#if A\n\tif (a) {\n#else\n\tif (b) {\n#endif\n\t\tg();\n\t}\n" + "\tg();\n" * 100 + "}\n"
@@ -52,6 +56,10 @@ PLANTED = [
     (size, "agent/base/a.h", "\n" * 1001, "1001 lines"),
     (banned, "agent/base/a.c", "int f(void)\n{\n\tstrcpy(a, b);\n}\n", "agent/base/a.c:3: strcpy"),
     (banned, "plugins/memory/a.c", 'int x = atoi("1");\n', "atoi() is banned"),
+    (lua_scripts, "agent/feature/lua/b.lua", "-- KEYS, ARGV: none\n", 'has script("b")'),
+    (lua_scripts, "agent/feature/lua/a_b.lua", "-- KEYS: 1\n", "does not say ARGV"),
+    (lua_scripts, "agent/feature/lua/a_b.lua", "-- KEYS, ARGV: none\nredis.call('SCAN', 0)\n", "a_b.lua:2: SCAN"),
+    (lua_scripts, "tests/lua/20-b.py", "", "make check does not run it"),
     (documented, "agent/base/other.def", 'ROW(A, "a")\n', "does not say where"),
     (documented, "agent/base/errors.def", 'ERROR(A, "NEWWORD", 400, 0, "a", "b")\n', "errors.md does not exist"),
 ]
@@ -64,12 +72,15 @@ def plant(root, path, content):
 
 
 def test_planted(root):
-    for lint in (rooms, size, banned, documented):
+    for lint in (rooms, size, banned, documented, lua_scripts):
         assert lint.check(root) == [], (lint.__name__, lint.check(root))
     for lint, path, content, said in PLANTED:
         plant(root, path, content)
         found = lint.check(root)
-        os.remove(os.path.join(root, path))
+        if path in SOUND:
+            plant(root, path, SOUND[path])
+        else:
+            os.remove(os.path.join(root, path))
         assert len(found) == 1 and said in found[0], (path, content, found)
     plant(root, "agent/base/a.c", FITS)
     assert size.check(root) == [], size.check(root)
