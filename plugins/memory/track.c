@@ -24,6 +24,8 @@ struct tracking {
 	int posted, everything;        /* the job is on its way; names have been left out */
 	uint8_t *names;                /* a size_t and so many bytes, one behind the other */
 	size_t n, cap, last;
+	const struct ctx *by;          /* who has put the last one, at which of its commands */
+	int64_t at;
 	purser_job job;
 };
 
@@ -155,12 +157,19 @@ static int wanted(const struct tracking *t, purser_bytes key)
 	return 0;
 }
 
-/* A command that tells of one key several times has it in the list once. */
-static int is_last(const struct tracking *t, purser_bytes key)
+/* What upkeep does is no command. */
+static int64_t command_number(const struct ctx *cx)
+{
+	return cx->in_turn ? -1 : atomic_load_explicit(&cx->led->commands, memory_order_relaxed);
+}
+
+/* A command that tells of one key several times has it in the list once.  Of two commands each is told: the host takes
+ * as many messages for a client's own writes as it has made (NOLOOP), and the next one is somebody else's. */
+static int is_last(const struct tracking *t, const struct ctx *cx, purser_bytes key)
 {
 	size_t n;
 
-	if (!t->n)
+	if (!t->n || t->by != cx || t->at != command_number(cx))
 		return 0;
 	memcpy(&n, t->names + t->last, sizeof(n));
 	return n == key.n && memcmp(t->names + t->last + sizeof(n), key.p, n) == 0;
@@ -185,17 +194,19 @@ static int make_space(struct tracking *t, size_t need)
 	return 0;
 }
 
-static void put(struct tracking *t, purser_bytes key)
+static void put(struct tracking *t, const struct ctx *cx, purser_bytes key)
 {
 	size_t need = t->n + sizeof(key.n) + key.n;
 
-	if (t->everything || is_last(t, key))
+	if (t->everything || is_last(t, cx, key))
 		return;
 	if (make_space(t, need)) { /* less exact, not less true */
 		t->everything = 1;
 		return;
 	}
 	t->last = t->n;
+	t->by = cx;
+	t->at = command_number(cx);
 	memcpy(t->names + t->n, &key.n, sizeof(key.n));
 	if (key.n)
 		memcpy(t->names + t->n + sizeof(key.n), key.p, key.n);
@@ -218,7 +229,7 @@ void track_touch(struct ctx *cx, purser_bytes key)
 
 	lock(&t->lock);
 	if (t->home && wanted(t, key)) {
-		put(t, key);
+		put(t, cx, key);
 		post(t);
 	}
 	unlock(&t->lock);

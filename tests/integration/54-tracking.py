@@ -238,6 +238,12 @@ def noloop(p):
                 c.cmd("GET", "n:a")
                 w.cmd("SET", "n:a", "theirs")
                 equal(c.read(), invalid("n:a"))
+                c.cmd("GET", "n:a")  # several of its own in one write: the next one is another's all the same
+                equal(c.pipeline([["SET", "n:a", n] for n in range(5)]), ["OK"] * 5)
+                behind_all(c, w, "n:mark")
+                c.cmd("GET", "n:a")
+                w.cmd("SET", "n:a", "theirs")
+                equal(c.read(), invalid("n:a"))
                 equal(c.cmd("CLIENT", "TRACKINGINFO")[b"flags"], [b"on", *([b"bcast"] if mode else []), b"noloop"])
             with tracking(p, *mode) as c:  # without the option
                 behind_all(c, w, "n:begin")

@@ -70,7 +70,10 @@ static void report(struct world *w, struct item *v, uint32_t n)
 		return;
 	w->report = NULL;
 	if (!still(w, kind, v, n)) {
-		printf("it does not come again with the same commands\n");
+		printf("it does not come again with the same commands, which are:\n");
+		for (i = 0; i < n; i++)
+			print_item(stdout, &v[i]);
+		fflush(stdout);
 		return;
 	}
 	n = shrink(w, kind, v, n);
