@@ -18,6 +18,7 @@
 #include "backend/blocking.h"
 #include "base/buf.h"
 #include "metric/slowlog.h"
+#include "server/http_route.h"
 
 /* ---- work on a worker's thread ---- */
 
@@ -124,6 +125,8 @@ static void make_tag(struct agent *a)
 
 static int start_workers(struct agent *a)
 {
+	const char *why;
+	unsigned at;
 	sigset_t all, old;
 	int rc = 0;
 
@@ -137,6 +140,9 @@ static int start_workers(struct agent *a)
 	a->jwt = jwt_service_new(a->log, a->metrics, jwt_entries(a->cfg));
 	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow || !a->jwt)
 		return -ENOMEM;
+	a->server.routes = http_routes_new(&why, &at);
+	if (!a->server.routes)
+		return why ? -EINVAL : -ENOMEM;
 	a->server.workers = a->serving;
 	a->server.nworkers = a->nworkers;
 	a->server.log = a->log;
@@ -401,5 +407,6 @@ int agent_run(struct agent *a)
 	generation_unref(a->gen);
 	offload_free(a->offload); /* its thread may be about to leave loop_post() */
 	free_workers(a);
+	http_routes_free(a->server.routes);
 	return a->exit_status;
 }

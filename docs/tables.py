@@ -30,7 +30,7 @@ TABLES = {
     "agent/config/env.def": ("docs/configuration.md", "ENV", [
         ("variable", 0), ("section", 1), ("key", 2), ("form", 3)], None),
     "agent/server/routes.def": ("docs/http.md", "ROUTE", [
-        ("path", 1), ("method", 0), ("parameters", 5), ("what it does", 6)], None),
+        ("path", 1), ("method", 0), ("query", 5), ("body", 6), ("what it does", 4)], None),
     "agent/access/jwt_reasons.def": ("docs/jwt.md", "JWT_REASON", [("reason", 1), ("what it says", 2)], None),
     "agent/log/modules.def": ("docs/configuration.md", "LOG_MODULE", [
         ("module", 1), ("what it says", 2)], None),
@@ -108,9 +108,44 @@ def cell(heading, text, first):
     text = text.replace("|", "\\|" if not first else " ").replace("<", "&lt;").replace("\n", " ")
     if first:
         return f"`{text}`"
-    if text not in ("GET", "POST", "DELETE") and re.fullmatch(r"[A-Z_0-9]+(\\\|[A-Z_]+)*", text):
+    if text not in ("GET", "POST", "PUT", "PATCH", "DELETE") and re.fullmatch(r"[A-Z_0-9]+(\\\|[A-Z_]+)*", text):
         return PREFIX.sub("", text).lower().replace("_", " ")
     return text
+
+
+def route_fields(method, words):
+    """What the words of a route take, as the head of routes.def explains them: (name, type, in the body, required)."""
+    found, group = [], None  # group: the words and fields of the one at hand
+    for word in words.split():
+        if word.startswith("["):
+            group, word = [], word[1:]
+        closes, word = group is not None and word.endswith("]"), word.rstrip("]")
+        field = re.fullmatch(r"<(\??)(\w+)(?::([^=>]*))?(=[^>]*)?>", word)
+        if field:
+            query, name, kind, default = field.groups()
+            found.append((name, kind or "str", not query and method in ("POST", "PUT", "PATCH"),
+                          group is None and default is None))
+            if group is not None:
+                group.append(None)
+        elif group is not None:
+            group.append(word)
+        if closes:
+            if None not in group:
+                found.append((group[0].lower(), "flag", method in ("POST", "PUT", "PATCH"), False))
+            group = None
+    return found
+
+
+def route_cells(row):
+    """A row of routes.def, and what it takes in the query and in the body, as text; optional fields end in ?."""
+    method, words, kind = row[0], row[2], row[3]
+    query, body = [[n + ("" if required else "?") for n, _, where, required in route_fields(method, words) if where == b]
+                   for b in (False, True)]
+    if kind in ("KV_GET", "VALUE", "FOUND", "COMMAND"):
+        query.append("encoding?")
+    if "<*>" in words or not words:
+        body.append("words of a command" if words else "commands")
+    return row + [" ".join(query), " ".join(body)]
 
 
 def table(columns, rows):
@@ -126,7 +161,8 @@ def tables_of(root, definition, macro, columns, group):
     with open(os.path.join(root, definition), encoding="utf-8") as f:
         text = f.read()
     if group is None:
-        return table(columns, [r for _, r in calls(text, macro)])
+        rows = [r for _, r in calls(text, macro)]
+        return table(columns, [route_cells(r) for r in rows] if macro == "ROUTE" else rows)
     lines = []
     if isinstance(group, tuple):
         head, ident, name, doc = group

@@ -331,8 +331,7 @@ static int put_pipeline(struct walk *w, const uint8_t *at)
 
 /* ---- documents ------------------------------------------------------------------------------ */
 
-static void begin(struct walk *w, struct json_cmds *c, const char *text, size_t n, size_t room,
-    struct json_bad *bad)
+static void look_at(struct walk *w, struct json_cmds *c, const char *text, size_t n, struct json_bad *bad)
 {
 	memset(w, 0, sizeof *w);
 	memset(bad, 0, sizeof *bad);
@@ -341,6 +340,12 @@ static void begin(struct walk *w, struct json_cmds *c, const char *text, size_t 
 	w->s.end = w->text + n;
 	w->cmds = c;
 	w->bad = bad;
+}
+
+static void begin(struct walk *w, struct json_cmds *c, const char *text, size_t n, size_t room,
+    struct json_bad *bad)
+{
+	look_at(w, c, text, n, bad);
 	json_cmds_begin(c, room);
 }
 
@@ -479,4 +484,186 @@ int json_in_kv(struct json_cmds *c, const char *text, size_t n, struct json_bad 
 	json_cmds_end(c);
 	w.s.p = end;
 	return finish(&w, 0);
+}
+
+/* ---- an object, member by member ------------------------------------------------------------- */
+
+/* The names that there are, for a text. */
+static void list_names(const struct json_member *m, unsigned nm, char *list, size_t size)
+{
+	size_t len = 0;
+
+	*list = '\0';
+	for (unsigned i = 0; i < nm && len < size; i++) {
+		int n = snprintf(list + len, size - len, "%s%.*s", i ? ", " : "", (int)m[i].name.n,
+		    (const char *)m[i].name.p);
+
+		len += (size_t)n;
+	}
+}
+
+static int member(struct walk *w, struct json_member *m, unsigned nm)
+{
+	const uint8_t *at = w->s.p;
+	char name[32], list[160];
+	unsigned i;
+
+	if (read_name(w, name, sizeof name))
+		return -1;
+	for (i = 0; i < nm; i++)
+		if (m[i].name.n == strlen(name) && memcmp(m[i].name.p, name, m[i].name.n) == 0)
+			break;
+	if (i == nm) {
+		list_names(m, nm, list, sizeof list);
+		return refuse(w, at, nm ? "unknown member; there are %s" : "unknown member; there are none%s", list);
+	}
+	if (m[i].at)
+		return refuse(w, at, "\"%s\" is given twice", name);
+	jscan_peek(&w->s);
+	m[i].at = w->s.p;
+	return jscan_skip(&w->s) ? malformed(w) : 0;
+}
+
+int json_in_members(const char *text, size_t n, struct json_member *m, unsigned nm, struct json_bad *bad)
+{
+	bool first = true, more;
+	struct walk w;
+
+	look_at(&w, NULL, text, n, bad);
+	for (unsigned i = 0; i < nm; i++)
+		m[i].at = NULL;
+	if (jscan_peek(&w.s) != '{')
+		return refuse(&w, w.s.p, "the body is an object: {\"%.*s\": ...}", nm ? (int)m->name.n : 0,
+		    nm ? (const char *)m->name.p : "");
+	w.s.p++;
+	for (;;) {
+		if (jscan_next(&w.s, '}', &first, &more))
+			return malformed(&w);
+		if (!more)
+			break;
+		if (member(&w, m, nm))
+			return -1;
+	}
+	if (jscan_end(&w.s))
+		return malformed(&w);
+	for (unsigned i = 0; i < nm; i++)
+		if (m[i].at && *m[i].at == 'n' && m[i].type != JSON_TEXT && m[i].type != JSON_VALUE)
+			m[i].at = NULL;
+	return 0;
+}
+
+bool json_in_choice(purser_bytes choices, const void *p, size_t n)
+{
+	const char *c = (const char *)choices.p, *end = c + choices.n;
+
+	while (c < end) {
+		const char *bar = memchr(c, '|', (size_t)(end - c));
+		size_t len = (size_t)((bar ? bar : end) - c);
+
+		if (len == n && memcmp(c, p, n) == 0)
+			return true;
+		c += len + 1;
+	}
+	return false;
+}
+
+static int put_number(struct walk *w, const struct json_member *m)
+{
+	const uint8_t *p = m->at;
+	size_t n = jscan_number(p, (size_t)(w->s.end - p));
+	int64_t v;
+
+	if (!n || (m->type == JSON_INT && purser_resp_int(p, n, &v)))
+		return refuse(w, p, "\"%.*s\" is a %snumber", (int)m->name.n, (const char *)m->name.p,
+		    m->type == JSON_INT ? "whole " : "");
+	json_cmds_arg(w->cmds, p, n);
+	return 0;
+}
+
+static int put_choice(struct walk *w, const struct json_member *m)
+{
+	uint8_t *d;
+	size_t n;
+
+	if (*m->at == '"') {
+		if (read_string(w, &d, &n))
+			return -1;
+		if (!d)
+			return 0;
+		if (json_in_choice(m->choices, d, n)) {
+			json_cmds_took(w->cmds, n);
+			return 0;
+		}
+	}
+	return refuse(w, m->at, "\"%.*s\" is one of %.*s", (int)m->name.n, (const char *)m->name.p,
+	    (int)m->choices.n, (const char *)m->choices.p);
+}
+
+/* The elements of the array, or the names and values of the object, at p. */
+static int put_many(struct walk *w, const struct json_member *m)
+{
+	bool object = m->type != JSON_LIST, first = true, more;
+
+	if (*m->at != (object ? '{' : '['))
+		return refuse(w, m->at, "\"%.*s\" is an %s", (int)m->name.n, (const char *)m->name.p,
+		    object ? "object" : "array");
+	w->s.p++;
+	for (uint32_t n = 0;; n++) {
+		if (jscan_next(&w->s, object ? '}' : ']', &first, &more))
+			return malformed(w);
+		if (!more && n)
+			return 0;
+		if (!more)
+			return refuse(w, m->at, "\"%.*s\" is empty", (int)m->name.n, (const char *)m->name.p);
+		if (n == w->lim->max_args / (object ? 2 : 1)) {
+			w->bad->big = true;
+			return refuse(w, m->at, "the command has more than %u arguments", w->lim->max_args);
+		}
+		if (object && (put_string(w) || jscan_colon(&w->s)))
+			return w->s.error ? malformed(w) : -1;
+		if (object && m->type == JSON_PAIRS && jscan_peek(&w->s) == '"' ? put_string(w) :
+		    object ? put_compact(w) : put_argument(w))
+			return -1;
+		if (w->cmds->failed)
+			return 0;
+	}
+}
+
+static int put_member(struct walk *w, const struct json_member *m, bool *flag)
+{
+	switch (m->type) {
+	case JSON_STR:
+		return put_argument(w);
+	case JSON_INT:
+	case JSON_NUM:
+		return put_number(w, m);
+	case JSON_TEXT:
+		return put_compact(w);
+	case JSON_VALUE:
+		return *m->at == '"' ? put_string(w) : put_compact(w);
+	case JSON_BASE64:
+		return *m->at == '"' ? put_base64(w) : refuse(w, m->at, "a base64 value is a string");
+	case JSON_CHOICE:
+		return put_choice(w, m);
+	case JSON_FLAG:
+		*flag = *m->at == 't';
+		return *m->at == 't' || *m->at == 'f' ? 0 : refuse(w, m->at, "\"%.*s\" is true or false",
+		    (int)m->name.n, (const char *)m->name.p);
+	case JSON_LIST:
+	case JSON_PAIRS:
+	case JSON_TEXT_PAIRS:
+		return put_many(w, m);
+	}
+	return 0;
+}
+
+int json_in_put(struct json_cmds *c, const char *text, size_t n, const struct json_member *m,
+    const struct json_limits *lim, bool *flag, struct json_bad *bad)
+{
+	struct walk w;
+
+	look_at(&w, c, text, n, bad);
+	w.lim = lim;
+	w.s.p = m->at;
+	return put_member(&w, m, flag);
 }

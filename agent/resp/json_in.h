@@ -58,6 +58,34 @@ static inline purser_bytes *json_cmds_argv(const struct json_cmds *c, uint32_t i
 /* POST /v1/command.  *pipeline: the body is an array of arrays.  0, or -1 with bad filled. */
 int json_in_commands(struct json_cmds *c, const char *text, size_t n, const struct json_limits *lim,
     bool *pipeline, struct json_bad *bad);
+/* An object whose members become arguments one by one, in whatever order the command wants them.  A member
+ * that is null is not given, but for JSON_TEXT and JSON_VALUE. */
+enum json_type {
+	JSON_STR,             /* as an argument of a command: string, number, boolean, {"base64": "..."} */
+	JSON_INT,             /* a whole number of 64 bits */
+	JSON_NUM,             /* any number */
+	JSON_TEXT,            /* anything, as its text without blanks */
+	JSON_VALUE,           /* a string as it is, anything else as its text */
+	JSON_BASE64,          /* a string, decoded */
+	JSON_CHOICE,          /* a string that is one of some */
+	JSON_FLAG,            /* true or false: no argument */
+	JSON_LIST,            /* an array of JSON_STR, at least one */
+	JSON_PAIRS,           /* an object: name, JSON_VALUE, ..., at least one */
+	JSON_TEXT_PAIRS       /* an object: name, JSON_TEXT, ... */
+};
+struct json_member {
+	purser_bytes name;
+	enum json_type type;
+	purser_bytes choices;     /* "a|b" */
+	const uint8_t *at;        /* where its value stands in the text; NULL: it is not given */
+};
+/* The whole text: members not in m are refused.  0, or -1 with bad filled. */
+int json_in_members(const char *text, size_t n, struct json_member *m, unsigned nm, struct json_bad *bad);
+/* One that is given, as arguments.  *flag: what a JSON_FLAG says. */
+int json_in_put(struct json_cmds *c, const char *text, size_t n, const struct json_member *m,
+    const struct json_limits *lim, bool *flag, struct json_bad *bad);
+bool json_in_choice(purser_bytes choices, const void *p, size_t n); /* p[0..n) is one of "a|b" */
+
 /* POST /redis/kv: one SET.  {"key", "value"} and at most one of "expire" (s), "expire_ms";
  * "encoding": "base64" says that "value" is base64.  A value that is not a string is stored as its
  * JSON text without blanks. */

@@ -293,7 +293,8 @@ static void begin(struct http_conn *h)
 	h->c->busy = true;
 	h->next = 0;
 	h->c->cl.reply_mode = REPLY_ON;
-	if (http_call_make(&h->call, &h->in.head, buf_data(&h->in.body), buf_len(&h->in.body), &lim))
+	if (http_call_make(&h->call, h->c->sv->srv->routes, &h->in.head, buf_data(&h->in.body),
+	    buf_len(&h->in.body), &lim))
 		http_answer_refuse(&h->answer, &h->in.head, &h->call.bad, false);
 	else
 		ask_who(h);

@@ -325,7 +325,8 @@ void http_answer_raw(struct http_answer *a, const uint8_t *p, size_t n)
 		return;
 	if (is_text(a))
 		text_raw(a, p, n);
-	else if (k == HTTP_KIND_COMMAND || k == HTTP_KIND_VALUE || (k == HTTP_KIND_KV_GET && a->at == 0))
+	else if (k == HTTP_KIND_COMMAND || k == HTTP_KIND_VALUE || k == HTTP_KIND_FOUND ||
+	    (k == HTTP_KIND_KV_GET && a->at == 0))
 		json_raw(a, p, n, &a->body);
 	else
 		json_raw(a, p, n, &a->small);
@@ -374,7 +375,9 @@ void http_answer_end(struct http_answer *a)
 			close_element(a);
 			break;
 		default:
-			if (!buf_len(&a->body) || a->body.p[a->body.end - 1] != '\n')
+			if (a->call->route->kind == HTTP_KIND_FOUND && a->json.root_null)
+				fail(a, ERR_NOKEY, NULL, 0);
+			else if (!buf_len(&a->body) || a->body.p[a->body.end - 1] != '\n')
 				buf_putc(&a->body, '\n');
 		}
 	}

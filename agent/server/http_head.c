@@ -111,7 +111,7 @@ static enum http_result parse_version(struct http_head *h, const uint8_t *p, siz
 	return HTTP_DONE;
 }
 
-static enum http_result check_escapes(struct http_head *h, struct http_span s, bool path)
+static enum http_result check_escapes(struct http_head *h, struct http_span s)
 {
 	const uint8_t *p = h->base + s.at;
 
@@ -121,8 +121,6 @@ static enum http_result check_escapes(struct http_head *h, struct http_span s, b
 		if (s.n - i < 3 || hex_digit(p[i + 1]) < 0 || hex_digit(p[i + 2]) < 0)
 			return MALFORMED(h, "a %% in the target is not followed by two hexadecimal digits: "
 			    "write %%25 for the character itself");
-		if (path && p[i + 1] == '0' && p[i + 2] == '0')
-			return MALFORMED(h, "the path has a NUL (%%00)");
 	}
 	return HTTP_DONE;
 }
@@ -145,9 +143,9 @@ static enum http_result parse_target(struct http_head *h, size_t at, size_t n)
 		h->query.at = (uint16_t)(at + h->path.n + 1);
 		h->query.n = (uint16_t)(n - h->path.n - 1);
 	}
-	if (check_escapes(h, h->path, true) == HTTP_BAD)
+	if (check_escapes(h, h->path) == HTTP_BAD)
 		return HTTP_BAD;
-	return check_escapes(h, h->query, false);
+	return check_escapes(h, h->query);
 }
 
 static enum http_result request_line(struct http_head *h, size_t at, size_t n)

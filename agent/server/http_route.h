@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * server/http_route: from a parsed request to commands.  The routes are rows of routes.def; a row
- * names its command, how the request's parts become arguments (map) and what the body of the answer
+ * server/http_route: from a parsed request to commands.  The routes are rows of routes.def; a row says
+ * which command it is, how the request's parts become its words (http_words) and what the body of the answer
  * is made of (kind; see http_answer).  Everything behind this is the same road as RESP's.
  */
 #ifndef SERVER_HTTP_ROUTE_H
@@ -10,39 +10,68 @@
 #include <stdint.h>
 #include "resp/json_in.h"
 #include "server/http_head.h"
+#include "server/http_words.h"
 
-enum http_map {               /* request -> commands */
-	HTTP_MAP_NONE,            /* the command alone; no parameter, no body */
-	HTTP_MAP_KV_GET,          /* ?key= -> GET key, PTTL key */
-	HTTP_MAP_KV_SET,          /* body {"key","value",...} -> SET */
-	HTTP_MAP_KV_DEL,          /* ?key= -> DEL key */
-	HTTP_MAP_COMMAND,         /* body: one command, or a pipeline */
-	HTTP_MAP_EXPLAIN          /* body: one command, which becomes the arguments */
-};
 enum http_kind {              /* replies -> body */
 	HTTP_KIND_JSON,           /* the reply is a string that is a JSON document: as it is */
 	HTTP_KIND_TEXT,           /* the reply is a string: plain text */
 	HTTP_KIND_METRICS,        /* the reply is a string: Prometheus text */
-	HTTP_KIND_KV_GET,         /* {"key","value","ttl_ms"}, 404 when absent */
+	HTTP_KIND_KV_GET,         /* of GET and PTTL: {"key","value","ttl_ms"}, 404 when absent */
 	HTTP_KIND_KV_SET,         /* {"key","stored":true} */
 	HTTP_KIND_KV_DEL,         /* {"key","deleted":true|false} */
 	HTTP_KIND_VALUE,          /* any reply, as typed JSON (json_out) */
+	HTTP_KIND_FOUND,          /* the same, 404 when it is nil */
 	HTTP_KIND_COMMAND         /* {"result":...}, or an array of {"result"} and {"error"} */
 };
 
-struct http_route {
+struct http_route {           /* a row, and its words in pieces */
 	enum http_method method;
 	const char *path;
-	const char *command;      /* "GET"; "" = what the body says */
-	enum http_map map;
+	const char *text;         /* the template */
 	enum http_kind kind;
-	const char *params;       /* query parameters, "a b"; "" = none */
+	const char *summary;
+	size_t path_len;
+	struct http_words words;
+};
+struct http_routes {
+	unsigned n;
+	struct http_route route[];
+};
+
+struct http_row {             /* as routes.def has it */
+	enum http_method method;
+	const char *path, *text;
+	enum http_kind kind;
 	const char *summary;
 };
-extern const struct http_route http_routes[];
-extern const unsigned http_nroutes;
+
+/* The rows, which are borrowed; the table is the caller's.  NULL: no memory, or *why (else NULL) says what is
+ * wrong with row *at. */
+struct http_routes *http_routes_make(const struct http_row *row, unsigned n, const char **why, unsigned *at);
+struct http_routes *http_routes_new(const char **why, unsigned *at); /* of routes.def */
+void http_routes_free(struct http_routes *t);
 
 const char *http_method_name(enum http_method m);
+/* May ?encoding=base64 be asked of it? */
+static inline bool http_route_encodes(const struct http_route *r)
+{
+	return r->kind == HTTP_KIND_KV_GET || r->kind == HTTP_KIND_VALUE || r->kind == HTTP_KIND_FOUND ||
+	    r->kind == HTTP_KIND_COMMAND;
+}
+/* The name of the command of a template. */
+static inline size_t http_route_name(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] && text[n] != ' ')
+		n++;
+	return n;
+}
+
+/* The row for a method and a raw path; HEAD finds GET.  part[i]: what field i is, still escaped, of those
+ * that are parts of the path.  NULL: bad says 404 (and what is near) or 405 (with Allow). */
+const struct http_route *http_route_find(const struct http_routes *t, enum http_method m, purser_bytes path,
+    purser_bytes part[HTTP_FIELDS_MAX], struct http_bad *bad);
 
 struct http_call {
 	const struct http_route *route; /* after 0, and where only the parameters were wrong */
@@ -53,11 +82,8 @@ struct http_call {
 	struct http_bad bad;
 };
 
-/* The row for a method and a decoded path; HEAD finds GET.  NULL: bad says 404 (and what is near) or
- * 405 (with Allow). */
-const struct http_route *http_route_find(enum http_method m, purser_bytes path, struct http_bad *bad);
 /* Fill c (zeroed, or used before).  0, or -1 with c->bad: the connection may stay open. */
-int http_call_make(struct http_call *c, const struct http_head *h, const uint8_t *body, size_t n,
-    const struct json_limits *lim);
+int http_call_make(struct http_call *c, const struct http_routes *t, const struct http_head *h,
+    const uint8_t *body, size_t n, const struct json_limits *lim);
 void http_call_free(struct http_call *c);
 #endif

@@ -124,6 +124,7 @@ static void put_responses(struct buf *out, const struct http_route *r)
 		break;
 	case HTTP_KIND_JSON:
 	case HTTP_KIND_VALUE:
+	case HTTP_KIND_FOUND:
 		put_content(out, "application/json", "{}");
 		break;
 	}
@@ -135,20 +136,112 @@ static void put_responses(struct buf *out, const struct http_route *r)
 	buf_putc(out, '}');
 }
 
+/* What a field may be, in a query (as text) and in a body. */
+static void put_field_schema(struct buf *out, const struct http_field *f)
+{
+	static const char *const types[] = {
+		[JSON_STR] = "{\"anyOf\":[{\"type\":[\"string\",\"number\",\"boolean\"]},"
+		    "{\"$ref\":\"#/components/schemas/BinaryArgument\"}]}",
+		[JSON_INT] = "{\"type\":\"integer\"}",
+		[JSON_NUM] = "{\"type\":\"number\"}",
+		[JSON_TEXT] = "{\"description\":\"any JSON: its text is stored\"}",
+		[JSON_VALUE] = "{\"description\":\"a string is stored as it is, anything else as compact JSON\"}",
+		[JSON_FLAG] = "{\"type\":\"boolean\"}",
+		[JSON_LIST] = "{\"type\":\"array\",\"minItems\":1,\"items\":{\"anyOf\":[{\"type\":[\"string\","
+		    "\"number\",\"boolean\"]},{\"$ref\":\"#/components/schemas/BinaryArgument\"}]}}",
+		[JSON_PAIRS] = "{\"type\":\"object\",\"minProperties\":1}",
+		[JSON_TEXT_PAIRS] = "{\"type\":\"object\",\"minProperties\":1}",
+	};
+	bool text = f->place != HTTP_IN_BODY;
+
+	if (f->type == JSON_CHOICE) {
+		buf_puts(out, "{\"enum\":[\"");
+		for (size_t i = 0; i < f->text.n; i++) {
+			if (f->text.p[i] == '|')
+				buf_puts(out, "\",\"");
+			else
+				buf_putc(out, (char)f->text.p[i]);
+		}
+		buf_puts(out, "\"]}");
+	} else if (text && f->type == JSON_LIST) {
+		buf_puts(out, "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}");
+	} else if (text && (f->type == JSON_STR || f->type == JSON_TEXT || f->type == JSON_VALUE)) {
+		buf_puts(out, "{\"type\":\"string\"}");
+	} else {
+		buf_puts(out, types[f->type]);
+	}
+}
+
 static void put_parameters(struct buf *out, const struct http_route *r)
 {
-	const char *p = r->params;
-
 	buf_puts(out, "\"parameters\":[{\"$ref\":\"#/components/parameters/Project\"}");
-	while (*p) {
-		size_t n = strcspn(p, " ");
+	for (unsigned i = 0; i < r->words.nfields; i++) {
+		const struct http_field *f = &r->words.field[i];
 
-		buf_puts(out, ",{\"$ref\":\"#/components/parameters/");
-		buf_put(out, p, n);
-		buf_puts(out, "\"}");
-		p += n + (p[n] == ' ');
+		if (f->place == HTTP_IN_BODY)
+			continue;
+		buf_puts(out, ",{\"name\":");
+		json_put_string(out, f->name.p, f->name.n);
+		buf_printf(out, ",\"in\":\"%s\",\"required\":%s,\"schema\":",
+		    f->place == HTTP_IN_PATH ? "path" : "query",
+		    f->required && !f->group ? "true" : "false");
+		put_field_schema(out, f);
+		buf_putc(out, '}');
 	}
+	if (http_route_encodes(r))
+		buf_puts(out, ",{\"$ref\":\"#/components/parameters/encoding\"}");
 	buf_puts(out, "],");
+}
+
+/* An object: one property for each field that stands in the body. */
+static void put_members_schema(struct buf *out, const struct http_words *w)
+{
+	bool comma = false, value = false;
+
+	buf_puts(out, "{\"type\":\"object\",\"additionalProperties\":false,\"required\":[");
+	for (unsigned i = 0; i < w->nfields; i++) {
+		const struct http_field *f = &w->field[i];
+
+		if (f->place != HTTP_IN_BODY || !f->required || f->group)
+			continue;
+		if (comma)
+			buf_putc(out, ',');
+		json_put_string(out, f->name.p, f->name.n);
+		comma = true;
+	}
+	buf_puts(out, "],\"properties\":{");
+	comma = false;
+	for (unsigned i = 0; i < w->nfields; i++) {
+		const struct http_field *f = &w->field[i];
+
+		if (f->place != HTTP_IN_BODY)
+			continue;
+		if (comma)
+			buf_putc(out, ',');
+		json_put_string(out, f->name.p, f->name.n);
+		buf_putc(out, ':');
+		put_field_schema(out, f);
+		comma = true;
+		value |= f->type == JSON_VALUE;
+	}
+	buf_puts(out, value ? ",\"encoding\":{\"const\":\"base64\"}}}" : "}}");
+}
+
+static void put_body(struct buf *out, const struct http_route *r)
+{
+	if (!r->words.body)
+		return;
+	buf_printf(out, "\"requestBody\":{\"required\":%s,\"content\":{\"application/json\":{\"schema\":",
+	    r->words.required_body ? "true" : "false");
+	if (r->kind == HTTP_KIND_COMMAND)
+		buf_puts(out, SCHEMA("Commands"));
+	else if (r->kind == HTTP_KIND_KV_SET)
+		buf_puts(out, SCHEMA("Store"));
+	else if (r->words.command)
+		buf_puts(out, SCHEMA("Command"));
+	else
+		put_members_schema(out, &r->words);
+	buf_puts(out, "}}},");
 }
 
 static void put_commands(struct buf *out)
@@ -192,48 +285,52 @@ static void put_operation(struct buf *out, const struct http_route *r)
 	buf_puts(out, "\"summary\":");
 	quoted(out, r->summary);
 	buf_putc(out, ',');
-	if (*r->command) {
+	if (*r->text) {
 		buf_puts(out, "\"x-purser-command\":");
-		quoted(out, r->command);
+		json_put_string(out, r->text, http_route_name(r->text));
 		buf_putc(out, ',');
 	}
 	put_parameters(out, r);
-	if (r->map == HTTP_MAP_COMMAND)
+	if (r->kind == HTTP_KIND_COMMAND)
 		put_commands(out);
-	if (r->map == HTTP_MAP_COMMAND || r->map == HTTP_MAP_KV_SET || r->map == HTTP_MAP_EXPLAIN) {
-		buf_puts(out, "\"requestBody\":{\"required\":true,");
-		put_content(out, "application/json", r->map == HTTP_MAP_COMMAND ? SCHEMA("Commands") :
-		    r->map == HTTP_MAP_EXPLAIN ? "{\"type\":\"array\",\"minItems\":1}" : SCHEMA("Store"));
-		buf_puts(out, "},");
-	}
+	put_body(out, r);
 	put_responses(out, r);
 	buf_putc(out, '}');
 }
 
 void openapi_write(struct buf *out, const char *version)
 {
+	const char *why;
+	unsigned at;
+	struct http_routes *t = http_routes_new(&why, &at);
+
+	if (!t) {
+		out->failed = true;
+		return;
+	}
 	buf_puts(out, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Purser\",\"summary\":\"The commands of the "
 	    "host-local agent, as JSON over its Unix socket\",\"license\":{\"name\":\"Apache-2.0\","
 	    "\"identifier\":\"Apache-2.0\"},\"version\":");
 	quoted(out, version);
 	buf_puts(out, "},\"servers\":[{\"url\":\"http://purser\",\"description\":\"any host name: the address "
 	    "is the Unix socket\"}],\"paths\":{");
-	for (unsigned i = 0; i < http_nroutes; i++) {
-		bool same = i && strcmp(http_routes[i].path, http_routes[i - 1].path) == 0;
+	for (unsigned i = 0; i < t->n; i++) {
+		const struct http_route *r = &t->route[i];
+		bool same = i && strcmp(r->path, t->route[i - 1].path) == 0;
 
 		if (i)
 			buf_puts(out, same ? "," : "},");
 		if (!same) {
-			quoted(out, http_routes[i].path);
+			quoted(out, r->path);
 			buf_puts(out, ":{");
 		}
-		put_operation(out, &http_routes[i]);
+		put_operation(out, r);
 	}
+	http_routes_free(t);
 	buf_puts(out, "}},\"security\":[{},{\"bearer\":[]}],\"components\":{\"securitySchemes\":{\"bearer\":"
 	    "{\"type\":\"http\",\"scheme\":\"bearer\"}},\"parameters\":{"
 	    "\"Project\":{\"name\":\"Purser-Project\",\"in\":\"header\",\"description\":\"the project; otherwise "
 	    "the one that the caller's identity allows\",\"schema\":{\"type\":\"string\"}},"
-	    "\"key\":{\"name\":\"key\",\"in\":\"query\",\"required\":true,\"schema\":{\"type\":\"string\"}},"
 	    "\"encoding\":{\"name\":\"encoding\",\"in\":\"query\",\"description\":\"base64: every string value, "
 	    "UTF-8 or not\",\"schema\":{\"const\":\"base64\"}}},\"responses\":{");
 	put_error_responses(out);

@@ -16,6 +16,7 @@
 
 struct conn;
 struct serving;
+struct http_routes;
 
 struct server_limits {              /* of one configuration generation; copied into each worker */
 	struct resp_limits resp;
@@ -41,6 +42,7 @@ struct listener {
 };
 
 struct server {
+	struct http_routes *routes;     /* read-only once it is made */
 	struct serving *workers;
 	uint32_t nworkers;
 	struct log *log;

@@ -7,12 +7,16 @@ import http.client
 import json
 import os
 import re
+import sys
 
 import certificates
 import harness
 from harness import Purserd, RespError, check, equal
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(harness.srcdir, "docs"))
+import tables  # noqa: E402  (what the words of a route take)
+
 ME, OTHER = os.getuid(), 54321
 WORDS = {"PERM_ANY": "any", "PERM_READ": "redis:read", "PERM_WRITE": "redis:write", "PERM_ADMIN": "redis:admin",
          "PERM_PUBSUB": "pubsub", "PERM_SCRIPT": "script", "PERM_OPERATE": "purser:operate"}
@@ -126,21 +130,35 @@ def routes():
     path = os.path.join(harness.srcdir, "agent/server/routes.def")
     with open(path, encoding="utf-8") as f:
         text = f.read()
-    found = re.findall(r'^ROUTE\((\w+), "([^"]+)", "([^"]*)",', text, re.M)
-    equal(len(found), len(re.findall(r"^ROUTE\(", text, re.M)), "routes that this test can read")
-    return found
+    return [row[:3] for _, row in tables.calls(text, "ROUTE")]
+
+
+# Something that each type of a field takes.
+SAMPLES = {"int": 1, "num": 1, "json": {}, "list": ["x"], "pairs": {"x": "y"}, "jsonpairs": {"x": 1}, "flag": True}
+
+
+def sample(method, path, words):
+    """A target and a body that the route takes: its required fields alone."""
+    body, query = {}, []
+    for name, kind, in_body, required in tables.route_fields(method, words):
+        if required:
+            value = SAMPLES.get(kind, kind.split("|")[0] if "|" in kind else "x")
+            if in_body:
+                body[name] = value
+            else:
+                query.append(f"{name}={value[0] if kind == 'list' else value}")
+    target = re.sub(r"\{\w+\}", "x", path) + ("?" + "&".join(query) if query else "")
+    return target, ["GET", "x"] if "<*>" in words else body or None
 
 
 def requests(expected):
     """(method, target, body, permission) of every route; of the one for any command, one of each permission."""
     of = {n: p for p in WORDS.values() for n in expected[p]}
-    for method, path, command in routes():
-        if command:
+    for method, path, template in routes():
+        if template:
+            command = template.split()[0]
             check(command in of, path, "runs", command, "which rbac.expected does not name")
-            target = path + ("?key=x" if method != "POST" and "kv" in path else "")
-            target = re.sub(r"\{\w+\}", "x", target)
-            body = ["GET", "x"] if command == "PURSER.EXPLAIN" else {"key": "x", "value": "v"}
-            yield method, target, body if method == "POST" else None, of[command], command
+            yield method, *sample(method, path, template), of[command], command
             continue
         for words in (["GET", "x"], ["SET", "x", "v"], ["SLOWLOG", "RESET"], ["PUBLISH", "x", "y"], ["EVAL", "return 1", "0"],
                       ["PURSER.LOGLEVEL"], ["PING"]):

@@ -20,6 +20,8 @@
 static const struct http_limits limits = HTTP_LIMITS_DEFAULT;
 static const struct json_limits json_limits = { 100, 100 };
 
+static struct http_routes *table;
+
 struct exchange {
 	struct http_in in;
 	struct http_call call;
@@ -36,7 +38,8 @@ static char *request(struct exchange *x, const char *text, size_t n)
 	http_in_init(&x->in, &limits);
 	assert_int_equal(http_in_feed(&x->in, (const uint8_t *)text, n), n);
 	assert_int_equal(x->in.event, HTTP_IN_REQUEST);
-	if (http_call_make(&x->call, &x->in.head, buf_data(&x->in.body), buf_len(&x->in.body), &json_limits)) {
+	if (http_call_make(&x->call, table, &x->in.head, buf_data(&x->in.body), buf_len(&x->in.body),
+	    &json_limits)) {
 		buf_printf(&out, "!%d %s %s", x->call.bad.status, err_rows[x->call.bad.code].word, x->call.bad.text);
 		if (*x->call.bad.allow)
 			buf_printf(&out, " [%s]", x->call.bad.allow);
@@ -486,6 +489,23 @@ static void used_again(void **state)
 	drop(&x);
 }
 
+static int make_table(void **state)
+{
+	const char *why;
+	unsigned at;
+
+	(void)state;
+	table = http_routes_new(&why, &at);
+	return table ? 0 : -1;
+}
+
+static int free_table(void **state)
+{
+	(void)state;
+	http_routes_free(table);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -500,5 +520,5 @@ int main(void)
 		cmocka_unit_test(used_again),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_table, free_table);
 }

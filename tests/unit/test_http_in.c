@@ -220,7 +220,7 @@ static const struct refusal {
 	BAD("GET /a%2 HTTP/1.1\r\n", "400 BADREQUEST", "hexadecimal"),
 	BAD("GET /?key=%zz HTTP/1.1\r\n", "400 BADREQUEST", "hexadecimal"),
 	BAD("GET /?key=100% HTTP/1.1\r\n", "400 BADREQUEST", "hexadecimal"),
-	BAD("GET /a%00b HTTP/1.1\r\n", "400 BADREQUEST", "NUL"),
+	BAD("GET /a%0b%0 HTTP/1.1\r\n", "400 BADREQUEST", "%"),
 	BAD("GET /a\0b HTTP/1.1\r\n", "400 BADREQUEST", "0x00"),
 	BAD("GET /\xc3\xa9 HTTP/1.1\r\n", "400 BADREQUEST", "0xc3"),
 	BAD("GET /#f HTTP/1.1\r\n", "400 BADREQUEST", "0x23"),
