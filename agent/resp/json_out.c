@@ -190,6 +190,15 @@ static void string(struct json_out *j, const uint8_t *p, size_t n, struct buf *o
 	closed(j, out);
 }
 
+/* A verbatim string that says it is JSON, and is. */
+static bool is_json(const struct json_out *j, const uint8_t *p, size_t n)
+{
+	struct json_scan s = { .p = p + PREFIX, .end = p + n };
+
+	return j->type == '=' && memcmp(p, "jsn:", PREFIX) == 0 && !(j->flags & JSON_OUT_BASE64) &&
+	    jscan_skip(&s) == 0 && jscan_end(&s) == 0;
+}
+
 static int error_text(struct json_out *j, const uint8_t *p, size_t n, struct buf *out)
 {
 	if (at_name(j))
@@ -375,7 +384,10 @@ static int hold_done(struct json_out *j, const uint8_t *p, size_t n, struct buf 
 		p = (const uint8_t *)""; /* of an empty string nothing was held */
 	if (j->type == '!')
 		return error_text(j, p, n, out);
-	string(j, p + j->prefix, n - j->prefix, out);
+	if (is_json(j, p, n))
+		literal(j, (const char *)p + PREFIX, n - PREFIX, false, out);
+	else
+		string(j, p + j->prefix, n - j->prefix, out);
 	return 0;
 }
 

@@ -8,7 +8,8 @@
  *   , double             number; "inf" "-inf" "nan" are strings
  *   ( big number         string of its digits    # boolean            true, false
  *   + $ = string         string where it is UTF-8, else {"encoding":"base64","value":"..."}
- *                        (the "txt:" of a verbatim string is dropped)
+ *                        (the "txt:" of a verbatim string is dropped; what is behind "jsn:" is
+ *                        written as it is if it is JSON, no name and not longer than hold_max)
  *   * ~ > array, set     array                   | attribute          dropped
  *   % map                object; a name that is not UTF-8, that begins with "base64:", or that is
  *                        longer than hold_max is written as "base64:" + its base64, so every name

@@ -130,6 +130,8 @@ static void scalars(void **state)
 		ROW("+OK\r\n", "\"OK\""), ROW("+\r\n", "\"\""), ROW("$0\r\n\r\n", "\"\""),
 		ROW("$5\r\nhello\r\n", "\"hello\""), ROW("$2\r\n\r\n\r\n", "\"\\r\\n\""),
 		ROW("=9\r\ntxt:hello\r\n", "\"hello\""), ROW("=4\r\nmkd:\r\n", "\"\""),
+		ROW("=17\r\njsn:{\"a\":[1,\"b\"]}\r\n", "{\"a\":[1,\"b\"]}"), ROW("=7\r\njsn:[1,\r\n", "\"[1,\""),
+		ROW("=4\r\njsn:\r\n", "\"\""), ROW("*1\r\n=5\r\njsn:1\r\n", "[1]"), ROW("%1\r\n=5\r\njsn:1\r\n_\r\n", "{\"1\":null}"),
 		ROW("$12\r\n\"\\/\b\f\n\r\t\0\x1f\x7f \r\n",
 		    "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\x7f \""),
 		ROW("$16\r\n\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xed\x9f\xbf\xee\x80\x80!\r\n",
