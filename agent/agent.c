@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent.h"
+#include "request_feature.h"
 #include "access/jwt.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
@@ -88,6 +89,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.npeers = a->nworkers;
 	s->w.log = a->log;
 	s->w.handlers = a->handlers;
+	s->w.features = a->features;
 	s->w.scripts = a->scripts;
 	s->w.tag = a->tag;
 	s->w.agent = &a->ops;
@@ -104,7 +106,7 @@ static int worker_init(struct agent *a, uint32_t i)
 		s->limits = a->serving[0].limits;
 	if (!s->w.metrics || !s->w.trace || !s->w.loop || !s->w.jwt)
 		return -ENOMEM;
-	return serving_init(s, &a->server);
+	return serving_init(s, &a->server) || worker_begin_features(&s->w) ? -ENOMEM : 0;
 }
 
 /* Agents of several hosts make users in one store: each has names of its own, the same after a restart. */
@@ -333,6 +335,11 @@ static void drop_generation(void *arg)
 	s->w.gen = NULL;
 }
 
+static void quit_features(void *arg)
+{
+	worker_quit_features(&((struct serving *)arg)->w);
+}
+
 static void stop_workers(struct agent *a)
 {
 	uint64_t drain = (uint64_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_DRAIN_TIMEOUT);
@@ -344,6 +351,8 @@ static void stop_workers(struct agent *a)
 			agent_on_worker(a, i, close_now, &a->serving[i]);
 		wait_for_clients(a, UINT64_C(1000000000));
 	}
+	for (uint32_t i = 0; i < a->nrunning; i++)
+		agent_on_worker(a, i, quit_features, &a->serving[i]);
 	while (a->nrunning == a->nworkers && !build_retire(a, true) && loop_turn(a->control, 5000000) >= 0)
 		;
 	wait_for_conns(a, UINT64_C(1000000000)); /* those whose calls a plugin held until now */
@@ -360,6 +369,7 @@ static void free_workers(struct agent *a)
 		struct serving *s = &a->serving[i];
 
 		if (s->w.loop) {
+			worker_end_features(&s->w);
 			serving_free(s);
 			jwt_worker_free(s->w.jwt);
 			loop_free(s->w.loop);

@@ -75,6 +75,7 @@ struct agent {
 	struct trace_policy policy;
 	struct cmd_declarations *declared;
 	req_handler handlers[CMD_COUNT];
+	feature_handler features[CMD_COUNT];
 	struct scripts *scripts;
 	struct project_numbers *numbers; /* of all projects that there have been */
 	struct plugin_cache plugins;

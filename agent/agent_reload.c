@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "access/jwt.h"
 #include "agent.h"
+#include "request_feature.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
 #include "base/buf.h"
@@ -73,6 +74,7 @@ static void swap_worker(void *arg)
 		client_migrate(c); /* now if it is idle, else as soon as it is */
 		conn_wake(c);
 	}
+	worker_reload_features(&x->s->w);
 	generation_unref(old);
 }
 

@@ -136,6 +136,7 @@ static int run(struct agent *a)
 	}
 	a->shard = metric_shard_new(a->metrics);
 	server_handlers(a->handlers);
+	feature_commands(a->features);
 	control_init(a);
 	rc = agent_run(a);
 	loop_free(a->control);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "request_feature.h"
 #include "request_pubsub.h"
 #include "request_space.h"
 #include "request_stage.h"
@@ -307,6 +308,8 @@ static inline enum stage_result stage_feature(struct request *r)
 		return STAGE_NEXT;
 	if (r->cmd->run == RUN_TX)
 		return tx_feature(r);
+	if (r->cmd->run == RUN_FEATURE)
+		return feature_begin(r);
 	if (r->cmd->run == RUN_SPACE) {
 		/* Several steps: alone, so that commands run in the order they were sent. */
 		if (r->cl->head != r || r->cl->session.inflight)

@@ -18,6 +18,7 @@
 #include "base/arena.h"
 #include "base/names.h"
 #include "command/command.h"
+#include "feature/feature.h"
 #include "loop/loop.h"
 #include "resp/parse.h"
 #include "trace/trace.h"
@@ -34,6 +35,9 @@ struct monitored;
 struct outband;
 struct auth;
 struct script_run;
+struct feature_run;
+struct unsaid;
+struct child;
 struct slowlogs;
 struct jwt_policy;
 struct jwt_worker;
@@ -107,6 +111,8 @@ struct client {
 	struct loop_timer hold_timer;   /* ... or its deadline */
 	struct request *alone;          /* runs by itself: nothing starts until it is answered */
 	struct tx *tx;                  /* between MULTI or WATCH and their ends; or NULL (request_tx.c) */
+	struct unsaid *unsaid;          /* errors that its next commands are answered with (request_feature.c); perms is 0 then */
+	struct feature_bond *bonds;     /* what features keep for as long as it is connected (request_feature.c) */
 	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
 	struct client_retry retry;
 	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum watch_topic */
@@ -127,6 +133,7 @@ enum watch_topic { TOPIC_BREAKER, TOPIC_HEALTH, TOPIC_COUNT };
 enum client_reply { REPLY_ON, REPLY_OFF, REPLY_SKIP }; /* SKIP: the next one only */
 
 void client_init(struct client *c, struct worker *w);
+void client_unbind(struct client *c);   /* what features keep as long as it is connected ends */
 /* The socket is closed: abandon what is under way.  c must stay until client_idle(). */
 void client_gone(struct client *c);
 bool client_idle(const struct client *c); /* no plugin holds anything of it any more */
@@ -175,6 +182,7 @@ struct request {
 	uint8_t limited;                /* LIMITED*: its project's limits are to hear of its end */
 	bool pinned;                    /* argv and its bytes are the request's own */
 	uint8_t stage;                  /* where to go on when it was held */
+	bool waits;                     /* a feature's call, for something that is not the store */
 	bool parked;                    /* its attempt has failed, or it is kept back behind one that has */
 	bool given_up;                  /* answered with the failure of an attempt that was kept */
 	uint8_t tries;                  /* attempts that failed and were kept */
@@ -186,6 +194,7 @@ struct request {
 	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
+	struct feature_run *feature;    /* RUN_FEATURE, while it runs (request_feature.c); or NULL */
 	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */
 	void *sink_arg;                 /* whose sink it is */
 	void (*sink_done)(struct request *r); /* the reply is complete; must not call a plugin */
@@ -282,12 +291,12 @@ void retry_failed(struct request *r, const struct call_failure *f);
 /* ---- commands that wait in the store (request_block.c) ---- */
 /* isolate: r may wait, and how long.  NULL, or why it may not. */
 const char *req_block(struct request *r);
-/* Does its oldest request wait?  Then it is all that is in flight. */
+/* Does its oldest request wait?  Then it is all that is in flight, or others like it are (F_BESIDE). */
 static inline bool client_waits(const struct client *c)
 {
 	const struct request *r = c->head;
 
-	return r && (r->b.c.flags & PURSER_CALL_BLOCKS) && !r->released && !r->answered;
+	return r && !r->answered && (r->waits || ((r->b.c.flags & PURSER_CALL_BLOCKS) && !r->released));
 }
 /* What waits is answered as if its time had run out, or with an error.  False: nothing waits. */
 bool client_unblock(struct client *c, bool error);
@@ -296,6 +305,7 @@ void client_carry(struct client *c);
 
 /* ---- the worker ---- */
 #define FREE_REQUESTS_MAX 1024u
+#define FREE_CHILDREN_MAX 256u
 
 typedef void (*req_handler)(struct request *r);
 
@@ -341,10 +351,16 @@ struct worker {
 	struct tracked_key *oldest_key, *newest_key;
 	struct track_area *areas;       /* ... and the projects whose clients track */
 	struct monitored *monitored;    /* request_monitor.c: who wants to see requests; or NULL */
+	struct child *ready, *ready_last; /* request_child.c: those that have something to do */
+	struct child *free_children;
+	uint32_t nfree_children;
+	struct feature_worker feature;  /* request_feature.c */
+	const feature_handler *features; /* [CMD_COUNT], of RUN_FEATURE rows */
 	struct worker *const *peers;    /* all workers, this one too: for tours (request_tour.h) */
 	uint32_t npeers;
 };
 void worker_end_requests(struct worker *w); /* free lists */
+void worker_end_children(struct worker *w);
 /* Close the context of an instance, and all that the worker's clients have of it. */
 void worker_close_ctx(struct worker *w, uint32_t instance);
 
@@ -354,6 +370,7 @@ struct child_reply {
 	const char *error;              /* "WORD text", NUL-terminated, when err is set */
 	const uint8_t *resp;            /* one RESP3 value, the prefix already taken out of names */
 	size_t n;
+	bool unsure;                    /* err: it may have been executed */
 };
 typedef void (*child_fn)(void *arg, const struct child_reply *reply);
 
@@ -367,8 +384,16 @@ struct ask {
 	bool internal;                  /* the agent's own account, not the users' */
 	bool raw;                       /* not of commands.def: the words go out as they are, if the backend takes them */
 	uint32_t cred;                  /* purser_call.cred */
+	bool physical;                  /* names are as the store has them; project is for the accounts */
+	bool borrowed;                  /* physical words; they and gen stay until fn was called */
+	const struct command *cmd;      /* the row, if it is known */
+	purser_bytes *words;            /* borrowed, with body: argv, to be written to */
+	purser_bytes body;              /* of EVALSHA: sent as EVAL with this when the store has lost it; p NULL: nothing is done */
 };
-/* Issue argv (copied).  It enters at isolate and never passes authorize again.  fn is called once, in
- * a later job of the worker's loop; the reply is borrowed for that call. */
+/* Issue argv (copied).  It enters at isolate and never passes authorize again.  fn is called once, later, from
+ * children_run(); the reply is borrowed for that call. */
 void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, child_fn fn, void *arg);
+/* What the store has answered goes to who asked.  Once or more a turn, from no host-table function. */
+#define CHILDREN_A_TURN 4096u
+void children_run(struct worker *w);
 #endif

@@ -5,6 +5,7 @@
 #include <config.h>
 #include <string.h>
 #include "request_auth.h"
+#include "request_feature.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
 #include "request_track.h"
@@ -17,6 +18,13 @@ static void settle(struct client *c, const struct project *p, const struct role 
 	c->perms = c->role && !c->narrow ? c->role->perms : 0;
 	if (!limit_entered(c))
 		c->perms = 0; /* req_decide() says so */
+	if (c->unsaid)
+		c->perms = 0;
+}
+
+void client_settle(struct client *c)
+{
+	settle(c, c->project, c->role);
 }
 
 void client_leave(struct client *c)
@@ -65,6 +73,8 @@ enum stage_result req_decide(struct request *r)
 {
 	struct access_answer a;
 
+	if (__builtin_expect(r->cl->unsaid != NULL, 0) && r->cmd->id != CMD_QUIT && r->cmd->id != CMD_RESET)
+		return unsaid_say(r);
 	if (__builtin_expect(r->cl->turned_away, 0) && r->cmd->perm != PERM_ANY) {
 		char text[256];
 

@@ -7,6 +7,7 @@
 #include <config.h>
 #include <string.h>
 #include "request_auth.h"
+#include "request_feature.h"
 #include "request_stage.h"
 
 static const char unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
@@ -46,6 +47,8 @@ bool client_unblock(struct client *c, bool error)
 
 	if (!client_waits(c))
 		return false;
+	if (r->waits)
+		return feature_unblock(r, error);
 	x = r->b.c.ctx;
 	if (r->b.state == BCALL_QUEUED) {
 		if (error)
@@ -74,6 +77,8 @@ static void move_request(struct request *r, const struct project *to)
 		((struct strip_filter *)r->b.filter)->prefix = to->prefix;
 	limit_moved(r, to);
 	r->project = to;
+	if (r->feature)
+		feature_moved(r);
 }
 
 /* Nothing of it but what move_request() sees to depends on the project. */
@@ -83,13 +88,25 @@ static bool movable(const struct request *r)
 	    (r->cmd->args == A_NONE || r->cmd->args == A_BLOCK));
 }
 
+/* Calls of features that wait side by side, and what is held behind them. */
+static bool feature_all_movable(const struct client *c)
+{
+	for (const struct request *r = c->head; r; r = r->next)
+		if (r != c->held && !(r->feature && feature_movable(r)))
+			return false;
+	return true;
+}
+
 void client_carry(struct client *c)
 {
 	struct generation *g = c->w->gen, *old = c->gen;
 	const struct project *to, *from;
 	const struct role *role;
 
-	/* All that is not answered must be of the one project; behind what waits that is the next one at most. */
+	if (c->head->feature && !feature_all_movable(c))
+		return; /* it comes again */
+	/* All that is not answered must be of the one project; behind what waits that is the next one at most, or others
+	 * like it. */
 	to = auth_project(c, g, c->head->project->name, strlen(c->head->project->name), &role);
 	if (!to || !same_place(c->head->project, to) || c->project != c->head->project ||
 	    (c->held && c->held->project != c->project) || !movable(c->held)) {
@@ -98,9 +115,8 @@ void client_carry(struct client *c)
 		client_unblock(c, true);
 		return;
 	}
-	move_request(c->head, to);
-	if (c->held)
-		move_request(c->held, to);
+	for (struct request *r = c->head; r; r = r->next)
+		move_request(r, to);
 	from = c->project;
 	c->gen = generation_ref(g);
 	auth_renew(c);

@@ -4,41 +4,82 @@
  * composite command.  See request.h.
  */
 #include <config.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "request.h"
 
+#define CHILD_KEYS 8u
+
 struct child {
 	struct bcall b;                 /* first */
+	struct child *next;             /* of the worker's list of those that have something to do, or of its free ones */
 	struct ask ask;
 	const struct command *cmd;
 	struct purser_session session;
 	child_fn fn;
 	void *arg;
 	struct out reply;
-	struct strip_filter strip;
 	struct arena arena;
-	purser_job job;
 	uint64_t start_ns;
-	bool released, delivered;
-	char error[BCALL_ERROR_MAX];
+	purser_bytes *words;            /* ours to change: argv of a script */
+	bool done, released, delivered, healing, listed;
+	char error[BCALL_ERROR_MAX];    /* from here on nothing is cleared for a new child but its first byte */
+	struct strip_filter strip;
+	uint32_t keys_mem[CHILD_KEYS];
 	uint64_t mem[64];
 };
 
-/* Not from inside a host-table function: the plugin is told that the session has ended.  Is the context
- * closed by now, its sessions went with it. */
-static void drop(void *arg)
-{
-	struct child *c = arg;
+static void submit(struct child *c);
 
-	for (uint32_t i = 0; i < INSTANCES_MAX; i++)
-		if (c->b.c.ctx && c->ask.w->ctx[i] == c->b.c.ctx)
-			ctx_session_end(c->b.c.ctx, &c->session);
-	out_clear(&c->reply, &c->ask.w->pool);
+/* It has something to do that may not be done from inside a host-table function. */
+static void list(struct child *c)
+{
+	struct worker *w = c->ask.w;
+
+	if (c->listed)
+		return;
+	c->listed = true;
+	c->next = NULL;
+	if (w->ready_last) {
+		w->ready_last->next = c;
+	} else {
+		w->ready = c;
+		loop_again(w->loop);
+	}
+	w->ready_last = c;
+}
+
+/* The plugin is told that the session has ended.  Is the context closed by now, its sessions went with it. */
+static void drop(struct child *c)
+{
+	struct worker *w = c->ask.w;
+
+	if (c->b.c.ctx && w->ctx[c->ask.instance] == c->b.c.ctx)
+		ctx_session_end(c->b.c.ctx, &c->session);
+	out_clear(&c->reply, &w->pool);
 	arena_end(&c->arena);
-	generation_unref(c->ask.gen);
-	free(c);
+	if (!c->ask.borrowed)
+		generation_unref(c->ask.gen);
+	if (w->nfree_children == FREE_CHILDREN_MAX) {
+		free(c);
+		return;
+	}
+	w->nfree_children++;
+	c->next = w->free_children;
+	w->free_children = c;
+}
+
+void worker_end_children(struct worker *w)
+{
+	struct child *c;
+
+	while ((c = w->free_children)) {
+		w->free_children = c->next;
+		free(c);
+	}
+	w->nfree_children = 0;
 }
 
 /* As soon as the outcome is known: at a shutdown the context is gone before the reply is delivered. */
@@ -62,9 +103,8 @@ static void account(struct child *c)
 	    c->b.payload, c->b.reply_bytes);
 }
 
-static void deliver(void *arg)
+static void deliver(struct child *c)
 {
-	struct child *c = arg;
 	struct child_reply rep = { .err = (enum err_code)c->b.err, .error = c->error, .n = c->reply.bytes };
 
 	rep.resp = out_flat(&c->reply, &c->ask.w->pool);
@@ -72,22 +112,59 @@ static void deliver(void *arg)
 		rep.err = ERR_OOM;
 		snprintf(c->error, sizeof c->error, "%s %s", err_rows[ERR_OOM].word, err_rows[ERR_OOM].text);
 	}
-	c->fn(c->arg, &rep);
+	rep.unsure = rep.err && !c->b.store_error && c->b.c.ctx && c->b.executed != PURSER_NOT_EXECUTED;
 	c->delivered = true;
-	if (c->released)
-		drop(c);
+	c->fn(c->arg, &rep);
+}
+
+/* The store has lost the script: now with its body. */
+static void heal(struct child *c)
+{
+	static const uint8_t eval[] = "EVAL";
+
+	c->healing = c->released = false;
+	c->words[0] = (purser_bytes){ eval, 4 };
+	c->words[1] = c->ask.body;
+	c->ask.body.p = NULL;
+	c->cmd = &cmd_rows[CMD_EVAL];
+	metric_add(c->ask.w->metrics, METRIC_SCRIPTS_HEALED, 1);
+	call_again(&c->b);
+	submit(c);
+}
+
+void children_run(struct worker *w)
+{
+	struct child *c;
+
+	for (unsigned n = 0; (c = w->ready) && n < CHILDREN_A_TURN; n++) {
+		w->ready = c->next;
+		if (!w->ready)
+			w->ready_last = NULL;
+		c->listed = false;
+		if (c->healing) {
+			heal(c);
+			continue;
+		}
+		if (c->done && !c->delivered)
+			deliver(c);
+		if (c->released && !c->listed)
+			drop(c);
+	}
+	if (w->ready)
+		loop_again(w->loop); /* clients and their replies come in between */
 }
 
 static void child_done(struct bcall *b)
 {
 	struct child *c = (struct child *)b;
 
+	if (c->healing)
+		return;
 	account(c);
 	if (b->broken && !*c->error)
 		snprintf(c->error, sizeof c->error, "%s %s", err_rows[b->err].word, err_rows[b->err].text);
-	c->job.fn = deliver;
-	c->job.arg = c;
-	loop_post(c->ask.w->loop, &c->job); /* never from inside a host-table function */
+	c->done = true;
+	list(c);
 }
 
 static void child_release(struct bcall *b)
@@ -95,11 +172,8 @@ static void child_release(struct bcall *b)
 	struct child *c = (struct child *)b;
 
 	c->released = true;
-	if (!c->delivered)
-		return;
-	c->job.fn = drop;
-	c->job.arg = c;
-	loop_post(c->ask.w->loop, &c->job);
+	if (c->delivered || c->healing)
+		list(c);
 }
 
 static void child_error(struct bcall *b, enum err_code code, const char *text, size_t n)
@@ -107,6 +181,10 @@ static void child_error(struct bcall *b, enum err_code code, const char *text, s
 	struct child *c = (struct child *)b;
 
 	(void)code;
+	if (c->ask.body.p && b->store_error && n >= 8 && memcmp(text, "NOSCRIPT", 8) == 0) {
+		c->healing = true;
+		return;
+	}
 	if (n > sizeof c->error - 1)
 		n = sizeof c->error - 1;
 	memcpy(c->error, text, n);
@@ -162,11 +240,20 @@ static bool isolate(struct child *c, purser_bytes *argv, uint32_t argc)
 	return true;
 }
 
-/* Words that are nobody's but the store's. */
+/* Words as the store has them: of a command that the table knows, its keys are told. */
 static bool as_it_is(struct child *c, const purser_bytes *argv, uint32_t argc)
 {
+	uint32_t n = c->cmd ? cmd_key_count(c->cmd, argv, argc) : 0;
+	uint32_t *keys = n <= CHILD_KEYS ? c->keys_mem : arena_get(&c->arena, n * sizeof *keys);
+
+	if (!keys)
+		return false;
+	c->b.c.nkeys = n ? cmd_keys(c->cmd, argv, argc, keys) : 0;
+	c->b.c.keys = n ? keys : NULL;
 	c->b.c.argc = argc;
 	c->b.argv = c->b.c.argv = argv;
+	if (c->ask.project)
+		c->b.c.ns = c->ask.project->ns;
 	for (uint32_t i = 0; i < argc; i++)
 		c->b.payload += (uint32_t)argv[i].n;
 	return true;
@@ -229,11 +316,28 @@ static void submit(struct child *c)
 	ctx_submit(x, &c->b);
 }
 
+static struct child *take(struct worker *w)
+{
+	struct child *c = w->free_children;
+
+	if (!c)
+		c = malloc(sizeof *c);
+	else {
+		w->free_children = c->next;
+		w->nfree_children--;
+	}
+	if (c) {
+		memset(c, 0, offsetof(struct child, error));
+		c->error[0] = '\0';
+	}
+	return c;
+}
+
 void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, child_fn fn, void *arg)
 {
-	struct child *c = calloc(1, sizeof *c);
+	struct child *c = take(a->w);
 	struct child_reply oom = { .err = ERR_OOM, .error = "OOM out of memory" };
-	purser_bytes *v;
+	bool plain = a->raw || a->physical;
 	char why[384];
 
 	if (!c) {
@@ -241,7 +345,8 @@ void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, chi
 		return;
 	}
 	c->ask = *a;
-	generation_ref(a->gen);
+	if (!a->borrowed)
+		generation_ref(a->gen);
 	c->fn = fn;
 	c->arg = arg;
 	c->start_ns = loop_now(a->w->loop);
@@ -253,11 +358,13 @@ void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, chi
 	c->b.done = child_done;
 	c->b.release = child_release;
 	c->b.error_to = child_error;
-	c->cmd = a->raw ? NULL : cmd_find(a->w->commands, argv, argc, why, sizeof why);
-	v = copy_words(c, argv, argc);
+	c->cmd = a->raw ? NULL : a->cmd ? a->cmd : cmd_find(a->w->commands, argv, argc, why, sizeof why);
+	c->words = a->borrowed ? a->words : copy_words(c, argv, argc);
+	if (!a->borrowed)
+		argv = c->words;
 	if (!c->cmd && !a->raw)
 		refuse(c, ERR_INTERNAL, why);
-	else if (!v || !(a->raw ? as_it_is(c, v, argc) : isolate(c, v, argc)))
+	else if (!argv || !(plain ? as_it_is(c, argv, argc) : isolate(c, c->words, argc)))
 		refuse(c, ERR_OOM, NULL);
 	else
 		submit(c);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "access/jwt.h"
 #include "request_auth.h"
+#include "request_feature.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
 
@@ -88,9 +89,13 @@ void client_gone(struct client *c)
 	/* What is abandoned at the head leaves the queue, and so does what is answered behind it. */
 	for (r = c->head; r; r = c->head == head ? r->next : c->head) {
 		head = c->head;
-		if (!r->released && !r->answered)
+		if (r->feature) {
+			if (!r->answered)
+				feature_gone(r);
+		} else if (!r->released && !r->answered)
 			ctx_abandon(r->b.c.ctx, &r->b, PURSER_CANCEL_CLIENT_GONE);
 	}
+	client_unbind(c);
 	out_clear(&c->out, &c->w->pool);
 }
 
@@ -154,6 +159,7 @@ void client_free(struct client *c)
 	out_clear(&c->out, &w->pool);
 	tx_free(c->tx, &w->pool);
 	free(c->outband);
+	unsaid_forget(c);
 	peer_free(&c->id.peer);
 	generation_unref(c->gen);
 }

@@ -24,6 +24,7 @@ void req_release(struct bcall *b); /* bcall.release */
 enum stage_result req_decide(struct request *r);
 /* c->gen or what is known of it has changed.  Into the project that it was in, if it still may; who was in none is at
  * home. */
+void client_settle(struct client *c); /* its permissions as they are now */
 void client_rehome(struct client *c, const struct project *was, uint16_t db);
 /* What is open (subscriptions, MONITOR, tracking, MULTI) or waits ends, as far as it is not allowed any more. */
 void client_enforce(struct client *c);

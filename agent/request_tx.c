@@ -497,7 +497,7 @@ enum stage_result tx_admit(struct request *r)
 	if (!r->local || local_allowed(r->cmd))
 		return queue(r);
 	snprintf(text, sizeof text, "%s cannot be part of a transaction: %s", r->cmd->name,
-	    r->cmd->run == RUN_SPACE ? "it takes several steps of the store" : "send it before MULTI or behind EXEC");
+	    r->cmd->run == RUN_SPACE || r->cmd->run == RUN_FEATURE ? "it takes several steps of the store" : "send it before MULTI or behind EXEC");
 	return req_refuse(r, ERR_UNSUPPORTED, text);
 }
 

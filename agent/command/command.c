@@ -315,7 +315,8 @@ const char *cmd_group_name(enum cmd_group g)
 		[G_PURSER] = "module", [G_LIST] = "list", [G_SET] = "set", [G_ZSET] = "sorted-set",
 		[G_STREAM] = "stream", [G_BITMAP] = "bitmap", [G_HYPERLOGLOG] = "hyperloglog",
 		[G_GEO] = "geo", [G_TRANSACTIONS] = "transactions", [G_SCRIPTING] = "scripting",
-		[G_PUBSUB] = "pubsub" };
+		[G_PUBSUB] = "pubsub", [G_CACHE] = "module", [G_SESSION] = "module", [G_LOCK] = "module",
+		[G_JOB] = "module" };
 
 	return names[g];
 }

@@ -17,6 +17,7 @@ enum cmd_flag {
 	F_CONTAINER = 1 << 12,
 	F_MOVABLE = 1 << 14, /* shown as movablekeys */
 	F_MAYWRITE = 1 << 18, /* ours: it may change data though Redis does not show it as a write */
+	F_BESIDE = 1 << 19, /* ours, RUN_FEATURE: others of the client's may be under way; its steps before it stands first only read */
 	F_NOSLOWLOG = 1 << 15, F_NOMONITOR = 1 << 16, F_NOMANDATORY = 1 << 17,
 	F_PUBLIC = 1 << 13 /* ours: shows no key, caller or project; served to callers nobody knows */
 };
@@ -33,10 +34,10 @@ enum cmd_more_keys {
 enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT, A_CHANNEL };
 enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS, X_FIRST };
 enum cmd_retry { R_READ, R_IDEMPOTENT, R_OPTIONS, R_NEVER };
-enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX };
+enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX, RUN_FEATURE };
 enum cmd_group {
 	G_STRING, G_GENERIC, G_HASH, G_CONNECTION, G_SERVER, G_PURSER, G_LIST, G_SET, G_ZSET, G_STREAM,
-	G_BITMAP, G_HYPERLOGLOG, G_GEO, G_TRANSACTIONS, G_SCRIPTING, G_PUBSUB
+	G_BITMAP, G_HYPERLOGLOG, G_GEO, G_TRANSACTIONS, G_SCRIPTING, G_PUBSUB, G_CACHE, G_SESSION, G_LOCK, G_JOB
 };
 
 enum cmd_id {

@@ -1,7 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# agent_libagent_a_SOURCES += %D%/x.c %D%/x.h
-agent_libagent_a_SOURCES += %D%/record.c %D%/record.h
-EXTRA_DIST += %D%/lua/cache_lease.lua
-EXTRA_DIST += %D%/lua/session_clean.lua %D%/lua/session_create.lua %D%/lua/session_destroy.lua \
-	%D%/lua/session_destroy_user.lua %D%/lua/session_list.lua %D%/lua/session_rotate.lua \
-	%D%/lua/session_touch.lua %D%/lua/session_update.lua
+agent_libagent_a_SOURCES += %D%/feature.h %D%/rooms.h %D%/feature.c
+
+# The agent's Lua scripts: each feature's fragment appends its own to lua_files.  scripts.h has a number LUA_NAME for
+# each, scripts.c the table.
+lua_files =
+include %D%/cache.mk
+include %D%/lease.mk
+include %D%/lock.mk
+include %D%/session.mk
+include %D%/job.mk
+include %D%/stream.mk
+
+EXTRA_DIST += $(lua_files) agent/feature/lua-table.sh
+nodist_agent_libagent_a_SOURCES = %D%/scripts.c %D%/scripts.h
+BUILT_SOURCES += %D%/scripts.h
+CLEANFILES += %D%/scripts.c %D%/scripts.h
+
+%D%/scripts.h: $(lua_files) agent/feature/lua-table.sh
+	$(AM_V_GEN)$(MKDIR_P) %D% && cd $(srcdir) && $(SHELL) agent/feature/lua-table.sh h $(lua_files) >'$(abs_builddir)/$@.tmp' && \
+	mv '$(abs_builddir)/$@.tmp' '$(abs_builddir)/$@'
+%D%/scripts.c: $(lua_files) agent/feature/lua-table.sh
+	$(AM_V_GEN)$(MKDIR_P) %D% && cd $(srcdir) && $(SHELL) agent/feature/lua-table.sh c $(lua_files) >'$(abs_builddir)/$@.tmp' && \
+	mv '$(abs_builddir)/$@.tmp' '$(abs_builddir)/$@'

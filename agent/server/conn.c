@@ -493,9 +493,11 @@ static void turn(struct loop_hook *h)
 {
 	struct serving *s = (struct serving *)((char *)h - offsetof(struct serving, hook));
 
+	children_run(&s->w);
 	/* What can go on makes new requests. */
 	for (struct conn *c = s->dirty; c; c = c->next_dirty)
 		conn_go_on(c);
+	children_run(&s->w);
 	if (s->fair.drr.head) {
 		if (fair_shared(s))
 			flush_all(s);
@@ -592,7 +594,7 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 		    LOG_UINT("waiting", c->cl.out.bytes));
 		c->cl.cut = true;
 		conn_wake(&c->cl);
-	} else if (s->limits.idle_ns && !c->cl.quit && !client_listens(&c->cl) && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
+	} else if (s->limits.idle_ns && !c->cl.quit && !client_listens(&c->cl) && !c->cl.bonds && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "idle"), 1);
 		c->cl.quit = true;
 		conn_wake(&c->cl);
@@ -636,7 +638,8 @@ void serving_close_all(struct serving *s, bool now)
 		c->quit = true;
 		c->cut |= now;
 		if (!now && !c->gone)
-			client_unblock(c, true);
+			while (client_unblock(c, true) && c->head && c->head->waits)
+				; /* of what waits side by side */
 		conn_wake(c);
 	}
 }
@@ -648,4 +651,5 @@ void serving_free(struct serving *s)
 	free(s->scratch);
 	fair_free(s);
 	worker_end_requests(&s->w);
+	worker_end_children(&s->w);
 }

@@ -10,6 +10,7 @@
 #include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_track.h"
+#include "request_feature.h"
 #include "server/local.h"
 
 bool word_is(purser_bytes w, const char *name)
@@ -145,6 +146,8 @@ static void do_reset(struct request *r)
 	cl->topics = 0;
 	cl->name[0] = '\0';
 	tx_reset(cl);
+	client_unbind(cl);
+	unsaid_forget(cl);
 	auth_forget(cl);
 	client_leave(cl);
 	reply_status(&r->b, "RESET");

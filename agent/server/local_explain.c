@@ -75,6 +75,7 @@ static const char *route_of(const struct client *cl, const struct command *c, co
 	case RUN_LOCAL:
 		return "agent";
 	case RUN_SPACE:
+	case RUN_FEATURE:
 		return "agent, in steps";
 	case RUN_TX:
 		return c->id == CMD_WATCH ? "pinned" : "transaction";

@@ -36,7 +36,7 @@ def check(root, builddir, cc, cxx):
             words = compiles(command, language, [h], include)
             if words:
                 problems.append(f"include/{h} alone is not {name}:\n{words}")
-    inside = include + [os.path.join(root, "agent"), builddir]
+    inside = include + [os.path.join(root, "agent"), builddir, os.path.join(builddir, "agent")]
 
     def alone(h):
         words = compiles(f"{cc} -std=gnu11", "c", ["config.h", h], inside)

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+agent_libagent_a_SOURCES += %D%/record.c %D%/record.h
+lua_files += %D%/lua/cache_lease.lua

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * request_feature: the spine's side of feature/feature.h.  In: requests of RUN_FEATURE rows.  Out: calls of handlers.
+ */
+#ifndef REQUEST_FEATURE_H
+#define REQUEST_FEATURE_H
+#include "request.h"
+#include "request_stage.h"
+
+#define ROUTE_BESIDE 7u                 /* purser_session.route: calls of F_BESIDE rows are under way */
+
+enum stage_result feature_begin(struct request *r); /* the stage feature */
+bool feature_movable(const struct request *r);
+void feature_moved(struct request *r);          /* r->project is another */
+bool feature_unblock(struct request *r, bool error); /* false: it does not wait */
+void feature_gone(struct request *r);           /* its client has; r may be answered, and no more, behind it */
+
+/* c->unsaid is set: r is answered with the first of them. */
+enum stage_result unsaid_say(struct request *r);
+void unsaid_forget(struct client *c);
+
+/* ---- a worker's rooms (feature.h) ---- */
+int worker_begin_features(struct worker *w);    /* 0, or -1: no memory */
+void worker_quit_features(struct worker *w);
+void worker_reload_features(struct worker *w);
+void worker_end_features(struct worker *w);
+#endif
