@@ -74,6 +74,9 @@ static int read_query(struct http_call *c, struct given *g)
 	const struct http_words *w = &c->route->words;
 	purser_bytes rest = http_head_span(g->h, g->h->query), name, value;
 
+	for (unsigned i = 0; i < w->nfields; i++)
+		if (w->field[i].place != HTTP_IN_PATH)
+			g->text[i].p = NULL;
 	while (http_query_next(&rest, &name, &value)) {
 		unsigned i = 0;
 
@@ -407,9 +410,15 @@ static int fill(struct http_call *c, struct given *g)
 int http_call_make(struct http_call *c, const struct http_routes *t, const struct http_head *h,
     const uint8_t *body, size_t n, const struct json_limits *lim)
 {
-	struct given g = { .h = h, .body = n ? (const char *)body : "", .body_len = n, .lim = lim };
+	struct given g; /* its tables of the body are filled where there is one */
 	enum http_kind kind;
 
+	g.h = h;
+	g.body = n ? (const char *)body : "";
+	g.body_len = n;
+	g.lim = lim;
+	g.nmembers = 0;
+	g.groups = 0;
 	memset(&c->bad, 0, sizeof c->bad);
 	c->pipeline = c->base64 = false;
 	c->key = (purser_bytes){ NULL, 0 };

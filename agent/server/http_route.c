@@ -15,11 +15,17 @@ static const struct http_row rows[] = {
 
 struct http_routes *http_routes_make(const struct http_row *row, unsigned n, const char **why, unsigned *at)
 {
-	struct http_routes *t = calloc(1, sizeof *t + n * sizeof *t->route);
+	struct http_routes *t = calloc(1, sizeof *t + n * sizeof *t->quick);
 
 	*why = NULL;
 	*at = 0;
-	for (; t && t->n < n; t->n++) {
+	if (t)
+		t->route = calloc(n, sizeof *t->route);
+	if (!t || !t->route) {
+		free(t);
+		return NULL;
+	}
+	for (; t->n < n; t->n++) {
 		struct http_route *r = &t->route[t->n];
 
 		r->method = row[t->n].method;
@@ -30,9 +36,12 @@ struct http_routes *http_routes_make(const struct http_row *row, unsigned n, con
 		r->path_len = strlen(r->path);
 		if (http_words_parse(&r->words, r->method, r->path, r->text, why)) {
 			*at = t->n;
-			free(t);
+			http_routes_free(t);
 			return NULL;
 		}
+		t->quick[t->n].path = r->path;
+		t->quick[t->n].len = (uint16_t)(r->words.fixed ? r->path_len : 0);
+		t->quick[t->n].method = (uint8_t)r->method;
 	}
 	return t;
 }
@@ -44,6 +53,8 @@ struct http_routes *http_routes_new(const char **why, unsigned *at)
 
 void http_routes_free(struct http_routes *t)
 {
+	if (t)
+		free(t->route);
 	free(t);
 }
 
@@ -210,11 +221,15 @@ static void no_method(const struct http_routes *t, struct http_bad *bad, purser_
 const struct http_route *http_route_find(const struct http_routes *t, enum http_method m, purser_bytes path,
     purser_bytes part[HTTP_FIELDS_MAX], struct http_bad *bad)
 {
-	bool escaped = memchr(path.p, '%', path.n) != NULL, found = false;
 	const struct http_route *best = NULL;
+	bool escaped, found = false;
 
 	if (m == HTTP_HEAD)
 		m = HTTP_GET;
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->quick[i].len == path.n && t->quick[i].method == m && memcmp(t->quick[i].path, path.p, path.n) == 0)
+			return &t->route[i];
+	escaped = memchr(path.p, '%', path.n) != NULL;
 	for (unsigned i = 0; i < t->n; i++) {
 		const struct http_route *r = &t->route[i];
 

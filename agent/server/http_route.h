@@ -35,7 +35,12 @@ struct http_route {           /* a row, and its words in pieces */
 };
 struct http_routes {
 	unsigned n;
-	struct http_route route[];
+	struct http_route *route;
+	struct http_quick {       /* what most requests are found by: rows without fields in the path */
+		const char *path;
+		uint16_t len;     /* 0: it has some */
+		uint8_t method;
+	} quick[];
 };
 
 struct http_row {             /* as routes.def has it */
