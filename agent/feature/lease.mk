@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 agent_libagent_a_SOURCES += %D%/record.c %D%/record.h
 lua_files += %D%/lua/cache_lease.lua
+agent_libagent_a_SOURCES += %D%/lease_rule.c %D%/lease_rule.h %D%/lease_table.c %D%/lease_table.h

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-UNIT_TESTS += %D%/test_feature_record
+UNIT_TESTS += %D%/test_feature_record %D%/test_feature_lease
