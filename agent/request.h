@@ -386,6 +386,7 @@ struct ask {
 	uint32_t cred;                  /* purser_call.cred */
 	bool physical;                  /* names are as the store has them; project is for the accounts */
 	bool borrowed;                  /* physical words; they and gen stay until fn was called */
+	bool writes;                    /* a script that may */
 	const struct command *cmd;      /* the row, if it is known */
 	purser_bytes *words;            /* borrowed, with body: argv, to be written to */
 	purser_bytes body;              /* of EVALSHA: sent as EVAL with this when the store has lost it; p NULL: nothing is done */

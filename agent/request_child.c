@@ -295,7 +295,7 @@ static void submit(struct child *c)
 		refuse(c, ERR_UNSUPPORTED, NULL);
 		return;
 	}
-	call->flags = PURSER_CALL_ALONE | (c->cmd && c->cmd->flags & F_WRITE ? PURSER_CALL_WRITE : 0) |
+	call->flags = PURSER_CALL_ALONE | (c->ask.writes || (c->cmd && c->cmd->flags & F_WRITE) ? PURSER_CALL_WRITE : 0) |
 	    (c->ask.internal ? PURSER_CALL_INTERNAL : 0);
 	call->db = c->ask.db;
 	call->cred = c->ask.cred;

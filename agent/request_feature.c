@@ -210,6 +210,7 @@ void feature_script(struct feature_call *f, unsigned script, const purser_bytes 
 
 	ask_for(run_of(f), &a);
 	a.cmd = &cmd_rows[CMD_EVALSHA];
+	a.writes = f->cmd->flags & (F_WRITE | F_MAYWRITE);
 	a.words = v;
 	a.body = (purser_bytes){ t->body, t->n };
 	if (v) {
@@ -304,6 +305,7 @@ void feature_place_script(struct feature_worker *w, const struct feature_place *
 	arena_begin(&arena, mem, sizeof mem);
 	v = script_words_of(&arena, t, keys, nkeys, args, nargs);
 	a.cmd = &cmd_rows[CMD_EVALSHA];
+	a.writes = true;
 	a.body = (purser_bytes){ t->body, t->n };
 	if (v)
 		child_ask(&a, v, 3 + nkeys + nargs, lone_answered, l);

@@ -199,6 +199,8 @@ def isolation_of(row):
         return "the agent's own view of the project, in bounded steps"
     if run == "RUN_TX":
         return "queued in the agent, each command as it is alone; watched keys get the prefix"
+    if run == "RUN_FEATURE":
+        return "steps of the agent's own, whose names it builds"
     what = ARGUMENTS.get(args) or ("keys get the prefix" if "(0, 0, 0)" not in keys else "")
     if "(0, 0, 0)" in keys and args == "A_BLOCK" and "STREAMS" not in keys and "COUNT" not in keys:
         what = ""

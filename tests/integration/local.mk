@@ -46,3 +46,4 @@ SCRIPT_TESTS += %D%/39-rows.py
 SCRIPT_TESTS += %D%/49-jwt.py
 EXTRA_DIST += tests/issuer.py
 SCRIPT_TESTS += %D%/49-oidc.py
+SCRIPT_TESTS += %D%/66-features.py
