@@ -5,4 +5,5 @@ SCRIPT_TESTS += %D%/05-luatest.py
 SCRIPT_TESTS += %D%/10-sessions.py
 SCRIPT_TESTS += %D%/20-cache-lease.py
 SCRIPT_TESTS += %D%/30-cache-counter.py
+SCRIPT_TESTS += %D%/30-locks.py
 EXTRA_DIST += %D%/luatest.py
