@@ -16,6 +16,7 @@
 #include "metric/slowlog.h"
 
 #define TICK_NS UINT64_C(1000000000)
+#define DISK_LEAST (UINT64_C(16) << 20) /* of the queue on disk */
 #define FLUSH_NS UINT64_C(2000000000) /* what is left may take so long at the end */
 
 struct agent_telemetry {
@@ -175,8 +176,17 @@ static int apply_export(struct agent *a, const struct cfg *cfg, char *why, size_
 	struct export_opts o = { .span_delay_ns = (uint64_t)cfg_int(s, CFG_OTLP_SPAN_DELAY),
 		.span_batch = (uint32_t)cfg_int(s, CFG_OTLP_SPAN_BATCH),
 		.metric_interval_ns = (uint64_t)cfg_int(s, CFG_OTLP_METRIC_INTERVAL),
-		.queue_max = (size_t)cfg_int(s, CFG_OTLP_QUEUE_SIZE) };
+		.queue_max = (size_t)cfg_int(s, CFG_OTLP_QUEUE_SIZE),
+		.queue_age_ns = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_AGE),
+		.disk_max = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_DISK),
+		.sync = (enum export_sync)cfg_int(s, CFG_OTLP_QUEUE_SYNC) };
+	const char *state_dir = cfg_text(cfg_one(cfg, CFG_AGENT), CFG_AGENT_STATE_DIR);
+	char dir[4096];
 
+	if (o.disk_max && *state_dir && snprintf(dir, sizeof dir, "%s/queue", state_dir) < (int)sizeof dir)
+		o.spool_dir = dir;
+	if (o.disk_max < DISK_LEAST)
+		o.disk_max = DISK_LEAST;
 	for (int i = 0; i < EXPORT_SIGNALS; i++) {
 		const struct cfg_export *x = cfg_export(cfg, i == EXPORT_TRACES ? CFG_TRACES : CFG_METRICS);
 
@@ -203,7 +213,10 @@ void telemetry_state(struct agent *a, int *state, char *text, size_t cap)
 
 	export_status(a->telemetry->export, &st);
 	*state = (int)st.state;
-	snprintf(text, cap, "%s", st.state == EXPORT_OK || st.state == EXPORT_DISABLED ? "" : st.last_error);
+	if (st.state != EXPORT_OK && st.state != EXPORT_DISABLED)
+		snprintf(text, cap, "%s", st.last_error);
+	else
+		snprintf(text, cap, "%s%s", *st.disk_error ? "it waits in memory only: " : "", st.disk_error);
 }
 
 /* Attributes of the configuration as OTEL_RESOURCE_ATTRIBUTES has them. */

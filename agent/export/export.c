@@ -48,6 +48,7 @@ static void seal(struct export *e, enum export_signal s, struct buf *body, uint3
 		queue_push(&e->queue, s, payload, gz, items, loop_now(e->loop));
 		if (gz)
 			buf_free(&raw);
+		disk_pushed(e);
 	}
 	buf_clear(body);
 	send_kick(&e->sender[s]);
@@ -82,14 +83,6 @@ static void on_span(void *arg, const struct span *s)
 		seal_spans(e);
 }
 
-static uint64_t wall_offset(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec - export_mono_ns();
-}
-
 /* Not more than what is there now: a busy worker must not keep us here. */
 static void drain_source(struct export *e, struct source *s)
 {
@@ -103,7 +96,7 @@ static void drain_all(struct export *e)
 {
 	struct source *s;
 
-	e->wall_ns = wall_offset();
+	e->wall_ns = export_wall_offset();
 	pthread_mutex_lock(&e->lock);
 	s = e->sources; /* only ever grows at its head */
 	pthread_mutex_unlock(&e->lock);
@@ -137,7 +130,7 @@ static void on_half_full(void *arg)
 	atomic_store(&s->posted, false);
 	if (!s->e->opts.target[EXPORT_TRACES].url)
 		return;
-	s->e->wall_ns = wall_offset();
+	s->e->wall_ns = export_wall_offset();
 	drain_source(s->e, s);
 }
 
@@ -174,7 +167,7 @@ int export_add(struct export *e, struct trace *t)
 static void read_metrics(struct export *e)
 {
 	struct buf body = { .max = OTLP_MAX };
-	uint64_t start = export_mono_ns(), now = start + wall_offset();
+	uint64_t start = export_mono_ns(), now = start + export_wall_offset();
 	uint32_t points;
 
 	if (otlp_metrics(&body, e->reg, now, &points))
@@ -215,6 +208,7 @@ static void stop_timers(struct export *e)
 	loop_timer_stop(e->loop, &e->drain);
 	loop_timer_stop(e->loop, &e->metrics);
 	loop_timer_stop(e->loop, &e->expire);
+	loop_timer_stop(e->loop, &e->commit);
 }
 
 /* The last of everything, then until all is sent, given up, or the time is over. */
@@ -252,6 +246,7 @@ static void *run(void *arg)
 		loop_timer_set(e->loop, &e->drain, now + drain_period(e));
 	if (wanted(e, EXPORT_METRICS))
 		loop_timer_set(e->loop, &e->metrics, now + e->opts.metric_interval_ns);
+	disk_pushed(e);
 	if (e->opts.queue_age_ns)
 		loop_timer_set(e->loop, &e->expire, now + SECOND);
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
@@ -262,6 +257,7 @@ static void *run(void *arg)
 	stop_timers(e);
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
 		send_stop(&e->sender[s]);
+	disk_commit(e);
 	watch_publish(e);
 	return NULL;
 }
@@ -321,6 +317,7 @@ struct export *export_new(struct metric_reg *r, const struct export_resource *re
 	e->expire.fn = on_expire;
 	e->batch.max = OTLP_MAX;
 	queue_init(&e->queue, (size_t)8 << 20, 0);
+	disk_init(e);
 	if (getrandom(&e->random, sizeof e->random, 0) != sizeof e->random)
 		e->random = export_mono_ns();
 	e->random |= 1;
@@ -366,11 +363,11 @@ int export_apply(struct export *e, const struct export_opts *o, char *why, size_
 	pthread_mutex_unlock(&e->lock);
 	options_free(&old);
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
-		if (!wanted(e, (enum export_signal)s)) /* nobody will ever want it */
-			queue_clear(&e->queue, (enum export_signal)s);
+		queue_park(&e->queue, (enum export_signal)s, !wanted(e, (enum export_signal)s));
 	queue_bound(&e->queue, e->opts.queue_max, e->opts.queue_age_ns);
 	if (!wanted(e, EXPORT_TRACES) && !wanted(e, EXPORT_METRICS))
 		return 0;
+	disk_open(e);
 	rc = start(e);
 	if (rc)
 		snprintf(why, cap, "the exporter thread cannot be started: %s", strerror(rc));
@@ -380,14 +377,20 @@ int export_apply(struct export *e, const struct export_opts *o, char *why, size_
 static void report_leftovers(struct export *e)
 {
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {
-		uint64_t items = 0;
+		uint64_t items = 0, kept = 0;
 
-		for (struct export_record *r = e->queue.fifo[s].head; r; r = r->next)
-			items += r->items;
+		for (struct export_record *r = e->queue.fifo[s].head; r; r = r->next) {
+			items += r->disk.seq ? 0 : r->items;
+			kept += r->disk.seq ? r->items : 0;
+		}
 		if (items)
 			log_event(e->log, LOG_M_EXPORT, LOG_WARN, "export.unsent", "ended before all was sent",
 			    LOG_STR("signal", export_signal_name((enum export_signal)s)),
 			    LOG_UINT("items", items));
+		if (kept)
+			log_event(e->log, LOG_M_EXPORT, LOG_INFO, "export.kept", "what was not sent stays on disk for "
+			    "the next start", LOG_STR("signal", export_signal_name((enum export_signal)s)),
+			    LOG_UINT("items", kept));
 	}
 }
 
@@ -403,6 +406,7 @@ void export_free(struct export *e, uint64_t deadline_ns)
 	halt(e);
 	report_leftovers(e);
 	queue_free(&e->queue);
+	spool_close(e->spool);
 	while (e->sources) {
 		struct source *s = e->sources;
 

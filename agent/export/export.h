@@ -6,7 +6,8 @@
  * Spans are taken from the rings each second (or at once when a ring is half full), encoded, and
  * closed into a request when there are span_batch of them or the first has waited span_delay.
  * Metrics are read each metric_interval.  Requests wait in a queue bounded by bytes; the oldest are
- * dropped when it is full.  One request of each signal is under way at a time.
+ * dropped when it is full.  With a directory for it (spool_dir) what has waited for 200 ms, or sooner when it is 256 KiB,
+ * is on disk, and survives the agent.  One request of each signal is under way at a time.
  *
  * 429, 502, 503, 504, no connection, no answer: sent again, after Retry-After or U(0, 1 s * 2^n) up to
  * 60 s.  Every other status but 2xx: dropped and counted.  2xx with a partial success: the rejected
@@ -44,6 +45,10 @@ struct export_opts { /* zero = the default of each */
 	uint64_t metric_interval_ns; /* 60 s */
 	size_t queue_max;            /* bytes; 8 MiB */
 	uint64_t queue_age_ns;       /* drop what is older; 0 = never */
+	const char *spool_dir;       /* what waits is kept there; NULL or "": in memory only.  The first one that is given
+	                              * holds until export_free() */
+	uint64_t disk_max;           /* bytes there; 256 MiB */
+	enum export_sync { EXPORT_SYNC_COMMIT, EXPORT_SYNC_OFF, EXPORT_SYNC_ALWAYS } sync;
 	uint64_t retry_base_ns;      /* 1 s */
 	uint64_t retry_max_ns;       /* 60 s */
 };
@@ -66,6 +71,8 @@ struct export_status {
 	                          * something was refused in the last minute; failed: the queue dropped
 	                          * something in the last minute */
 	uint64_t queue_bytes, queue_records, oldest_age_ns;
+	uint64_t disk_bytes;              /* of the segments; 0: memory only */
+	char disk_error[120];             /* why nothing can be written there; "" = none */
 	uint64_t sent[EXPORT_SIGNALS];    /* items that a collector took */
 	uint64_t lost[EXPORT_SIGNALS];    /* items refused, rejected or dropped */
 	uint32_t failed_in_row;

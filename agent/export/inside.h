@@ -49,11 +49,13 @@ struct export {
 	struct fetch *fetch;
 	struct export_queue queue;
 	struct sender sender[EXPORT_SIGNALS];
-	struct loop_timer drain, metrics, expire;
+	struct spool *spool;        /* or NULL */
+	struct loop_timer drain, metrics, expire, commit;
+	int disk_error;             /* as last reported */
 	struct buf batch;           /* spans, encoded */
 	uint32_t batch_items;
 	uint64_t batch_since_ns, wall_ns;
-	uint64_t evicted[EXPORT_SIGNALS]; /* of the queue, as last reported */
+	uint64_t evicted[EXPORT_SIGNALS], damaged[EXPORT_SIGNALS]; /* of the queue, as last reported */
 	uint64_t random;
 	purser_job stop;
 	_Atomic bool closing;
@@ -70,13 +72,23 @@ struct export {
 	} pub;
 };
 
-enum lost_reason { LOST_QUEUE_FULL, LOST_REFUSED, LOST_REJECTED, LOST_MEMORY };
+#define COMMIT_NS (SECOND / 5)
+#define COMMIT_BYTES ((size_t)256 << 10)
+
+enum lost_reason { LOST_QUEUE_FULL, LOST_REFUSED, LOST_REJECTED, LOST_MEMORY, LOST_DAMAGED };
 
 /* options.c */
 int options_copy(struct export_opts *to, const struct export_opts *o); /* with the defaults; -1: no
                                                                        * memory, free it all the same */
 void options_free(struct export_opts *o);
 bool options_same(const struct export_opts *a, const struct export_opts *b); /* two such copies */
+
+/* disk.c */
+void disk_open(struct export *e);           /* once; before the thread runs */
+void disk_pushed(struct export *e);         /* something is to be written, soon */
+void disk_commit(struct export *e);         /* now */
+void disk_init(struct export *e);
+uint64_t export_wall_offset(void);          /* of CLOCK_REALTIME to CLOCK_MONOTONIC */
 
 /* send.c */
 void send_init(struct sender *s, struct export *e, enum export_signal signal);

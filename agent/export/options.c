@@ -20,6 +20,7 @@ void options_free(struct export_opts *o)
 		free((char *)t->cert_file);
 		free((char *)t->key_file);
 	}
+	free((char *)o->spool_dir);
 	memset(o, 0, sizeof *o);
 }
 
@@ -56,6 +57,11 @@ int options_copy(struct export_opts *to, const struct export_opts *o)
 {
 	*to = *o;
 	memset(to->target, 0, sizeof to->target);
+	to->spool_dir = NULL;
+	if (copy_text(&to->spool_dir, o->spool_dir))
+		return -1;
+	if (!to->disk_max)
+		to->disk_max = (uint64_t)256 << 20;
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
 		if (target_copy(&to->target[s], &o->target[s]))
 			return -1;
@@ -98,6 +104,7 @@ bool options_same(const struct export_opts *a, const struct export_opts *b)
 	return same_target(&a->target[0], &b->target[0]) && same_target(&a->target[1], &b->target[1]) &&
 	    a->span_delay_ns == b->span_delay_ns && a->span_batch == b->span_batch &&
 	    a->metric_interval_ns == b->metric_interval_ns && a->queue_max == b->queue_max &&
-	    a->queue_age_ns == b->queue_age_ns && a->retry_base_ns == b->retry_base_ns &&
+	    a->queue_age_ns == b->queue_age_ns && a->disk_max == b->disk_max && a->sync == b->sync &&
+	    same_text(a->spool_dir, b->spool_dir) && a->retry_base_ns == b->retry_base_ns &&
 	    a->retry_max_ns == b->retry_max_ns;
 }

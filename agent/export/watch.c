@@ -66,7 +66,8 @@ void watch_sent(struct sender *s, uint64_t taken, uint64_t rejected)
 void watch_lost(struct export *e, enum export_signal s, enum lost_reason why, uint64_t items,
     const char *error_type)
 {
-	static const char *const reasons[] = { "queue_full", "refused", "rejected", "no_memory" };
+	static const char *const reasons[] = { "queue_full", "refused", "rejected", "no_memory",
+		"damaged" };
 	uint64_t now = export_mono_ns();
 
 	metric_cell_add(metric_cell(e->shard, METRIC_TELEMETRY_DROPPED, export_signal_name(s),
@@ -74,7 +75,7 @@ void watch_lost(struct export *e, enum export_signal s, enum lost_reason why, ui
 	metric_cell_add(exported_cell(&e->sender[s], error_type), (int64_t)items);
 	pthread_mutex_lock(&e->lock);
 	e->pub.st.lost[s] += items;
-	if (why == LOST_QUEUE_FULL || why == LOST_MEMORY)
+	if (why == LOST_QUEUE_FULL || why == LOST_MEMORY || why == LOST_DAMAGED)
 		e->pub.dropped_ns = now;
 	else
 		e->pub.refused_ns = now;
@@ -104,8 +105,15 @@ void watch_took(struct sender *s, uint64_t ns, const char *error_type, int statu
 void watch_publish(struct export *e)
 {
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {
-		uint64_t n = e->queue.fifo[s].evicted - e->evicted[s];
+		uint64_t n = e->queue.fifo[s].evicted - e->evicted[s], bad = e->queue.fifo[s].damaged - e->damaged[s];
 
+		if (bad) {
+			e->damaged[s] += bad;
+			watch_lost(e, (enum export_signal)s, LOST_DAMAGED, bad, "damaged");
+			log_event(e->log, LOG_M_EXPORT, LOG_WARN, "export.dropped", "a request that waited on disk cannot be "
+			    "read back", LOG_KEY(export_signal_name((enum export_signal)s)),
+			    LOG_STR("signal", export_signal_name((enum export_signal)s)), LOG_UINT("items", bad));
+		}
 		if (!n)
 			continue;
 		e->evicted[s] += n;
@@ -115,7 +123,8 @@ void watch_publish(struct export *e)
 		    LOG_STR("signal", export_signal_name((enum export_signal)s)), LOG_UINT("items", n));
 	}
 	pthread_mutex_lock(&e->lock);
-	e->pub.st.queue_bytes = e->queue.bytes;
+	e->pub.st.queue_bytes = e->queue.waiting;
+	e->pub.st.disk_bytes = e->spool ? spool_bytes(e->spool) : 0;
 	e->pub.st.queue_records = 0;
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {
 		const struct export_record *head = e->queue.fifo[s].head;
@@ -227,6 +236,7 @@ void watch_collect(void *arg, struct metric_shard *sh)
 	pthread_mutex_unlock(&e->lock);
 	metric_cell_set(metric_cell(sh, METRIC_TELEMETRY_STATE, NULL), (int64_t)st.state);
 	metric_cell_setd(metric_cell(sh, METRIC_TELEMETRY_AGE, NULL), (double)st.oldest_age_ns / 1e9);
+	metric_cell_set(metric_cell(sh, METRIC_TELEMETRY_DISK, NULL), (int64_t)st.disk_bytes);
 	collect_rings(sh, &rings);
 	collect_log(sh, e->log);
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {

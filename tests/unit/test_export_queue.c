@@ -94,7 +94,7 @@ static void test_age(void **state)
 	assert_int_equal(queue_oldest(&q), 140);
 	assert_int_equal(q.fifo[EXPORT_TRACES].evicted, 1);
 	assert_int_equal(q.fifo[EXPORT_METRICS].evicted, 2);
-	queue_clear(&q, EXPORT_TRACES);
+	queue_park(&q, EXPORT_TRACES, true);
 	assert_int_equal(q.bytes, 0);
 	queue_free(&q);
 }
