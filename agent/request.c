@@ -359,7 +359,8 @@ static inline enum stage_result stage_route(struct request *r)
 	}
 	/* Another lane only when nothing is in flight (rule 10); two links alone know no order. */
 	if (cl->session.instance == x->inst && cl->session.db == c->db &&
-	    cl->session.resp == c->resp && cl->session.cred == c->cred && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE)
+	    cl->session.resp == c->resp && cl->session.cred == c->cred && cl->session.route == c->route && c->route != PURSER_ROUTE_EXCLUSIVE &&
+	    (!c->cred || script_follows(r)))
 		return STAGE_NEXT;
 	return STAGE_HOLD;
 }
@@ -669,6 +670,7 @@ void worker_end_requests(struct worker *w)
 	while (w->nfree_requests)
 		free(take(w));
 	monitor_free(w);
+	script_worker_end(w);
 	out_pool_free(&w->pool);
 }
 

@@ -115,6 +115,7 @@ struct client {
 	struct feature_bond *bonds;     /* what features keep for as long as it is connected (request_feature.c) */
 	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
 	struct client_retry retry;
+	uint32_t by_sha;                /* scripts under way that the store knows by their SHA1 alone (request_script.c) */
 	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum watch_topic */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */
@@ -342,6 +343,11 @@ struct worker {
 	const char *tag;                /* main's: of the names of users that the agent makes in stores */
 	struct jwt_worker *jwt;         /* access/jwt.h */
 	struct known_script known[KNOWN_SCRIPTS];
+	struct {                        /* request_confine.c: users of stores that scripts run as */
+		_Atomic bool waking;    /* wake is posted, by any worker */
+		purser_job wake, ask;
+		struct anew *anew;      /* those to be made anew: ask is posted */
+	} confining;
 	void *agent;                    /* main's: what local commands of the agent need */
 	struct faults *faults;          /* main's, shared by all workers */
 	struct slowlogs *slow;          /* main's, shared by all workers */

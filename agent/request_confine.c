@@ -13,6 +13,7 @@
 
 #define SECRET_BYTES 32u
 #define RULES_MAX 24u
+#define ROUNDS_MAX 10u
 
 /* What its commands may be: semantics.md section 9.  SORT and RESTORE are dangerous to others than their keys only where
  * BY and GET name keys, which a user that may not read every key is refused. */
@@ -27,6 +28,7 @@ struct asking {
 	struct purser_instance *inst;
 	uint32_t cred;
 	bool given;                     /* the user is the INI's */
+	uint8_t rounds;                 /* so often somebody took away what was just made */
 	char user[CONFINE_USER_MAX];
 	char secret[1024];
 };
@@ -51,27 +53,25 @@ static uint64_t key_of(const struct project *p)
 
 /* ---- when it is over ---- */
 
-struct wake { purser_job job; struct worker *w; };
-
 static void wake_held(void *arg)
 {
-	struct wake *k = arg;
+	struct worker *w = arg;
 
-	for (struct client *c = k->w->clients; c; c = c->next)
+	atomic_store(&w->confining.waking, false);
+	for (struct client *c = w->clients; c; c = c->next)
 		if (c->held)
 			c->wake(c);
-	free(k);
 }
 
 static void wake_all(struct worker *w)
 {
 	for (uint32_t i = 0; i < w->npeers; i++) {
-		struct wake *k = malloc(sizeof *k);
+		struct worker *p = w->peers[i];
 
-		if (!k)
-			continue; /* their deadline answers them */
-		*k = (struct wake){ .job = { .fn = wake_held, .arg = k }, .w = w->peers[i] };
-		loop_post(w->peers[i]->loop, &k->job);
+		if (atomic_exchange(&p->confining.waking, true))
+			continue; /* it has not begun to look */
+		p->confining.wake = (purser_job){ .fn = wake_held, .arg = p };
+		loop_post(p->loop, &p->confining.wake);
 	}
 }
 
@@ -127,6 +127,8 @@ static void not_asked(struct asking *a, const struct child_reply *rep)
 	over(a, rep->err, text ? text + 1 : rep->error);
 }
 
+static void make(struct asking *a);
+
 /* Whether the user is what it should be: what the script says. */
 static void tried(void *arg, const struct child_reply *rep)
 {
@@ -134,6 +136,10 @@ static void tried(void *arg, const struct child_reply *rep)
 	char why[CONFINE_WHY_MAX];
 	const char *said = rep->resp ? memchr(rep->resp, '\n', rep->n) : NULL;
 
+	if (rep->err == ERR_BACKENDAUTH && !a->given && ++a->rounds < ROUNDS_MAX) {
+		make(a);
+		return;
+	}
 	if (unheard(rep->err)) {
 		not_asked(a, rep);
 		return;

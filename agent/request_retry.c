@@ -9,10 +9,14 @@
  * suffix of the group that may be sent again.  The budget and the deadlines may shorten it from the front;
  * then it waits for one delay and is sent again in order, through the stage submit.
  *
+ * A script whose user or whose body the store has lost was not executed and costs no attempt: it is sent again, with
+ * what is parked behind it, as soon as the store has it again (request_script.c).
+ *
  * Nothing here calls a plugin but for the timer: failures come from inside host-table functions.
  */
 #include <config.h>
 #include <string.h>
+#include "request_confine.h"
 #include "request_stage.h"
 
 struct kept_failure {
@@ -35,12 +39,6 @@ static enum retry_class class_of(const struct call_failure *f)
 		return RETRY_RAN; /* an answer, or what another attempt would not change */
 	return f->executed == PURSER_NOT_EXECUTED ? RETRY_NOT_RUN :
 	    f->executed == PURSER_MAYBE_EXECUTED ? RETRY_UNKNOWN : RETRY_RAN;
-}
-
-/* The user that it runs as is unknown to the store: another is made meanwhile (request_confine.c). */
-static bool user_unknown(const struct bcall *b, const struct call_failure *f)
-{
-	return !f->store && f->err == ERR_BACKENDAUTH && b->c.cred && f->executed == PURSER_NOT_EXECUTED;
 }
 
 static bool sendable_again(const struct request *r)
@@ -82,9 +80,12 @@ bool retry_keep(struct bcall *b, const struct call_failure *f)
 	const struct retry_rule *rule = &guard_rules(b->c.ctx)->retry;
 	struct retry_case k = { .class_ = class_of(f), .attempts = r->tries + 1u, .deadline_ns = b->c.deadline_ns };
 
-	if (user_unknown(b, f)) {
-		k.class_ = RETRY_NOT_RUN;
-		script_refused(r);
+	if (__builtin_expect((r->script || b->c.cred) && script_lost(r, f), 0)) {
+		if (!sendable_again(r) || loop_now(r->cl->w->loop) >= b->c.deadline_ns || req_pin(r) || !copy_failure(r, f))
+			return false;
+		r->cl->retry.failed = true;
+		park(r);
+		return true;
 	}
 	if (k.class_ == RETRY_RAN || rule->max_attempts < 2 || !r->cmd || !sendable_again(r))
 		return false;
@@ -246,12 +247,60 @@ void retry_released(struct client *c)
 
 /* ---- sending again ---------------------------------------------------------------------------------- */
 
+#define USER_WAIT_NS UINT64_C(2000000) /* between two looks whether a user has been made */
+
+/* Has the store the users that the parked requests run as?  False: not yet, or they are given up. */
+static bool users_known(struct client *c)
+{
+	uint64_t now = loop_now(c->w->loop), at = UINT64_MAX;
+	struct request *r = next_parked(c->head), *next;
+	char why[CONFINE_WHY_MAX];
+	enum err_code err;
+
+	for (; r; r = next) {
+		struct call_failure f = { .executed = PURSER_NOT_EXECUTED };
+
+		next = next_parked(r->next);
+		switch (script_user(r, &err, why)) {
+		case CONFINE_READY:
+			continue;
+		case CONFINE_NO:
+			f.err = err;
+			f.text = why[0] ? why : NULL;
+			f.n = strlen(why);
+			copy_failure(r, &f);
+			if (class_of(&f) == RETRY_RAN || ++r->tries >= guard_rules(r->b.c.ctx)->retry.max_attempts) {
+				give_up(r, err);
+				break;
+			}
+			at = now + retry_delay(&guard_rules(r->b.c.ctx)->retry, r->tries - 1u, trace_random(c->w->trace));
+			break;
+		default:
+			at = at < now + USER_WAIT_NS ? at : now + USER_WAIT_NS;
+			if (now >= r->b.c.deadline_ns)
+				give_up(r, ERR_TIMEOUT);
+		}
+	}
+	if (!c->retry.parked)
+		return false;
+	if (at == UINT64_MAX)
+		return true;
+	if (loop_timer_set(c->w->loop, &c->retry.timer, at))
+		retry_drop(c, true);
+	return false;
+}
+
 static void again(struct loop_timer *t)
 {
 	struct client_retry *k = (struct client_retry *)((char *)t - offsetof(struct client_retry, timer));
 	struct client *c = (struct client *)((char *)k - offsetof(struct client, retry));
 	struct request *r = next_parked(c->head), *next;
 
+	if (r->b.c.cred && !users_known(c)) {
+		c->wake(c);
+		return;
+	}
+	r = next_parked(c->head);
 	k->sending = true;
 	k->failed = k->withdrawn = false;
 	for (; r && !k->failed; r = next) {

@@ -9,7 +9,9 @@
  *
  * That must not change the order of a client's commands.  As long as a script is not known to be loaded at the
  * other end of the present connections, its EVALSHA runs alone: the client's later commands wait for it.
- * Where NOSCRIPT comes all the same and a later command was sent already, it is the client's to see.
+ * Where NOSCRIPT comes all the same and later commands were sent already, it is kept (request_retry.c) until they have
+ * ended: if none of them has run, all are sent again in order, else it is the client's to see.  Behind an EVAL that
+ * went as EVALSHA only such ones are sent, which the store has lost too.
  */
 #include <config.h>
 #include <stdlib.h>
@@ -25,7 +27,8 @@ struct script_run {
 	uint8_t physical[SCRIPT_SHA];   /* the store's, where wrapped; else the same */
 	purser_bytes text;              /* wrapped: the client's body, in the arena */
 	bool wrapped;                   /* it goes behind its prelude */
-	bool by_sha;                    /* as EVALSHA, now */
+	bool named;                     /* as EVALSHA, now */
+	bool by_sha;                    /* ... though the client may have sent EVAL: counted in client.by_sha */
 	bool unknown;                   /* it goes out for the server's NOSCRIPT alone */
 	bool added;                     /* the prefix is the last of its words */
 	bool sha_given;                 /* EVALSHA; else the body is in the request */
@@ -81,6 +84,8 @@ static void remember(struct request *r)
 	know(w, r->b.c.ctx, s->wrapped ? s->physical : s->sha);
 }
 
+static const char no_script[] = "NOSCRIPT No matching script";
+
 /* What a script itself answers with, or fails with while it runs. */
 static bool has_run(const char *text, size_t n)
 {
@@ -97,6 +102,18 @@ static bool has_run(const char *text, size_t n)
 	return true;
 }
 
+static void count_by_sha(struct request *r, bool on)
+{
+	if (on != r->script->by_sha)
+		r->cl->by_sha += on ? 1u : UINT32_MAX;
+	r->script->by_sha = on;
+}
+
+bool script_follows(const struct request *r)
+{
+	return !r->cl->by_sha || (r->script && r->script->by_sha);
+}
+
 static void script_done(struct bcall *b)
 {
 	struct request *r = (struct request *)b;
@@ -104,6 +121,7 @@ static void script_done(struct bcall *b)
 
 	if (s->healing)
 		return; /* it comes again */
+	count_by_sha(r, false);
 	if (!b->err && !b->broken && !b->executed)
 		remember(r);
 	b->discard |= s->mute;
@@ -132,17 +150,52 @@ static bool last_sent(const struct request *r)
 	return true;
 }
 
+/* The store does not know the script by its SHA1, and nothing has run. */
+static bool forgotten(const struct request *r, const char *text, size_t n)
+{
+	return r->script->named && n >= sizeof no_script - 1 && !memcmp(text, no_script, sizeof no_script - 1);
+}
+
+/* ... and it can be sent with its body: what the client has sent, or the agent has kept. */
+static bool has_body(struct request *r)
+{
+	struct script_run *s = r->script;
+
+	slot(r->cl->w, s->wrapped ? s->physical : s->sha)->ctx = NULL;
+	if (!s->body)
+		s->body = scripts_get(r->cl->w->scripts, r->project->ns, s->sha);
+	return !s->unknown && (s->body || s->text.p);
+}
+
+static bool heals_at_once(const struct request *r)
+{
+	const struct client *c = r->cl;
+
+	return !r->given_up && !c->retry.parked && (r->script->alone || last_sent(r)) && (!c->alone || c->alone == r);
+}
+
+static bool by_user(const struct request *r, const struct call_failure *f)
+{
+	return r->b.c.cred && f->err == ERR_BACKENDAUTH && f->executed == PURSER_NOT_EXECUTED;
+}
+
+bool script_lost(struct request *r, const struct call_failure *f)
+{
+	if (f->store)
+		return r->script && r->b.done == script_done && forgotten(r, f->text, f->n) && has_body(r) && !heals_at_once(r);
+	if (!by_user(r, f))
+		return false;
+	script_refused(r);
+	return true;
+}
+
 static void script_error(struct bcall *b, enum err_code code, const char *text, size_t n)
 {
 	struct request *r = (struct request *)b;
 	struct script_run *s = r->script;
-	struct worker *w = r->cl->w;
 
-	if (b->store_error && n >= 8 && memcmp(text, "NOSCRIPT", 8) == 0) {
-		slot(w, s->wrapped ? s->physical : s->sha)->ctx = NULL;
-		if (!s->body)
-			s->body = scripts_get(w->scripts, r->project->ns, s->sha);
-		if (!s->unknown && (s->body || s->text.p) && (s->alone || last_sent(r)) && (!r->cl->alone || r->cl->alone == r)) {
+	if (b->store_error && forgotten(r, text, n)) {
+		if (has_body(r) && heals_at_once(r)) {
 			s->healing = true;
 			r->cl->alone = r;
 			return;
@@ -207,45 +260,74 @@ static int as_eval(struct request *r)
 		body = wrap(r, body, s->physical, &bare);
 	if (!body.p)
 		return -1;
-	s->by_sha = false;
+	count_by_sha(r, false);
+	s->named = false;
 	r->argv[0] = word_eval[ro];
 	r->argv[1] = body;
 	r->b.c.op = r->b.c.ctx->inst->op_of[ro ? CMD_EVAL_RO : CMD_EVAL];
 	return 0;
 }
 
-/* The user may have been made anew since. */
-static void renew(struct request *r)
+enum confine_answer script_user(struct request *r, enum err_code *err, char why[CONFINE_WHY_MAX])
 {
-	uint32_t cred = r->b.c.cred ? confine_known(r->b.c.ctx->inst->confines, r->project->ns) : 0;
+	enum confine_answer a;
+	uint32_t cred;
 
-	if (cred)
+	if (!r->b.c.cred)
+		return CONFINE_READY;
+	a = confine_want(r->cl->w, r->cl->gen, r->project, &cred, err, why);
+	if (a == CONFINE_READY)
 		r->b.c.cred = cred;
+	return a;
 }
 
 /* Asking the store anew calls its plugin: not from inside a host-table function. */
 struct anew {
-	purser_job job;
-	struct worker *w;
+	struct anew *next;
 	struct generation *gen;
 	const struct project *p;
 	uint32_t was;
 };
 
-static void ask_anew(void *arg)
+static struct anew *next_anew(struct worker *w)
 {
-	struct anew *a = arg;
-	char why[CONFINE_WHY_MAX];
-	enum err_code err;
-	uint32_t cred;
+	struct anew *a = w->confining.anew;
 
-	struct purser_instance *i = a->gen->instances[a->p->instance];
+	if (a)
+		w->confining.anew = a->next;
+	return a;
+}
 
-	i->p->credential(i->state, a->was, (purser_bytes){ NULL, 0 }, (purser_bytes){ NULL, 0 });
-	if (a->w->ctx[a->p->instance])
-		confine_want(a->w, a->gen, a->p, &cred, &err, why);
+static void drop_anew(struct anew *a)
+{
 	generation_unref(a->gen);
 	free(a);
+}
+
+static void ask_anew(void *arg)
+{
+	struct worker *w = arg;
+	char why[CONFINE_WHY_MAX];
+	enum err_code err;
+	struct anew *a;
+	uint32_t cred;
+
+	while ((a = next_anew(w))) {
+		struct purser_instance *i = a->gen->instances[a->p->instance];
+
+		i->p->credential(i->state, a->was, (purser_bytes){ NULL, 0 }, (purser_bytes){ NULL, 0 });
+		if (w->ctx[a->p->instance])
+			confine_want(w, a->gen, a->p, &cred, &err, why);
+		drop_anew(a);
+	}
+}
+
+void script_worker_end(struct worker *w)
+{
+	struct anew *a;
+
+	while ((a = next_anew(w)))
+		drop_anew(a);
 }
 
 void script_refused(struct request *r)
@@ -259,21 +341,19 @@ void script_refused(struct request *r)
 	a = malloc(sizeof *a);
 	if (!a)
 		return; /* the next script asks */
-	*a = (struct anew){ { .fn = ask_anew, .arg = a }, w, generation_ref(r->cl->gen), r->project,
-		r->b.c.cred };
-	loop_post(w->loop, &a->job);
+	*a = (struct anew){ w->confining.anew, generation_ref(r->cl->gen), r->project, r->b.c.cred };
+	w->confining.anew = a;
+	if (a->next)
+		return; /* the job is posted */
+	w->confining.ask = (purser_job){ .fn = ask_anew, .arg = w };
+	loop_post(w->loop, &w->confining.ask);
 }
 
 void script_resent(struct request *r)
 {
 	struct script_run *s = r->script;
 
-	renew(r);
-	if (!s || s->unknown || !(s->sha_given || s->by_sha) || r->b.done != script_done)
-		return;
-	if (!s->body)
-		s->body = scripts_get(r->cl->w->scripts, r->project->ns, s->sha);
-	if (s->body || s->text.p)
+	if (s && r->b.done == script_done && s->named && has_body(r))
 		(void)as_eval(r); /* else as it was: the server may know it still */
 }
 
@@ -320,6 +400,7 @@ static void script_release(struct bcall *b)
 
 void script_drop(struct request *r)
 {
+	count_by_sha(r, false);
 	script_unref(r->script->body);
 }
 
@@ -342,7 +423,7 @@ static struct script_run *follow(struct request *r, bool sha_given)
 		return NULL;
 	memset(s, 0, sizeof *s);
 	s->r = r;
-	s->sha_given = sha_given;
+	s->sha_given = s->named = sha_given;
 	s->error_to = r->b.error_to;
 	if (r->b.discard) { /* what the server says must be seen all the same */
 		r->b.discard = false;
@@ -524,10 +605,12 @@ static enum stage_result run_wrapped(struct request *r, struct script_run *s, bo
 		scripts_put(w->scripts, r->project->ns, s->sha, s->text);
 	if (s->body && !batch && known(w, x, s->body->physical)) {
 		memcpy(s->physical, s->body->physical, SCRIPT_SHA);
-		s->by_sha = true;
+		count_by_sha(r, true);
+		s->named = true;
 		add_prefix(r, s, s->body->bare);
 		return put_sha(r, s->physical) ? req_refuse(r, ERR_OOM, NULL) : STAGE_NEXT;
 	}
+	s->named = false;
 	r->argv[0] = word_eval[read_only(r)];
 	r->argv[1] = wrap(r, body_of(s), s->physical, &bare);
 	if (!r->argv[1].p)

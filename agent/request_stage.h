@@ -69,4 +69,12 @@ uint32_t script_words(const struct request *r); /* how many of r's words are the
 size_t script_names(const struct request *r, char *text, size_t n);
 /* r's attempt with a credential was refused by the store: from now on it is made anew. */
 void script_refused(struct request *r);
+void script_worker_end(struct worker *w);
+/* r's attempt has come to f.  True: nothing was executed, and r may be sent again as soon as the store has what it has
+ * lost, the script or the user that it runs as. */
+bool script_lost(struct request *r, const struct call_failure *f);
+/* May r be sent behind what of its client is under way?  Not what runs in any case behind what the store may have lost. */
+bool script_follows(const struct request *r);
+/* r, which was lost, is to be sent again: has the store the user that it runs as?  (request_confine.h) */
+enum confine_answer script_user(struct request *r, enum err_code *err, char why[CONFINE_WHY_MAX]);
 #endif

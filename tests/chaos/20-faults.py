@@ -52,7 +52,7 @@ class Server:
         if os.path.exists(self.redis.sock):
             os.unlink(self.redis.sock)
         self.redis.start()
-        return TROUBLE | {"LOADING", "BACKENDAUTH"}  # a script, before its user is made again
+        return TROUBLE | {"LOADING"}
 
     def clients_killed(self):
         for _ in range(4):
