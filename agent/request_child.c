@@ -129,6 +129,7 @@ static void heal(struct child *c)
 	c->cmd = &cmd_rows[CMD_EVAL];
 	metric_add(c->ask.w->metrics, METRIC_SCRIPTS_HEALED, 1);
 	call_again(&c->b);
+	c->b.began = false;
 	submit(c);
 }
 

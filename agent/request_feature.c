@@ -481,30 +481,27 @@ static void say_next(struct client *c, enum err_code code, const char *text)
 	c->perms = 0;
 }
 
-static void forget_first(struct client *c)
+enum stage_result unsaid_say(struct request *r)
 {
+	struct client *c = r->cl;
 	struct unsaid *u = c->unsaid;
 
 	c->unsaid = u->next;
+	if (!c->unsaid)
+		client_settle(c);
+	req_refuse(r, u->code, u->text);
 	free(u);
-}
-
-enum stage_result unsaid_say(struct request *r)
-{
-	struct unsaid *u = r->cl->unsaid;
-
-	reply_failure(&r->b, u->code, u->text);
-	forget_first(r->cl);
-	if (!r->cl->unsaid)
-		client_settle(r->cl);
-	req_finish(r);
 	return STAGE_DONE;
 }
 
 void unsaid_forget(struct client *c)
 {
-	while (c->unsaid)
-		forget_first(c);
+	struct unsaid *u;
+
+	while ((u = c->unsaid)) {
+		c->unsaid = u->next;
+		free(u);
+	}
 }
 
 static size_t head_of(char *dst, char type, uint64_t n)
