@@ -167,21 +167,9 @@ static void put_word(struct buf *b, purser_bytes w)
 		buf_printf(b, "...(%zu bytes)", w.n);
 }
 
-/* Words that may be secrets: those of AUTH, and what follows it in HELLO. */
-static uint32_t first_secret(const struct request *r)
-{
-	if (r->cmd->id == CMD_AUTH)
-		return 1;
-	for (uint32_t i = 2; r->cmd->id == CMD_HELLO && i < r->argc; i++)
-		if (cmd_word_is(r->argv[i], "AUTH"))
-			return i + 1;
-	return UINT32_MAX;
-}
-
 static void put_line(struct buf *b, const struct request *r)
 {
 	uint64_t ms = loop_wall_ms(r->cl->w->loop);
-	uint32_t secret = first_secret(r);
 
 	buf_printf(b, "+%llu.%03llu000 [%u unix:%u]", (unsigned long long)(ms / 1000),
 	    (unsigned long long)(ms % 1000), r->cl->db, r->cl->id.peer.pid);
@@ -191,7 +179,7 @@ static void put_line(struct buf *b, const struct request *r)
 			buf_puts(b, "...(arriving)");
 			break;
 		}
-		if (i >= secret) /* an option may be called AUTH, and there may be two */
+		if (cmd_secret(r->cmd, r->argv, r->argc, i))
 			buf_puts(b, "\"(redacted)\"");
 		else
 			put_word(b, r->argv[i]);

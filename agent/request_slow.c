@@ -28,8 +28,12 @@ static purser_bytes logical(struct request *r, purser_bytes w)
 static purser_bytes shown(struct request *r, uint32_t i, char *cursor)
 {
 	static const purser_bytes script = { (const uint8_t *)"(script)", 8 };
+	static const purser_bytes redacted = { (const uint8_t *)"(redacted)", 10 };
 	purser_bytes w = r->argv[i];
 	uint64_t store;
+
+	if (cmd_secret(r->cmd, r->argv, r->argc, i))
+		return redacted;
 
 	switch ((enum cmd_args)r->cmd->args) {
 	case A_SCRIPT:

@@ -339,3 +339,22 @@ size_t cmd_lower(const struct command *c, char *dst, size_t cap)
 	dst[n] = '\0';
 	return n;
 }
+
+bool cmd_secret(const struct command *c, const purser_bytes *argv, uint32_t argc, uint32_t i)
+{
+	if (!(c->flags & F_SECRET) || i == 0 || i >= argc)
+		return false;
+	switch ((enum cmd_id)c->id) {
+	case CMD_HELLO: /* an option may be called AUTH, and there may be two */
+		for (uint32_t k = 2; k < i; k++)
+			if (cmd_word_is(argv[k], "AUTH"))
+				return true;
+		return false;
+	case CMD_AUTH:
+		return true;
+	case CMD_SESSION_DESTROYUSER:
+		return i > 1;
+	default: /* an id stands first */
+		return i == 1;
+	}
+}

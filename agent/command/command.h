@@ -19,6 +19,7 @@ enum cmd_flag {
 	F_MAYWRITE = 1 << 18, /* ours: it may change data though Redis does not show it as a write */
 	F_BESIDE = 1 << 19, /* ours, RUN_FEATURE: others of the client's may be under way; its steps before it stands first only read */
 	F_NOSLOWLOG = 1 << 15, F_NOMONITOR = 1 << 16, F_NOMANDATORY = 1 << 17,
+	F_SECRET = 1 << 20, /* ours: cmd_secret() tells which of its words nobody else may see */
 	F_PUBLIC = 1 << 13 /* ours: shows no key, caller or project; served to callers nobody knows */
 };
 enum cmd_perm { PERM_ANY = 1, PERM_READ, PERM_WRITE, PERM_ADMIN, PERM_PUBSUB, PERM_SCRIPT, PERM_OPERATE };
@@ -126,6 +127,10 @@ int64_t cmd_block_ms(purser_bytes w);
 /* Has it the same effect when it is executed twice (semantics.md 2)?  By its retry class and, where that says
  * so, by its options. */
 bool cmd_idempotent(const struct command *c, const purser_bytes *argv, uint32_t argc);
+
+/* Is argv[i] a secret, or may it be one (AUTH, what follows it in HELLO, ids of sessions)?  Whoever shows words of
+ * a request to others asks this. */
+bool cmd_secret(const struct command *c, const purser_bytes *argv, uint32_t argc, uint32_t i);
 
 /* As Redis compares options: in any case, and a NUL ends the word, so that "DB\0x" is DB here too. */
 bool cmd_word_is(purser_bytes w, const char *name);

@@ -13,10 +13,12 @@
 void feature_commands(feature_handler *t)
 {
 	cache_counter_commands(t);
+	session_commands(t);
 }
 
 const struct feature_room feature_rooms[ROOM_COUNT] = {
 	[ROOM_LOCK] = { .start = NULL },
+	[ROOM_SESSION] = { session_start, session_quit, NULL, session_stop },
 };
 
 void feature_fail(struct feature_call *f, enum err_code code, const char *text)

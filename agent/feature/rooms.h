@@ -7,4 +7,9 @@
 #include "feature/feature.h"
 
 void cache_counter_commands(feature_handler *t); /* CACHE.INCRBY */
+
+void session_commands(feature_handler *t);       /* SESSION.* */
+int session_start(struct feature_worker *w);
+void session_quit(struct feature_worker *w);
+void session_stop(struct feature_worker *w);
 #endif

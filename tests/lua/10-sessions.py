@@ -14,8 +14,10 @@ class World:
     def __init__(self, t):
         self.t = t
         t.now = self.start = (int(time.time() * 1000) // 1000 + 100000) * 1000
-        for name in ("create", "touch", "update", "rotate", "destroy", "list", "destroy_user", "clean"):
-            setattr(self, name + "_", t.script("session_" + name))
+        self.create_, self.touch_ = t.script("session_create"), t.script("session_touch")
+        self.update_, self.rotate_ = t.script("session_update"), t.script("session_rotate")
+        self.destroy_, self.destroy_user_ = t.script("session_destroy"), t.script("session_destroy_user")
+        self.list_, self.clean_ = t.script("session_list"), t.script("session_clean")
 
     def create(self, h, user, idle, end=0, *data):
         keys = [SESS + h, ALL] + ([USERS + user] if user else [])
