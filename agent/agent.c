@@ -16,6 +16,8 @@
 #include "access/jwt.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
+#include "agent_jobs.h"
+#include "feature/job_service.h"
 #include "backend/blocking.h"
 #include "base/buf.h"
 #include "metric/slowlog.h"
@@ -279,6 +281,8 @@ static int start(struct agent *a)
 		return fail(a, "telemetry", text);
 	if (health_glue_start(a, text, sizeof text))
 		return fail(a, "health", text);
+	if (jobs_glue_start(a, text, sizeof text))
+		return fail(a, "jobs", text);
 	for (uint32_t i = 0; i < a->nworkers; i++)
 		agent_on_worker(a, i, begin_serving, &a->serving[i]);
 	say_ready(a);
@@ -377,6 +381,7 @@ static void free_workers(struct agent *a)
 		trace_free(s->w.trace);
 	}
 	jwt_service_free(a->jwt);
+	jobs_free(a->jobs);
 	scripts_free(a->scripts);
 	slowlogs_free(a->slow);
 	free(a->serving);
@@ -403,9 +408,11 @@ int agent_run(struct agent *a)
 		a->exit_status = 1;
 	}
 	health_glue_stop(a);
+	jobs_stop(a->jobs);
 	jwt_service_stop(a->jwt);
 	stop_workers(a);
 	jwt_service_join(a->jwt);
+	jobs_join(a->jobs);
 	loop_timer_stop(a->control, &a->drain_timer); /* it asks workers, and there are none any more */
 	loop_turn(a->control, 0); /* answers to probes that came meanwhile */
 	health_glue_free(a);

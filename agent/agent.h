@@ -98,6 +98,7 @@ struct agent {
 	struct agent_telemetry *telemetry;
 	struct jwt_service *jwt;         /* access/jwt.h: verifies what workers do not know yet */
 	struct health *health;
+	struct jobs *jobs;               /* feature/job_service.h */
 	struct loop_io signals;
 	int signal_fd;
 	struct sandbox sandbox;

@@ -13,6 +13,7 @@
 #include "request_feature.h"
 #include "agent_breaker.h"
 #include "agent_health.h"
+#include "agent_jobs.h"
 #include "base/buf.h"
 #include "request_confine.h"
 
@@ -206,6 +207,7 @@ int reload(struct agent *a, struct buf *out)
 	telemetry_apply(a, fresh);
 	breaker_glue_apply(a, fresh);
 	health_glue_apply(a, fresh);
+	jobs_glue_apply(a, fresh);
 	log_event(a->log, LOG_M_CONFIG, LOG_INFO, "config.reloaded", "the new configuration is in use",
 	    LOG_UINT("generation", g->number), LOG_KEY(each(g->number, key)));
 	if (buf_len(&warnings))

@@ -125,6 +125,11 @@ void feature_end(struct feature_call *f)
 	req_finish(r);
 }
 
+bool feature_may(const struct feature_call *f, enum cmd_id cmd, const purser_bytes *argv, uint32_t argc)
+{
+	return client_may(((const struct feature_run *)f)->r->cl, &cmd_rows[cmd], argv, argc);
+}
+
 /* ---- steps ---- */
 
 static void stepped(void *arg, const struct child_reply *rep)

@@ -14,6 +14,7 @@ void feature_commands(feature_handler *t)
 {
 	cache_counter_commands(t);
 	session_commands(t);
+	job_commands(t);
 }
 
 const struct feature_room feature_rooms[ROOM_COUNT] = {

@@ -143,6 +143,8 @@ void feature_fail(struct feature_call *f, enum err_code code, const char *text);
 void feature_error(struct feature_call *f, const char *text); /* as Redis says it: "ERR ..."; and the end */
 /* rep->err is set: what the store said, with names as the client knows them; and the end. */
 void feature_pass_error(struct feature_call *f, const struct feature_reply *rep);
+/* Might its client run this?  For commands that stand for others. */
+bool feature_may(const struct feature_call *f, enum cmd_id cmd, const purser_bytes *argv, uint32_t argc);
 void feature_syntax(struct feature_call *f, const char *usage); /* "ERR syntax error: <usage>"; and the end */
 void feature_ok(struct feature_call *f);    /* +OK; and the end */
 

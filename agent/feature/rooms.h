@@ -12,4 +12,5 @@ void session_commands(feature_handler *t);       /* SESSION.* */
 int session_start(struct feature_worker *w);
 void session_quit(struct feature_worker *w);
 void session_stop(struct feature_worker *w);
+void job_commands(feature_handler *t);           /* CACHE.CLEAR COUNT TTLREPAIR EXPORT, PURSER.JOB.* */
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * SCAN, HSCAN, SSCAN, ZSCAN, KEYS.  A cursor of SCAN is the shard in the low bits and the table's cursor above; the
- * shards are walked one after the other, each as table_scan() says.
+ * SCAN, HSCAN, SSCAN, ZSCAN, KEYS.  A cursor of SCAN is the shard in the low bits, read backwards, and the table's
+ * cursor above; the shards are walked one after the other, each as table_scan() says.  So the bits of a cursor, read
+ * backwards, grow from 0 to 1 during a walk, as those of Redis do: who walks can tell how far it is.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -115,6 +116,15 @@ static void reply_cursor(struct ctx *cx, purser_call *c, uint64_t cursor)
 	reply_bulk(cx, c, text, n);
 }
 
+static uint32_t backwards(uint32_t shard)
+{
+	uint32_t v = 0;
+
+	for (int i = 0; i < SHARD_BITS; i++)
+		v |= (shard >> i & 1) << (SHARD_BITS - 1 - i);
+	return v;
+}
+
 void op_scan(struct ctx *cx, purser_call *c)
 {
 	struct scan s = { .cx = cx, .count = 10, .keys = 1 };
@@ -124,7 +134,7 @@ void op_scan(struct ctx *cx, purser_call *c)
 
 	if (cursor_parse(cx, c, 1, &cursor) || scan_options(cx, c, 2, &s))
 		return;
-	shard = (uint32_t)cursor & (SHARDS - 1);
+	shard = backwards((uint32_t)cursor & (SHARDS - 1));
 	at = (uint32_t)(cursor >> SHARD_BITS);
 	/* The locks stay until the names are in the reply; ascending, as everywhere. */
 	while (shard < SHARDS && !s.nomem && s.seen < (uint64_t)s.count) {
@@ -145,7 +155,7 @@ void op_scan(struct ctx *cx, purser_call *c)
 		return;
 	}
 	reply_array(cx, c, 2);
-	reply_cursor(cx, c, shard < SHARDS ? (uint64_t)at << SHARD_BITS | shard : 0);
+	reply_cursor(cx, c, shard < SHARDS ? (uint64_t)at << SHARD_BITS | backwards(shard) : 0);
 	reply_array(cx, c, s.n);
 	for (i = 0; i < s.n; i++)
 		reply_bulk(cx, c, item_key(s.found[i]), item_klen(s.found[i]));

@@ -12,7 +12,7 @@ struct row {
 #define LONG50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define LONG200 LONG50 LONG50 LONG50 LONG50
 #define ALL_SECTIONS \
-	"there are [agent] [backend NAME] [project NAME] [role NAME] [grant NAME] [command NAME] [jwt NAME] [health] [breaker] [retry] [otlp] [log]"
+	"there are [agent] [backend NAME] [project NAME] [role NAME] [grant NAME] [command NAME] [jwt NAME] [health] [jobs] [breaker] [retry] [otlp] [log]"
 
 /* Line 1 is [backend main], line 2 plugin = memory. */
 static const struct row rows[] = {
