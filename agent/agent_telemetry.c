@@ -176,6 +176,8 @@ static int apply_export(struct agent *a, const struct cfg *cfg, char *why, size_
 	struct export_opts o = { .span_delay_ns = (uint64_t)cfg_int(s, CFG_OTLP_SPAN_DELAY),
 		.span_batch = (uint32_t)cfg_int(s, CFG_OTLP_SPAN_BATCH),
 		.metric_interval_ns = (uint64_t)cfg_int(s, CFG_OTLP_METRIC_INTERVAL),
+		.log_delay_ns = (uint64_t)cfg_int(s, CFG_OTLP_LOG_DELAY),
+		.log_queue = (uint32_t)cfg_int(s, CFG_OTLP_LOG_QUEUE),
 		.queue_max = (size_t)cfg_int(s, CFG_OTLP_QUEUE_SIZE),
 		.queue_age_ns = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_AGE),
 		.disk_max = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_DISK),
@@ -188,7 +190,8 @@ static int apply_export(struct agent *a, const struct cfg *cfg, char *why, size_
 	if (o.disk_max < DISK_LEAST)
 		o.disk_max = DISK_LEAST;
 	for (int i = 0; i < EXPORT_SIGNALS; i++) {
-		const struct cfg_export *x = cfg_export(cfg, i == EXPORT_TRACES ? CFG_TRACES : CFG_METRICS);
+		static const enum cfg_signal of[EXPORT_SIGNALS] = { CFG_TRACES, CFG_METRICS, CFG_LOGS };
+		const struct cfg_export *x = cfg_export(cfg, of[i]);
 
 		o.target[i] = (struct export_target){ .url = x->url, .headers = x->headers,
 			.nheaders = x->nheaders, .timeout_ns = (uint64_t)x->timeout_ns, .gzip = x->gzip,

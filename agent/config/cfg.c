@@ -139,7 +139,7 @@ static void cfg_free(struct cfg *c)
 	for (size_t i = 0; i < c->nfiles; i++)
 		free(c->files[i]);
 	free(c->files);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < CFG_SIGNALS; i++) {
 		wipe(c->export_urls[i]);
 		for (size_t h = 0; h < c->exports[i].nheaders; h++)
 			wipe(c->export_headers[i][h]);

@@ -158,7 +158,8 @@ void cfg_each_path(const struct cfg *c,
 	void (*fn)(void *arg, const char *path, enum cfg_path_use use), void *arg);
 
 /* One signal's export: all its keys and the headers file put together. */
-enum cfg_signal { CFG_TRACES = 0, CFG_METRICS = 1 };
+enum cfg_signal { CFG_TRACES = 0, CFG_METRICS = 1, CFG_LOGS = 2 };
+#define CFG_SIGNALS 3
 struct cfg_export {
 	const char *url;            /* whole; NULL: this signal is not exported */
 	int64_t timeout_ns;         /* 0: no limit */

@@ -289,6 +289,7 @@ static void check_otlp(struct loader *ld)
 	check_endpoint(ld, s, CFG_OTLP_ENDPOINT);
 	check_endpoint(ld, s, CFG_OTLP_TRACES_ENDPOINT);
 	check_endpoint(ld, s, CFG_OTLP_METRICS_ENDPOINT);
+	check_endpoint(ld, s, CFG_OTLP_LOGS_ENDPOINT);
 	if (batch->v.num <= cfg_int(s, CFG_OTLP_SPAN_QUEUE))
 		return;
 	if (batch->place.source == FROM_FILE || batch->place.source == FROM_SET) {

@@ -97,9 +97,9 @@ struct cfg {
 	size_t nfiles, files_cap;
 	struct cfg_section *first[CFG_KIND_COUNT], **end[CFG_KIND_COUNT];
 	size_t nsections;
-	struct cfg_export exports[2];
-	char *export_urls[2];
-	char **export_headers[2];
+	struct cfg_export exports[CFG_SIGNALS];
+	char *export_urls[CFG_SIGNALS];
+	char **export_headers[CFG_SIGNALS];
 	char *service_name;
 };
 

@@ -16,13 +16,16 @@ struct signal_keys {
 	enum cfg_key on, endpoint, headers, timeout, compression, bound;
 };
 
-static const struct signal_keys signal_keys[2] = {
+static const struct signal_keys signal_keys[CFG_SIGNALS] = {
 	[CFG_TRACES] = { "v1/traces", CFG_OTLP_TRACES, CFG_OTLP_TRACES_ENDPOINT,
 		CFG_OTLP_TRACES_HEADERS, CFG_OTLP_TRACES_TIMEOUT, CFG_OTLP_TRACES_COMPRESSION,
 		CFG_OTLP_SPAN_EXPORT_TIMEOUT },
 	[CFG_METRICS] = { "v1/metrics", CFG_OTLP_METRICS, CFG_OTLP_METRICS_ENDPOINT,
 		CFG_OTLP_METRICS_HEADERS, CFG_OTLP_METRICS_TIMEOUT, CFG_OTLP_METRICS_COMPRESSION,
 		CFG_OTLP_METRIC_EXPORT_TIMEOUT },
+	[CFG_LOGS] = { "v1/logs", CFG_OTLP_LOGS, CFG_OTLP_LOGS_ENDPOINT,
+		CFG_OTLP_LOGS_HEADERS, CFG_OTLP_LOGS_TIMEOUT, CFG_OTLP_LOGS_COMPRESSION,
+		CFG_OTLP_LOG_EXPORT_TIMEOUT },
 };
 
 /* An own endpoint is used as it is (without a path: with /); the common one gets the path. */
@@ -173,6 +176,6 @@ static bool make_name(struct loader *ld)
 
 void make_signals(struct loader *ld)
 {
-	if (!make_signal(ld, CFG_TRACES) || !make_signal(ld, CFG_METRICS) || !make_name(ld))
+	if (!make_signal(ld, CFG_TRACES) || !make_signal(ld, CFG_METRICS) || !make_signal(ld, CFG_LOGS) || !make_name(ld))
 		ld->nomem = true;
 }

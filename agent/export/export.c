@@ -31,8 +31,7 @@ static int gzip(struct buf *out, const struct buf *in)
 	return rc;
 }
 
-/* Body -> request -> queue.  The body is empty afterwards. */
-static void seal(struct export *e, enum export_signal s, struct buf *body, uint32_t items)
+void export_seal(struct export *e, enum export_signal s, struct buf *body, uint32_t items)
 {
 	bool gz = e->opts.target[s].gzip;
 	struct buf raw = { .max = OTLP_MAX }, packed = { .max = OTLP_MAX };
@@ -63,7 +62,7 @@ static void seal_spans(struct export *e)
 
 	e->batch_items = 0;
 	if (items)
-		seal(e, EXPORT_TRACES, &e->batch, items);
+		export_seal(e, EXPORT_TRACES, &e->batch, items);
 }
 
 static void on_span(void *arg, const struct span *s)
@@ -173,7 +172,7 @@ static void read_metrics(struct export *e)
 	if (otlp_metrics(&body, e->reg, now, &points))
 		watch_lost(e, EXPORT_METRICS, LOST_MEMORY, points, "no_memory");
 	else
-		seal(e, EXPORT_METRICS, &body, points);
+		export_seal(e, EXPORT_METRICS, &body, points);
 	hist_record(metric_hist(e->shard, METRIC_SDK_COLLECTION_DURATION, "periodic_metric_reader/0",
 	    "periodic_metric_reader"), export_mono_ns() - start);
 	buf_free(&body);
@@ -209,6 +208,16 @@ static void stop_timers(struct export *e)
 	loop_timer_stop(e->loop, &e->metrics);
 	loop_timer_stop(e->loop, &e->expire);
 	loop_timer_stop(e->loop, &e->commit);
+	loop_timer_stop(e->loop, &e->records_timer);
+}
+
+static bool all_idle(const struct export *e)
+{
+	bool idle = true;
+
+	for (int s = 0; s < EXPORT_SIGNALS; s++)
+		idle &= send_idle(&e->sender[s]);
+	return idle;
 }
 
 /* The last of everything, then until all is sent, given up, or the time is over. */
@@ -221,11 +230,13 @@ static void last_words(struct export *e)
 	}
 	if (wanted(e, EXPORT_METRICS))
 		read_metrics(e);
+	if (wanted(e, EXPORT_LOGS))
+		records_seal(e);
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {
 		loop_timer_stop(e->loop, &e->sender[s].retry);
 		send_kick(&e->sender[s]);
 	}
-	while (!send_idle(&e->sender[EXPORT_TRACES]) || !send_idle(&e->sender[EXPORT_METRICS])) {
+	while (!all_idle(e)) {
 		uint64_t now = export_mono_ns();
 
 		if (now >= e->close_at_ns)
@@ -247,6 +258,8 @@ static void *run(void *arg)
 	if (wanted(e, EXPORT_METRICS))
 		loop_timer_set(e->loop, &e->metrics, now + e->opts.metric_interval_ns);
 	disk_pushed(e);
+	if (wanted(e, EXPORT_LOGS)) /* what came before it ran */
+		loop_timer_set(e->loop, &e->records_timer, now + e->opts.log_delay_ns);
 	if (e->opts.queue_age_ns)
 		loop_timer_set(e->loop, &e->expire, now + SECOND);
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
@@ -332,6 +345,13 @@ struct export *export_new(struct metric_reg *r, const struct export_resource *re
 		free(e);
 		return NULL;
 	}
+	if (records_init(e)) {
+		pthread_mutex_destroy(&e->lock);
+		loop_free(e->loop);
+		otlp_head_free(&e->head);
+		free(e);
+		return NULL;
+	}
 	if (metric_collector(r, watch_collect, e))
 		log_event(log, LOG_M_EXPORT, LOG_WARN, "export.metrics", "too many collectors: the "
 		    "exporter's own metrics are missing");
@@ -365,7 +385,8 @@ int export_apply(struct export *e, const struct export_opts *o, char *why, size_
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
 		queue_park(&e->queue, (enum export_signal)s, !wanted(e, (enum export_signal)s));
 	queue_bound(&e->queue, e->opts.queue_max, e->opts.queue_age_ns);
-	if (!wanted(e, EXPORT_TRACES) && !wanted(e, EXPORT_METRICS))
+	records_apply(e);
+	if (!wanted(e, EXPORT_TRACES) && !wanted(e, EXPORT_METRICS) && !wanted(e, EXPORT_LOGS))
 		return 0;
 	disk_open(e);
 	rc = start(e);
@@ -404,6 +425,7 @@ void export_free(struct export *e, uint64_t deadline_ns)
 	}
 	metric_collector_remove(e->reg, watch_collect, e);
 	halt(e);
+	records_free(e);
 	report_leftovers(e);
 	queue_free(&e->queue);
 	spool_close(e->spool);

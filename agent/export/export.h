@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * export: telemetry on its way to a collector, on a thread of its own.  In: the rings of the workers
- * and the registry.  Out: OTLP over HTTP.
+ * export: telemetry on its way to a collector, on a thread of its own.  In: the rings of the workers,
+ * the registry, and the lines of the log.  Out: OTLP over HTTP.
  *
  * Spans are taken from the rings each second (or at once when a ring is half full), encoded, and
  * closed into a request when there are span_batch of them or the first has waited span_delay.
@@ -43,6 +43,8 @@ struct export_opts { /* zero = the default of each */
 	uint64_t span_delay_ns;      /* 5 s */
 	uint32_t span_batch;         /* 512 */
 	uint64_t metric_interval_ns; /* 60 s */
+	uint64_t log_delay_ns;       /* 1 s */
+	uint32_t log_queue;          /* 2048 */
 	size_t queue_max;            /* bytes; 8 MiB */
 	uint64_t queue_age_ns;       /* drop what is older; 0 = never */
 	const char *spool_dir;       /* what waits is kept there; NULL or "": in memory only.  The first one that is given
@@ -81,5 +83,5 @@ struct export_status {
 };
 void export_status(struct export *e, struct export_status *out); /* any thread */
 const char *export_state_name(enum export_state s); /* "disabled", "ok", "degraded", "failed" */
-const char *export_signal_name(enum export_signal s); /* "traces", "metrics" */
+const char *export_signal_name(enum export_signal s); /* "traces", "metrics", "logs" */
 #endif

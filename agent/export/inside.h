@@ -10,6 +10,7 @@
 #include "export/export.h"
 #include "export/otlp.h"
 #include "fetch/fetch.h"
+#include "log/line.h"
 #include "log/log.h"
 #include "loop/loop.h"
 #include "trace/trace.h"
@@ -57,9 +58,18 @@ struct export {
 	uint64_t batch_since_ns, wall_ns;
 	uint64_t evicted[EXPORT_SIGNALS], damaged[EXPORT_SIGNALS]; /* of the queue, as last reported */
 	uint64_t random;
+	struct loop_timer records_timer;
 	purser_job stop;
 	_Atomic bool closing;
 	uint64_t close_at_ns;
+
+	/* log records (record.c): of all threads */
+	pthread_mutex_t records_lock; /* of the next six */
+	struct buf records;         /* encoded */
+	uint32_t nrecords, records_max;
+	uint64_t records_made, records_lost, records_dropped; /* lost: not reported yet */
+	_Atomic bool records_on, records_posted;
+	purser_job records_job;
 
 	/* shared */
 	pthread_mutex_t lock;
@@ -75,13 +85,23 @@ struct export {
 #define COMMIT_NS (SECOND / 5)
 #define COMMIT_BYTES ((size_t)256 << 10)
 
-enum lost_reason { LOST_QUEUE_FULL, LOST_REFUSED, LOST_REJECTED, LOST_MEMORY, LOST_DAMAGED };
+enum lost_reason { LOST_QUEUE_FULL, LOST_REFUSED, LOST_REJECTED, LOST_MEMORY, LOST_DAMAGED, LOST_RING };
 
 /* options.c */
 int options_copy(struct export_opts *to, const struct export_opts *o); /* with the defaults; -1: no
                                                                        * memory, free it all the same */
 void options_free(struct export_opts *o);
 bool options_same(const struct export_opts *a, const struct export_opts *b); /* two such copies */
+
+/* export.c: body -> request -> queue.  The body is empty afterwards. */
+void export_seal(struct export *e, enum export_signal s, struct buf *body, uint32_t items);
+
+/* record.c */
+int records_init(struct export *e);         /* taps the log */
+void records_free(struct export *e);
+void records_apply(struct export *e);
+void records_seal(struct export *e);
+void records_count(struct export *e, uint64_t *made, uint64_t *lost, uint64_t *waiting);
 
 /* disk.c */
 void disk_open(struct export *e);           /* once; before the thread runs */

@@ -71,6 +71,10 @@ int options_copy(struct export_opts *to, const struct export_opts *o)
 		to->span_batch = 512;
 	if (!to->metric_interval_ns)
 		to->metric_interval_ns = 60 * SECOND;
+	if (!to->log_delay_ns)
+		to->log_delay_ns = SECOND;
+	if (!to->log_queue)
+		to->log_queue = 2048;
 	if (!to->queue_max)
 		to->queue_max = (size_t)8 << 20;
 	if (!to->retry_base_ns)
@@ -101,7 +105,10 @@ static bool same_target(const struct export_target *a, const struct export_targe
 /* Both with their defaults filled in. */
 bool options_same(const struct export_opts *a, const struct export_opts *b)
 {
-	return same_target(&a->target[0], &b->target[0]) && same_target(&a->target[1], &b->target[1]) &&
+	for (int s = 0; s < EXPORT_SIGNALS; s++)
+		if (!same_target(&a->target[s], &b->target[s]))
+			return false;
+	return a->log_delay_ns == b->log_delay_ns && a->log_queue == b->log_queue &&
 	    a->span_delay_ns == b->span_delay_ns && a->span_batch == b->span_batch &&
 	    a->metric_interval_ns == b->metric_interval_ns && a->queue_max == b->queue_max &&
 	    a->queue_age_ns == b->queue_age_ns && a->disk_max == b->disk_max && a->sync == b->sync &&

@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "export/spool.h"
 
-enum export_signal { EXPORT_TRACES, EXPORT_METRICS, EXPORT_SIGNALS };
+enum export_signal { EXPORT_TRACES, EXPORT_METRICS, EXPORT_LOGS, EXPORT_SIGNALS };
 
 struct export_record {
 	struct export_record *next;
@@ -22,7 +22,7 @@ struct export_record {
 	bool resident;           /* payload is there */
 	bool held;               /* being sent: the bounds do not touch it */
 	bool loose;              /* its place on disk was given up while it was held: it is not written again */
-	uint32_t items;          /* spans or data points in it */
+	uint32_t items;          /* spans, data points or log records in it */
 	uint32_t len;            /* of the payload */
 	uint64_t since_ns;       /* monotonic */
 	struct spool_record disk; /* seq 0: it is not there */

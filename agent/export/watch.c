@@ -6,13 +6,13 @@
 #include "export/inside.h"
 
 static const char *const components[EXPORT_SIGNALS] = { "otlp_http_span_exporter",
-	"otlp_http_metric_exporter" };
+	"otlp_http_metric_exporter", "otlp_http_log_exporter" };
 static const char *const instances[EXPORT_SIGNALS] = { "otlp_http_span_exporter/0",
-	"otlp_http_metric_exporter/0" };
+	"otlp_http_metric_exporter/0", "otlp_http_log_exporter/0" };
 static const enum metric_id exported[EXPORT_SIGNALS] = { METRIC_SDK_SPAN_EXPORTED,
-	METRIC_SDK_POINT_EXPORTED };
+	METRIC_SDK_POINT_EXPORTED, METRIC_SDK_LOG_EXPORTED };
 static const enum metric_id inflight[EXPORT_SIGNALS] = { METRIC_SDK_SPAN_INFLIGHT,
-	METRIC_SDK_POINT_INFLIGHT };
+	METRIC_SDK_POINT_INFLIGHT, METRIC_SDK_LOG_INFLIGHT };
 
 const char *export_state_name(enum export_state s)
 {
@@ -23,7 +23,7 @@ const char *export_state_name(enum export_state s)
 
 const char *export_signal_name(enum export_signal s)
 {
-	return s == EXPORT_TRACES ? "traces" : "metrics";
+	return s == EXPORT_TRACES ? "traces" : s == EXPORT_METRICS ? "metrics" : "logs";
 }
 
 static struct metric_cell *exported_cell(struct sender *s, const char *type)
@@ -67,7 +67,7 @@ void watch_lost(struct export *e, enum export_signal s, enum lost_reason why, ui
     const char *error_type)
 {
 	static const char *const reasons[] = { "queue_full", "refused", "rejected", "no_memory",
-		"damaged" };
+		"damaged", "ring_full" };
 	uint64_t now = export_mono_ns();
 
 	metric_cell_add(metric_cell(e->shard, METRIC_TELEMETRY_DROPPED, export_signal_name(s),
@@ -75,7 +75,7 @@ void watch_lost(struct export *e, enum export_signal s, enum lost_reason why, ui
 	metric_cell_add(exported_cell(&e->sender[s], error_type), (int64_t)items);
 	pthread_mutex_lock(&e->lock);
 	e->pub.st.lost[s] += items;
-	if (why == LOST_QUEUE_FULL || why == LOST_MEMORY || why == LOST_DAMAGED)
+	if (why == LOST_QUEUE_FULL || why == LOST_MEMORY || why == LOST_DAMAGED || why == LOST_RING)
 		e->pub.dropped_ns = now;
 	else
 		e->pub.refused_ns = now;
@@ -141,7 +141,7 @@ static enum export_state state_of(const struct export *e, uint64_t now)
 {
 	const uint64_t minute = 60 * SECOND;
 
-	if (!e->opts.target[EXPORT_TRACES].url && !e->opts.target[EXPORT_METRICS].url)
+	if (!e->opts.target[EXPORT_TRACES].url && !e->opts.target[EXPORT_METRICS].url && !e->opts.target[EXPORT_LOGS].url)
 		return EXPORT_DISABLED;
 	if (e->pub.dropped_ns && now - e->pub.dropped_ns < minute)
 		return EXPORT_FAILED;
@@ -206,6 +206,19 @@ static void collect_rings(struct metric_shard *sh, const struct rings *r)
 	    (int64_t)r->n.lost);
 }
 
+static void collect_records(struct metric_shard *sh, struct export *e)
+{
+	static const char name[] = "batching_log_processor/0", type[] = "batching_log_processor";
+	uint64_t made, lost, waiting;
+
+	records_count(e, &made, &lost, &waiting);
+	metric_cell_set(metric_cell(sh, METRIC_SDK_LOG_CREATED, NULL), (int64_t)made);
+	metric_cell_set(metric_cell(sh, METRIC_SDK_LOG_PROCESSED, name, type, ""), (int64_t)(made - lost - waiting));
+	metric_cell_set(metric_cell(sh, METRIC_SDK_LOG_PROCESSED, name, type, "queue_full"), (int64_t)lost);
+	metric_cell_set(metric_cell(sh, METRIC_SDK_LOG_QUEUE_SIZE, name, type), (int64_t)waiting);
+	metric_cell_set(metric_cell(sh, METRIC_SDK_LOG_QUEUE_CAPACITY, name, type), (int64_t)e->records_max);
+}
+
 static void collect_log(struct metric_shard *sh, struct log *lg)
 {
 	struct log_stats ls;
@@ -239,6 +252,7 @@ void watch_collect(void *arg, struct metric_shard *sh)
 	metric_cell_set(metric_cell(sh, METRIC_TELEMETRY_DISK, NULL), (int64_t)st.disk_bytes);
 	collect_rings(sh, &rings);
 	collect_log(sh, e->log);
+	collect_records(sh, e);
 	for (int s = 0; s < EXPORT_SIGNALS; s++) {
 		metric_cell_set(metric_cell(sh, METRIC_TELEMETRY_QUEUE,
 		    export_signal_name((enum export_signal)s)), (int64_t)queued[s]);

@@ -30,9 +30,9 @@ static void puts_(struct out *o, const char *s)
 	put(o, s, strlen(s));
 }
 
-/* Bytes of the valid UTF-8 sequence at s, or 0. */
-static size_t utf8(const unsigned char *s, size_t n)
+size_t line_utf8(const char *p, size_t n)
 {
+	const unsigned char *s = (const unsigned char *)p;
 	uint32_t c, min;
 	size_t len;
 
@@ -64,7 +64,7 @@ static bool put_escaped(struct out *o, const char *p, size_t n, size_t keep)
 	char esc[8];
 
 	for (size_t i = 0; i < n;) {
-		size_t len = utf8(s + i, n - i), w = len;
+		size_t len = line_utf8(p + i, n - i), w = len;
 		const char *from = p + i;
 
 		if (!len || s[i] < 0x20 || s[i] == 0x7f) {
@@ -88,7 +88,7 @@ static bool put_escaped(struct out *o, const char *p, size_t n, size_t keep)
 
 #define TAIL 24 /* quote, ,"truncated":true , brace, newline */
 
-static bool secret(const char *key)
+bool line_secret(const char *key)
 {
 	static const char *const words[] = { "password", "secret", "token", "authorization",
 		"credential" };
@@ -133,7 +133,7 @@ static bool put_value(struct out *o, const struct log_field *f)
 {
 	bool whole;
 
-	if (secret(f->key)) {
+	if (line_secret(f->key)) {
 		puts_(o, "\"***\"");
 		return !o->cut;
 	}

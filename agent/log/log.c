@@ -34,6 +34,8 @@ struct log_state {
 	uint64_t (*mono_ns)(void *);
 	uint64_t (*wall_ns)(void *);
 	void *clock;
+	void (*tap)(void *arg, enum log_module m, const struct line_head *h, const struct log_field *fields);
+	void *tap_arg;
 	struct slot slots[SLOTS];
 	struct log_stats stats;
 };
@@ -178,7 +180,18 @@ static uint64_t site_hash(enum log_module m, const char *event, const struct log
 	return h ? h : 1;
 }
 
-static void emit(struct log_state *st, const struct line_head *hd, const struct log_field *f)
+void log_tap(struct log *lg, void (*fn)(void *arg, enum log_module m, const struct line_head *h,
+    const struct log_field *fields), void *arg)
+{
+	if (!lg)
+		return;
+	pthread_mutex_lock(&lg->st->lock);
+	lg->st->tap = fn;
+	lg->st->tap_arg = arg;
+	pthread_mutex_unlock(&lg->st->lock);
+}
+
+static void emit(struct log_state *st, enum log_module m, const struct line_head *hd, const struct log_field *f)
 {
 	char line[LOG_LINE_MAX];
 	size_t n;
@@ -200,6 +213,8 @@ static void emit(struct log_state *st, const struct line_head *hd, const struct 
 		st->stats.written++;
 	else
 		st->stats.dropped++;
+	if (st->tap)
+		st->tap(st->tap_arg, m, hd, f);
 	errno = saved;
 }
 
@@ -212,7 +227,7 @@ static void settle(struct log_state *st, struct slot *s)
 		"log.suppressed", "an event was repeated and not written each time", 0 };
 
 	if (s->suppressed)
-		emit(st, &hd, f);
+		emit(st, (enum log_module)s->module, &hd, f);
 	s->suppressed = 0;
 }
 
@@ -270,7 +285,7 @@ void log_write(struct log *lg, enum log_module m, enum log_level l, const char *
 	pthread_mutex_lock(&st->lock);
 	if (!h || admit(st, h, m, event, &hd.suppressed)) {
 		hd.wall_ns = st->wall_ns(st->clock);
-		emit(st, &hd, fields);
+		emit(st, m, &hd, fields);
 	}
 	pthread_mutex_unlock(&st->lock);
 }

@@ -66,6 +66,13 @@ void log_close(struct log *lg);                 /* what is suppressed is reporte
 void log_tick(struct log *lg);                  /* now and then (each second or so), any thread */
 void log_stats(struct log *lg, struct log_stats *out);
 
+/* Every line that is written is shown to fn too, on the thread that logs and under the log's lock: it must not log, nor
+ * wait.  line.h has struct line_head.  NULL: nobody any more. */
+struct line_head;
+struct log_field;
+void log_tap(struct log *lg, void (*fn)(void *arg, enum log_module m, const struct line_head *h,
+    const struct log_field *fields), void *arg);
+
 /* Levels.  Names are the words trace debug info warn error off; modules as in modules.def. */
 const char *log_level_name(enum log_level l);
 int log_level_of(const char *name);                       /* -1: no such level */

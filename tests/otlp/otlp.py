@@ -22,6 +22,7 @@ PROTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "proto")
 KINDS = {
     "traces": ("trace", "Trace"),
     "metrics": ("metrics", "Metrics"),
+    "logs": ("logs", "Logs"),
 }
 
 
@@ -182,6 +183,14 @@ def spans_of(request):
     for rs in request.get("resource_spans", []):
         for ss in rs.get("scope_spans", []):
             out += ss.get("spans", [])
+    return out
+
+
+def logs_of(request):
+    out = []
+    for rl in request.get("resource_logs", []):
+        for sl in rl.get("scope_logs", []):
+            out += sl.get("log_records", [])
     return out
 
 
@@ -350,6 +359,9 @@ class Receiver:
 
     def spans(self):
         return [s for r in self.accepted("traces") for s in spans_of(r.message)]
+
+    def logs(self):
+        return [r for q in self.accepted("logs") for r in logs_of(q.message)]
 
     def points(self, name=None):
         """Of the latest request of metrics."""
