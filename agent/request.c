@@ -11,6 +11,7 @@
 #include "request_pubsub.h"
 #include "request_space.h"
 #include "request_stage.h"
+#include "request_tally.h"
 #include "request_track.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -195,6 +196,10 @@ static __attribute__((noinline)) int install_filter(struct request *r)
 {
 	struct strip_filter *f;
 
+	if (r->cmd->transform == X_RECEIVERS)
+		return pubsub_count(r);
+	if (r->cmd->transform == X_TOLD)
+		return tally_told(r);
 	if (space_edits(r->project, r->cmd)) {
 		r->b.filter = space_filter(r, r->cmd, tx_database(r->cl), &r->b.out, r->b.filter);
 		return r->b.filter ? 0 : -1;
@@ -246,7 +251,7 @@ static __attribute__((noinline)) int find_keys(struct request *r)
 		return -1;
 	r->b.c.nkeys = n ? cmd_keys(r->cmd, r->argv, r->argc, keys) : 0;
 	r->b.c.keys = n ? keys : NULL;
-	return 0;
+	return cmd_counted[r->cmd->id] == COUNT_MGET ? tally_nulls(r) : 0;
 }
 
 static inline __attribute__((always_inline)) enum stage_result stage_isolate(struct request *r)
@@ -277,9 +282,7 @@ static inline __attribute__((always_inline)) enum stage_result stage_isolate(str
 		r->b.rewrite = strip_error;
 	else if (space_reserved(r))
 		return refuse(r, ERR_ISOLATION, space_reserved_text);
-	if (r->cmd->transform != X_PASS && r->cmd->transform != X_RECEIVERS && install_filter(r))
-		return refuse(r, ERR_OOM, NULL);
-	if (r->cmd->transform == X_RECEIVERS && pubsub_count(r))
+	if (r->cmd->transform != X_PASS && install_filter(r))
 		return refuse(r, ERR_OOM, NULL);
 	return STAGE_NEXT;
 }
@@ -829,6 +832,8 @@ static inline void account(struct request *r)
 	    .endpoint = x ? x->inst->endpoints[r->b.endpoint].metric_id : 0 });
 
 	metric_op_record(metric_op_packed(w->metrics, key), ns, r->wire_in, r->b.reply_bytes);
+	if (x ? cmd_counted[r->cmd->id] : r->b.err)
+		tally_request(r);
 	if (r->b.c.flags & PURSER_CALL_BLOCKS)
 		ns = 0; /* what waits as it is to is not slow */
 	if (x && trace_wants(w->trace, &r->trace, ns, error != 0))

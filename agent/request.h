@@ -194,6 +194,7 @@ struct request {
 	uint64_t not_before_ns;         /* an injected delay */
 	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */
+	int64_t told;                   /* the integer of its reply, or its nulls (request_tally.c) */
 	struct tx *tx;                  /* EXEC: what it sends; or NULL */
 	struct feature_run *feature;    /* RUN_FEATURE, while it runs (request_feature.c); or NULL */
 	struct script_run *script;      /* EVAL and its like (request_script.c); or NULL */

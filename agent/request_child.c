@@ -233,7 +233,7 @@ static bool isolate(struct child *c, purser_bytes *argv, uint32_t argc)
 		if (!phys[keys[i]].p)
 			return false;
 	}
-	if (c->cmd->transform != X_PASS) {
+	if (c->cmd->transform != X_PASS && c->cmd->transform != X_TOLD) {
 		strip_begin(&c->strip, &c->b.out, c->b.pool, p->prefix, p->prefix_len,
 		    strip_depth(c->cmd));
 		c->b.filter = &c->strip.f;

@@ -19,6 +19,7 @@
 #include "request_pubsub.h"
 #include "request_space.h"
 #include "request_stage.h"
+#include "request_tally.h"
 #include "request_track.h"
 
 struct tx_part {
@@ -627,13 +628,27 @@ static int run_local(void *arg, uint32_t i)
 	return rc;
 }
 
-/* PUBLISH: subscribers of this host count one by one. */
-static int64_t receivers(void *arg, uint32_t i, int64_t n)
+/* PUBLISH: subscribers of this host count one by one. Others are told, and stay what they are. */
+static int64_t integer(void *arg, uint32_t i, int64_t n)
 {
 	struct request *r = arg;
 	const struct tx_part *p = r->tx->part[i];
 
+	r->told = n;
+	if (p->cmd->transform == X_TOLD)
+		return n;
 	return pubsub_receivers(r->b.c.ctx, r->project, p->cmd, p->argv[1], &r->arena, n);
+}
+
+static void part_counts(void *arg, uint32_t i, uint32_t nulls, bool failed)
+{
+	struct request *r = arg;
+	const struct tx_part *p = r->tx->part[i];
+	struct tally_end e = { .cmd = p->cmd, .argv = p->argv, .argc = p->argc, .nkeys = p->b.c.nkeys, .nulls = nulls,
+		.told = r->told, .failed = failed };
+
+	if (cmd_counted[p->cmd->id] && !p->local && !r->tx->mute)
+		tally_count(metric_tally(r->cl->w->metrics, r->project->metric_id), &e);
 }
 
 /* The connection that watched was lost, and EXEC has surely not run: as if a key had changed. */
@@ -665,7 +680,8 @@ static int begin_filter(struct request *r, struct tx *tx)
 		const struct command *c = tx->part[i]->cmd;
 
 		tx->kind[i] = tx->part[i]->local ? EXEC_LOCAL : space_edits(r->project, c) ? EXEC_WHOLE :
-		    c->transform == X_PASS ? EXEC_PASS : c->transform == X_RECEIVERS ? EXEC_COUNT :
+		    c->transform == X_PASS ? EXEC_PASS :
+		    c->transform == X_RECEIVERS || c->transform == X_TOLD ? EXEC_COUNT :
 		    (uint8_t)strip_depth(c);
 	}
 	f->out = &r->b.out;
@@ -677,7 +693,8 @@ static int begin_filter(struct request *r, struct tx *tx)
 	f->prefix_len = r->project->prefix_len;
 	f->rewrite = f->prefix_len ? rewrite_error : NULL;
 	f->local = run_local;
-	f->count = receivers;
+	f->count = integer;
+	f->ended = part_counts;
 	f->whole = whole;
 	f->arg = r;
 	f->mute = tx->mute;

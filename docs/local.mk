@@ -10,6 +10,7 @@ EXTRA_DIST += %D%/writing-a-plugin.md
 EXTRA_DIST += %D%/scripts.md %D%/decisions/scripts-isolated.md
 EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md %D%/limits.md %D%/access.md
 EXTRA_DIST += %D%/jwt.md
+EXTRA_DIST += %D%/cache.md
 
 .PHONY: doc-config
 doc-config: agent/purserd plugins/redis.la plugins/memory.la

@@ -93,6 +93,7 @@ static void back(void *arg)
 	b->sent_ns = w->shadow.sent_ns;
 	b->endpoint = w->shadow.endpoint;
 	b->executed = w->shadow.executed;
+	b->c.nulls = w->shadow.c.nulls;
 	if (!b->discard) {
 		b->err = w->shadow.err;
 		b->store_error = w->shadow.store_error;

@@ -32,8 +32,9 @@ static const char *const caps[64] = {
 	[34] = "ENDS_INSIDE",
 	[35] = "QUOTA",
 	[36] = "CONFINES",
+	[37] = "TELLS_NULLS",
 };
-_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_CONFINES == UINT64_C(1) << 36,
+_Static_assert(PURSER_CAP_INFO == UINT64_C(1) << 15 && PURSER_CAP_TELLS_NULLS == UINT64_C(1) << 37,
     "the list above follows the header");
 
 const char *plugin_cap_name(unsigned bit)

@@ -41,8 +41,18 @@ static int64_t credit(struct bcall *b)
 	return 0;
 }
 
+/* Of a plugin that does not tell: is the reply a null? */
+static void top_null(struct bcall *b, const uint8_t *p, size_t n)
+{
+	if ((!b->reply_bytes && n && (*p == '_' || (*p == '$' && n > 1 && p[1] == '-'))) ||
+	    (b->reply_bytes == 1 && n && *p == '-'))
+		b->c.nulls = 1;
+}
+
 static int64_t h_raw(purser_call *c, const void *p, size_t n)
 {
+	if (__builtin_expect(!(c->ctx->p->caps & PURSER_CAP_TELLS_NULLS), 0))
+		top_null(of(c), p, n);
 	reply_raw(of(c), p, n);
 	return credit(of(c));
 }
@@ -66,6 +76,8 @@ static void h_commit(purser_call *c, size_t n)
 	struct bcall *b = of(c);
 	struct out *o = place(b);
 
+	if (!(c->ctx->p->caps & PURSER_CAP_TELLS_NULLS))
+		top_null(b, o->tail->p + o->tail->end, n);
 	if (o == b->out) {
 		b->began = true;
 		b->reply_bytes += n;

@@ -98,6 +98,7 @@ void reply_text(struct bcall *b, const char *s)
 
 void reply_null(struct bcall *b)
 {
+	b->c.nulls++;
 	if (b->c.resp == 3)
 		reply_raw(b, "_\r\n", 3);
 	else

@@ -33,7 +33,8 @@ enum cmd_more_keys {
 	KEYS_STORE              /* GEORADIUS key ... STORE to, STOREDIST to */
 };
 enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT, A_CHANNEL };
-enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS, X_FIRST };
+enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS, X_FIRST,
+	X_TOLD /* nothing in it changes; the integer that it is counts for CACHE.STATS */ };
 enum cmd_retry { R_READ, R_IDEMPOTENT, R_OPTIONS, R_NEVER };
 enum cmd_run { RUN_BACKEND, RUN_LOCAL, RUN_SPACE, RUN_TX, RUN_FEATURE };
 enum cmd_group {
@@ -104,6 +105,24 @@ extern const uint32_t cmd_nrefusals;
 /* What COMMAND shows of a row, words with a blank between: tips, and ACL categories. */
 const char *cmd_tips(const struct command *c);
 void cmd_categories(const struct command *c, char *buf, size_t len);
+
+/* What CACHE.STATS learns from a command, and its reply (counted.c). */
+enum cmd_count {
+	COUNT_NOT,
+	COUNT_GET,    /* a null is a miss */
+	COUNT_GETDEL, COUNT_GETSET,
+	COUNT_MGET,   /* ... for each key */
+	COUNT_EXISTS, /* the integer: how many are there */
+	COUNT_SET,    /* NX, XX and GET matter */
+	COUNT_SETEX,  /* what is no error has set it */
+	COUNT_SETNX,  /* the integer: was it set */
+	COUNT_MSET, COUNT_MSETNX,
+	COUNT_DEL     /* the integer: how many there were */
+};
+extern const uint8_t cmd_counted[CMD_IDS]; /* by id */
+/* Options of SET in argv of argc words. */
+struct cmd_set_options { bool nx, xx, get; };
+void cmd_set_options(struct cmd_set_options *o, const purser_bytes *argv, uint32_t argc);
 
 static inline int cmd_arity_ok(const struct command *c, uint32_t argc)
 {

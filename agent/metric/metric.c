@@ -7,6 +7,7 @@
 #include <strings.h>
 #include "base/errors.h"
 #include "metric/priv.h"
+#include "metric/tally.h"
 
 const struct metric_row metric_rows[METRIC_COUNT] = {
 #define METRIC_FEED_PLAIN METRIC_PLAIN
@@ -109,7 +110,7 @@ static void free_names(struct metric_reg *r)
 		free(r->instances[i]);
 	for (int i = 0; i < MAX_ENDPOINTS; i++)
 		free(r->endpoints[i]);
-	for (int i = 0; i < MAX_PROJECTS; i++)
+	for (unsigned i = 0; i < MAX_PROJECTS; i++)
 		free(r->projects[i]);
 	for (int i = 0; i < MAX_WORDS; i++)
 		free(r->words[i]);
@@ -126,6 +127,7 @@ void metric_free(struct metric_reg *r)
 		free_cells(r->cells[i]);
 	for (uint32_t i = 0; i < r->nextra; i++)
 		free(r->extra[i]);
+	metric_tally_free(r);
 	for (struct metric_priv *p = r->shards, *next; p; p = next) {
 		next = p->next;
 		hist_free(&p->no_memory.hist);
@@ -147,7 +149,10 @@ struct metric_shard *metric_shard_new(struct metric_reg *r)
 		return NULL;
 	p->shard.mask = 255;
 	p->shard.slots = calloc(p->shard.mask + 1, sizeof *p->shard.slots);
-	if (!p->shard.slots) {
+	p->shard.tally = calloc(METRIC_PROJECTS, sizeof *p->shard.tally);
+	if (!p->shard.slots || !p->shard.tally) {
+		free(p->shard.slots);
+		free(p->shard.tally);
 		free(p);
 		return NULL;
 	}
@@ -346,11 +351,11 @@ static int name_number(struct metric_reg *r, char *_Atomic *table, int max, cons
 /* One place is kept for all that have none of their own; no project can have that name. */
 uint16_t metric_project(struct metric_reg *r, const char *name)
 {
-	int at = name_number(r, r->projects, MAX_PROJECTS - 1, name, strlen(name));
+	int at = name_number(r, r->projects, (int)MAX_PROJECTS - 1, name, strlen(name));
 
-	if (at == MAX_PROJECTS - 1)
+	if (at == (int)MAX_PROJECTS - 1)
 		at = name_number(r, r->projects + at, 1, "_OTHER", 6) + at;
-	return at < MAX_PROJECTS ? (uint16_t)at : 0xffff;
+	return at < (int)MAX_PROJECTS ? (uint16_t)at : 0xffff;
 }
 
 struct metric_clients *metric_clients_of(struct metric_reg *r, uint16_t project)

@@ -116,12 +116,18 @@ struct metric_op { /* one series in one shard */
 	struct metric_op *next;   /* of the same series, in other shards */
 };
 
+/* Of one project, in one shard: metric/tally.h. */
+enum metric_tally_id { TALLY_HITS, TALLY_MISSES, TALLY_SETS, TALLY_DELETES, TALLY_ERRORS, TALLY_COUNT };
+struct metric_tally { _Atomic uint64_t v[TALLY_COUNT]; };
+#define METRIC_PROJECTS 4096u
+
 #define METRIC_RECENT 64u
 struct metric_slot { uint64_t key; struct metric_op *op; };
 struct metric_shard {
 	_Atomic uint64_t plain[METRIC_COUNT];
 	struct metric_slot recent[METRIC_RECENT]; /* by command: the series that it was last */
 	struct metric_slot *slots; /* open addressing; the owner's alone */
+	struct metric_tally *_Atomic *tally; /* [METRIC_PROJECTS] */
 	uint32_t mask, used;
 	struct metric_reg *reg;
 	struct metric_priv *priv;

@@ -12,7 +12,7 @@
 #include "metric/metric.h"
 
 #define MAX_INSTANCES 255
-#define MAX_PROJECTS 4096
+#define MAX_PROJECTS METRIC_PROJECTS
 #define MAX_ENDPOINTS 1024
 #define MAX_WORDS 100
 #define MAX_COLLECTORS 8
@@ -52,7 +52,11 @@ struct metric_priv { /* of a shard */
 	struct metric_op no_memory;      /* when not even the overflow series could be had */
 	struct metric_cell no_cell;
 	struct hist no_hist;
+	struct metric_tally no_tally;
 };
+
+struct tally_base { uint64_t v[TALLY_COUNT], since_ns, evicted; }; /* at the latest reset */
+struct tally_cells { struct metric_cell *cell[TALLY_COUNT]; };
 
 struct metric_reg {
 	pthread_mutex_t lock, reading;
@@ -83,6 +87,8 @@ struct metric_reg {
 	struct cell_series *_Atomic cells[METRIC_COUNT + METRIC_EXTRA];
 	uint32_t ncells[METRIC_COUNT + METRIC_EXTRA];
 	_Atomic uint64_t series, overflow;
+	struct tally_base *tally_base[MAX_PROJECTS];
+	struct tally_cells *tally_cells[MAX_PROJECTS]; /* with `reading` held */
 };
 
 /* Attributes of one point from its values, in the order of the row. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "metric/priv.h"
+#include "metric/tally.h"
 
 /* The duration bounds of the conventions; every one is an edge of the histogram. */
 static const uint64_t bounds_ns[] = { 1000000, 5000000, 10000000, 50000000, 100000000, 500000000,
@@ -435,6 +436,7 @@ static void collect_own(struct metric_reg *r)
 {
 	for (uint32_t i = 0; i < r->ncollectors; i++)
 		r->collectors[i].fn(r->collectors[i].arg, r->own);
+	metric_tally_collect(r);
 	metric_cell_set(metric_cell(r->own, METRIC_SERIES, NULL), (int64_t)metric_series(r));
 	metric_cell_set(metric_cell(r->own, METRIC_SERIES_OVERFLOW, NULL), (int64_t)metric_overflow(r));
 }

@@ -44,6 +44,8 @@ static int next(struct exec_filter *f)
 	}
 	f->state = VALUE;
 	f->need = 1;
+	f->nulls = 0;
+	f->failed = false;
 	f->at++;
 	return 0;
 }
@@ -51,7 +53,11 @@ static int next(struct exec_filter *f)
 static int value_done(struct exec_filter *f)
 {
 	f->state = VALUE;
-	return --f->need ? 0 : next(f);
+	if (--f->need)
+		return 0;
+	if (f->ended)
+		f->ended(f->arg, f->at - 1, f->nulls, f->failed);
+	return next(f);
 }
 
 /* "*n" CR LF or a null of either protocol. */
@@ -104,6 +110,7 @@ static int header(struct exec_filter *f)
 	if (purser_resp_int(f->hold + 1, f->have - 3, &v) || v < -1 || put(f, f->hold, f->have))
 		return -1;
 	if (type == '$' || type == '=' || type == '!') {
+		f->nulls += v < 0;
 		if (v < 0)
 			return value_done(f);
 		f->pass = (uint64_t)v + 2;
@@ -140,8 +147,10 @@ static int begin(struct exec_filter *f, char type)
 	switch (type) {
 	case '-':
 		f->state = ERROR;
+		f->failed |= f->need == 1;
 		return 1;
 	case '+': case ':': case ',': case '#': case '_': case '(':
+		f->nulls += type == '_';
 		f->state = LINE;
 		return 0;
 	case '$': case '=': case '!': case '*': case '~': case '%':

@@ -88,6 +88,7 @@ struct exec_filter {
 	int (*local)(void *arg, uint32_t i);
 	int64_t (*count)(void *arg, uint32_t i, int64_t n);
 	struct reply_filter *(*whole)(void *arg, uint32_t i); /* NULL: no memory */
+	void (*ended)(void *arg, uint32_t i, uint32_t nulls, bool failed); /* element i is out; or NULL */
 	void *arg;
 	bool mute;              /* nobody reads: nothing is written, local() is called all the same */
 	bool null;              /* a watched key has changed */
@@ -97,6 +98,8 @@ struct exec_filter {
 	uint32_t at;            /* element */
 	uint64_t need;          /* values that the element still lacks */
 	uint64_t pass;          /* payload bytes still to come, CR LF included */
+	uint32_t nulls;         /* in the element so far */
+	bool failed;            /* the element is an error */
 	uint32_t have;          /* bytes in hold */
 	struct strip_filter strip;
 	uint8_t hold[512];      /* a header line, or an error's text */

@@ -28,4 +28,5 @@ void server_handlers(req_handler *t)
 	local_explain(t);
 	local_client(t);
 	local_track(t);
+	local_cache(t);
 }

@@ -38,6 +38,7 @@ void local_client(req_handler *table);     /* CLIENT INFO LIST KILL */
 void local_track(req_handler *table);      /* CLIENT TRACKING CACHING GETREDIR TRACKINGINFO */
 void local_breaker(req_handler *table);    /* PURSER.BREAKER PURSER.FAULT */
 void local_explain(req_handler *table);    /* PURSER.EXPLAIN */
+void local_cache(req_handler *table);      /* CACHE.STATS */
 void local_watch(req_handler *table);      /* PURSER.SUBSCRIBE PURSER.UNSUBSCRIBE */
 
 /* Something has changed: a message to the subscribers of its topic. */

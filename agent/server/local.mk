@@ -7,4 +7,4 @@ agent_libagent_a_SOURCES += %D%/server.h %D%/look.h %D%/conn.c %D%/conn_resp.c %
 	%D%/local.h %D%/local.c %D%/local_command.c %D%/local_connection.c %D%/local_unblock.c %D%/local_info.c %D%/local_slow.c %D%/local_server.c \
 	%D%/local_space.c %D%/local_script.c %D%/local_agent.c %D%/local_auth.c
 agent_libagent_a_SOURCES += %D%/conn_stream.c %D%/local_pubsub.c %D%/local_client.c %D%/local_track.c
-agent_libagent_a_SOURCES += %D%/local_breaker.c %D%/local_watch.c %D%/local_explain.c
+agent_libagent_a_SOURCES += %D%/local_breaker.c %D%/local_watch.c %D%/local_explain.c %D%/local_cache.c

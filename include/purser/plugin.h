@@ -128,7 +128,7 @@ typedef struct purser_quota { /* what a namespace may have, where the plugin say
 	uint64_t max_keys;          /* in all databases; 0 = no limit */
 } purser_quota;
 
-struct purser_call { /* filled by the host; read-only to the plugin but for link and user */
+struct purser_call { /* filled by the host; read-only to the plugin but for link, user and nulls */
 	uint32_t struct_size;
 	uint32_t op;                /* index in the plugin's ops[]: dispatch without strings */
 	uint32_t flags;             /* PURSER_CALL_* */
@@ -153,6 +153,7 @@ struct purser_call { /* filled by the host; read-only to the plugin but for link
 	                             * other names for it than those that begin so, and it sees them without.
 	                             * NULL: it has the store's names */
 	uint32_t databases;         /* with space: 0 .. databases - 1 are the project's */
+	uint32_t nulls;             /* CAP_TELLS_NULLS: before end(), how many nulls a raw reply had */
 };
 
 /* ---- how a call ends ------------------------------------------------------------------------ */
@@ -330,6 +331,8 @@ typedef struct purser_metric { const char *name, *unit, *doc; uint32_t kind; } p
                                                      * not copy the arguments before */
 #define PURSER_CAP_QUOTA        (UINT64_C(1) << 35) /* refuses with OOM what would exceed call->quota */
 #define PURSER_CAP_CONFINES     (UINT64_C(1) << 36) /* scripts keep to call->space */
+#define PURSER_CAP_TELLS_NULLS  (UINT64_C(1) << 37) /* call->nulls is right; null() counts by itself. Else
+                                                     * the host looks into replies to count misses */
 enum {
 	PURSER_INLINE = 1,          /* submit never blocks; called by all workers at once */
 	PURSER_BLOCKING = 2         /* run may block; the host calls it on its threads */

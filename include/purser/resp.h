@@ -22,7 +22,7 @@ typedef struct purser_scan {
 	uint64_t need; /* values still to come; 0: the value is complete (if skip is 0 too) */
 	uint64_t skip; /* bytes of a bulk payload and its CRLF still to pass */
 	uint32_t version; /* 2: only the types of RESP2; else all */
-	uint32_t reserved;
+	uint32_t nulls;   /* null bulk strings and nulls that have passed */
 } purser_scan;
 
 /* Begin a value in RESP `version` (2, 3; 0 = any).  PUSH frames count as ordinary values here and an
@@ -32,7 +32,7 @@ static inline void purser_scan_begin_as(purser_scan *s, uint32_t version)
 	s->need = 1;
 	s->skip = 0;
 	s->version = version;
-	s->reserved = 0;
+	s->nulls = 0;
 }
 
 static inline void purser_scan_begin(purser_scan *s) { purser_scan_begin_as(s, 0); }
@@ -152,6 +152,7 @@ static inline int64_t purser_scan_header(purser_scan *s, const uint8_t *p, size_
 			return -1;
 		s->need--;
 		s->skip = v < 0 ? 0 : (uint64_t)v + 2;
+		s->nulls += v < 0;
 		return len;
 	case ':':
 		len = purser_scan_number(p, n, &v);
@@ -166,6 +167,7 @@ static inline int64_t purser_scan_header(purser_scan *s, const uint8_t *p, size_
 			return -1;
 		len = purser_scan_scalar3(p, n);
 		s->need -= len > 0;
+		s->nulls += len > 0 && p[0] == '_';
 		return len;
 	case '=': case '!':
 		if (s->version == 2)

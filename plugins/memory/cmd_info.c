@@ -203,10 +203,12 @@ static void info_project(struct ctx *cx, const purser_call *c, struct text *t)
 {
 	int64_t project = project_known(cx, c);
 
-	say(t, "used_memory_project:%lld\r\nproject_keys:%lld\r\nused_memory_tables:%lld\r\n",
+	say(t, "used_memory_project:%lld\r\nproject_keys:%lld\r\nused_memory_tables:%lld\r\n"
+	    "project_evicted_keys:%lld\r\n",
 	    (long long)(project < 0 ? 0 : project_sum(cx->st, (uint32_t)project, ACCOUNT_USED)),
 	    (long long)(project < 0 ? 0 : project_sum(cx->st, (uint32_t)project, ACCOUNT_KEYS)),
-	    (long long)project_sum(cx->st, PROJECT_NONE, ACCOUNT_USED));
+	    (long long)project_sum(cx->st, PROJECT_NONE, ACCOUNT_USED),
+	    (long long)(project < 0 ? 0 : project_sum(cx->st, (uint32_t)project, ACCOUNT_EVICTED)));
 }
 
 void op_info(struct ctx *cx, purser_call *c)

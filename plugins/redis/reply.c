@@ -228,6 +228,8 @@ static int64_t feed(struct link *l, const uint8_t *p, size_t n)
 				credit = h->raw(c, p + at, (size_t)k);
 			at += (size_t)k;
 			if (LIKELY(done)) {
+				if (PURSER_HAS(c, purser_call, nulls))
+					c->nulls = l->scan.nulls;
 				if (reply_end(l) < 0)
 					return -1;
 				continue;

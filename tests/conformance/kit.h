@@ -48,6 +48,7 @@ struct kit_reply {
 	struct buf bytes; /* RESP, or the text of an error */
 	uint64_t need;    /* typed: values to come */
 	bool complete;    /* raw: one whole value is there */
+	uint32_t nulls;   /* ... and so many of it are null */
 	size_t scanned;
 };
 /* Say what is wrong with n raw bytes, or NULL; they are appended. */

@@ -290,8 +290,12 @@ static void check_untouched(const struct kcall *k)
 
 	now.link = k->seen.link;
 	memcpy(now.user, k->seen.user, sizeof(now.user));
+	now.nulls = k->seen.nulls;
+	if (kit.pl->p.caps & PURSER_CAP_TELLS_NULLS && k->reply.form == FORM_RAW && k->reply.complete &&
+	    k->c->nulls != k->reply.nulls)
+		kit_blame(8, "call #%u (%s) says %u nulls, its reply has %u", k->id, k->name, k->c->nulls, k->reply.nulls);
 	if (memcmp(&now, &k->seen, sizeof(now)) != 0)
-		kit_blame(7, "call #%u (%s) was changed beside link and user", k->id, k->name);
+		kit_blame(7, "call #%u (%s) was changed beside link, user and nulls", k->id, k->name);
 	for (uint32_t i = 0; k->c->argv && i < k->argc; i++)
 		if (k->c->argv[i].n != k->argv[i].n ||
 		    memcmp(k->c->argv[i].p, k->argv[i].p, k->argv[i].n) != 0)

@@ -160,6 +160,7 @@ const char *reply_raw_bytes(struct kit_reply *r, unsigned resp, const void *p, s
 	if (used < 0)
 		return "raw bytes that are not RESP";
 	r->complete = purser_scan_done(&scan);
+	r->nulls = scan.nulls;
 	if (r->complete && (size_t)used < buf_len(&r->bytes))
 		return "more raw bytes than one value has";
 	return NULL;

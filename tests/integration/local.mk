@@ -47,3 +47,4 @@ SCRIPT_TESTS += %D%/49-jwt.py
 EXTRA_DIST += tests/issuer.py
 SCRIPT_TESTS += %D%/49-oidc.py
 SCRIPT_TESTS += %D%/66-features.py
+SCRIPT_TESTS += %D%/57-cache-stats.py

@@ -25,6 +25,8 @@ NAMES_IN_REPLY = {
     "XREAD": "X_STREAMS", "XREADGROUP": "X_STREAMS", "SCAN": "X_SCAN",
     "PUBLISH": "X_RECEIVERS", "SPUBLISH": "X_RECEIVERS",
 }
+# Integers that CACHE.STATS counts with.
+NAMES_IN_REPLY |= dict.fromkeys(("SETNX", "MSETNX", "DEL", "UNLINK", "EXISTS"), "X_TOLD")
 # Arguments that name keys, channels or databases without being keys.
 SPECIAL = {"KEYS": "A_PATTERN", "SCAN": "A_SCAN", "COPY": "A_COPY", "SORT": "A_SORT", "SORT_RO": "A_SORT", "PUBLISH": "A_CHANNEL"}
 # What anybody may: who one is, what there is, and the agent's own pages.
