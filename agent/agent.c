@@ -20,6 +20,7 @@
 #include "feature/job_service.h"
 #include "backend/blocking.h"
 #include "base/buf.h"
+#include "feature/touch.h"
 #include "metric/slowlog.h"
 #include "server/http_route.h"
 
@@ -96,6 +97,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.tag = a->tag;
 	s->w.agent = &a->ops;
 	s->w.faults = &a->faults;
+	s->w.touch = a->touch;
 	s->w.slow = a->slow;
 	memcpy(s->w.cursor_secret, a->cursor_secret, sizeof s->w.cursor_secret);
 	s->w.metrics = metric_shard_new(a->metrics);
@@ -141,8 +143,9 @@ static int start_workers(struct agent *a)
 	a->scripts = scripts_new((size_t)cfg_int(cfg_one(a->cfg, CFG_AGENT), CFG_AGENT_SCRIPT_MEMORY));
 	a->peers = calloc(a->nworkers, sizeof *a->peers);
 	a->slow = slowlogs_new();
+	a->touch = touch_table_new();
 	a->jwt = jwt_service_new(a->log, a->metrics, jwt_entries(a->cfg));
-	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow || !a->jwt)
+	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow || !a->jwt || !a->touch)
 		return -ENOMEM;
 	a->server.routes = http_routes_new(&why, &at);
 	if (!a->server.routes)
@@ -384,6 +387,7 @@ static void free_workers(struct agent *a)
 	jobs_free(a->jobs);
 	scripts_free(a->scripts);
 	slowlogs_free(a->slow);
+	touch_table_free(a->touch);
 	free(a->serving);
 	free(a->peers);
 	free(a->threads);

@@ -106,6 +106,7 @@ struct agent {
 	char state_dir[256];
 	uint64_t cursor_secret[2];
 	struct slowlogs *slow;
+	struct touch_table *touch;
 	char tag[9];                     /* of this agent: host and socket */
 	uint64_t started_ms;
 	bool stopping;

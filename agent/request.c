@@ -416,6 +416,13 @@ static void keep_late(struct request *r)
 	ctx_dismiss(r->b.c.ctx, &r->b);
 }
 
+static __attribute__((noinline)) enum stage_result gate(struct request *r, struct purser_ctx *x)
+{
+	if (atomic_load_explicit(&x->inst->gate, memory_order_acquire) & GATE_TOUCH && touch_holds(r))
+		return STAGE_HOLD;
+	return retry_admit(r) ? STAGE_NEXT : STAGE_DONE;
+}
+
 static inline enum stage_result stage_submit(struct request *r)
 {
 	struct purser_ctx *x = r->b.c.ctx;
@@ -435,8 +442,12 @@ static inline enum stage_result stage_submit(struct request *r)
 		r->b.c.wire_bytes = r->b.source ? UINT64_MAX : call_wire_bytes(&r->b);
 	else if (physical_argv(r))
 		return refuse(r, ERR_OOM, NULL);
-	if (__builtin_expect(atomic_load_explicit(&x->inst->gate, memory_order_relaxed) != 0, 0) && !retry_admit(r))
-		return STAGE_DONE;
+	if (__builtin_expect(atomic_load_explicit(&x->inst->gate, memory_order_relaxed) != 0, 0)) {
+		enum stage_result rc = gate(r, x);
+
+		if (rc != STAGE_NEXT)
+			return rc;
+	}
 	cl->session.inflight++;
 	r->released = false;
 	if (ctx_submit(x, &r->b) == SUBMIT_PENDING) {
@@ -447,6 +458,13 @@ static inline enum stage_result stage_submit(struct request *r)
 	}
 	return STAGE_DONE;
 }
+
+enum stage {
+#define STAGE(name, doc) ST_##name,
+#include "stages.def"
+#undef STAGE
+	ST_END
+};
 
 /* What is in flight does not end: the one that waits behind it has a deadline too, but for what waits in
  * the store: then its time begins when that is over. */
@@ -464,7 +482,7 @@ static int hold(struct request *r, unsigned stage)
 	struct client *c = r->cl;
 	const struct purser_ctx *x = c->w->ctx[r->project->instance];
 
-	r->stage = (uint8_t)stage;
+	r->stage = stage == ST_submit ? ST_route : (uint8_t)stage; /* what else is in flight by then is seen there */
 	c->hold_timer.fn = hold_expired;
 	if (req_pin(r) || (!client_waits(c) && loop_timer_set(c->w->loop, &c->hold_timer,
 	    r->start_ns + x->inst->operation_timeout_ns))) {
@@ -476,13 +494,6 @@ static int hold(struct request *r, unsigned stage)
 }
 
 /* ---- the road ---- */
-
-enum stage {
-#define STAGE(name, doc) ST_##name,
-#include "stages.def"
-#undef STAGE
-	ST_END
-};
 
 static int run(struct request *r)
 {
@@ -541,7 +552,7 @@ bool req_resume(struct client *c)
 	struct request *r = c->held;
 
 	if (r) {
-		if (c->head != r || c->session.inflight)
+		if (c->head != r || c->session.inflight || r->touch)
 			return false;
 		c->held = NULL;
 		if (!c->hold_timer.pos)

@@ -192,6 +192,7 @@ struct request {
 	purser_bytes *argv;             /* logical words, then isolated */
 	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
+	uint64_t touch;                 /* held: who must hear of it before is being told (request_touch.c); or 0 */
 	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */
 	int64_t told;                   /* the integer of its reply, or its nulls (request_tally.c) */
@@ -350,6 +351,7 @@ struct worker {
 		struct anew *anew;      /* those to be made anew: ask is posted */
 	} confining;
 	void *agent;                    /* main's: what local commands of the agent need */
+	struct touch_table *touch;      /* main's, shared by all workers: feature/touch.h */
 	struct faults *faults;          /* main's, shared by all workers */
 	struct slowlogs *slow;          /* main's, shared by all workers */
 	uint64_t cursor_secret[2];      /* of the cursors that clients see; the same in all workers */
@@ -358,6 +360,7 @@ struct worker {
 	struct tracked_key *oldest_key, *newest_key;
 	struct track_area *areas;       /* ... and the projects whose clients track */
 	struct monitored *monitored;    /* request_monitor.c: who wants to see requests; or NULL */
+	uint64_t touches;               /* request_touch.c: numbers of them */
 	struct child *ready, *ready_last; /* request_child.c: those that have something to do */
 	struct child *free_children;
 	uint32_t nfree_children;
@@ -394,6 +397,7 @@ struct ask {
 	bool physical;                  /* names are as the store has them; project is for the accounts */
 	bool borrowed;                  /* physical words; they and gen stay until fn was called */
 	bool writes;                    /* a script that may */
+	bool keeps_leases;              /* no lease is void by it */
 	const struct command *cmd;      /* the row, if it is known */
 	purser_bytes *words;            /* borrowed, with body: argv, to be written to */
 	purser_bytes body;              /* of EVALSHA: sent as EVAL with this when the store has lost it; p NULL: nothing is done */

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "request.h"
+#include "request_feature.h"
 
 #define CHILD_KEYS 8u
 
@@ -24,7 +24,7 @@ struct child {
 	struct arena arena;
 	uint64_t start_ns;
 	purser_bytes *words;            /* ours to change: argv of a script */
-	bool done, released, delivered, healing, listed;
+	bool touched, done, released, delivered, healing, listed;
 	char error[BCALL_ERROR_MAX];    /* from here on nothing is cleared for a new child but its first byte */
 	struct strip_filter strip;
 	uint32_t keys_mem[CHILD_KEYS];
@@ -281,6 +281,14 @@ static purser_bytes *copy_words(struct child *c, const purser_bytes *argv, uint3
 	return v;
 }
 
+/* Who had to hear of what it writes has heard. */
+static void go_on(struct feature_worker *home, void *arg, uint64_t id)
+{
+	(void)home;
+	(void)id;
+	submit(arg);
+}
+
 static void submit(struct child *c)
 {
 	struct purser_ctx *x = c->ask.w->ctx[c->ask.instance];
@@ -307,6 +315,12 @@ static void submit(struct child *c)
 	if (x->p->args == PURSER_ARGS_WIRE) {
 		call->argv = NULL;
 		call->wire_bytes = call_wire_bytes(&c->b);
+	}
+	if (!c->touched && !c->ask.keeps_leases && call->flags & PURSER_CALL_WRITE &&
+	    atomic_load_explicit(&x->inst->gate, memory_order_acquire) & GATE_TOUCH) {
+		c->touched = true;
+		if (touch_child(c->ask.w, x->inst, c->cmd, &c->b, go_on, c))
+			return;
 	}
 	if (atomic_load_explicit(&x->inst->gate, memory_order_relaxed) &&
 	    !guard_admit(x, &c->b, c->cmd && c->cmd->flags & F_DENYOOM, why, sizeof why)) {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "access/jwt.h"
+#include "feature/touch.h"
 #include "request_auth.h"
 #include "request_feature.h"
 #include "request_pubsub.h"
@@ -130,6 +131,8 @@ void worker_close_ctx(struct worker *w, uint32_t instance)
 		if (!c->session.inflight || c->session.instance != x->inst)
 			ctx_session_end(x, &c->session);
 	}
+	if (w->touch)
+		touch_close(&w->feature, x->inst);
 	ctx_close(x); /* ends what is in flight */
 	w->ctx[instance] = NULL;
 	for (struct client *c = w->clients; c; c = c->next)

@@ -158,7 +158,7 @@ static void ask_for(const struct feature_run *n, struct ask *a)
 	const struct feature_call *f = &n->f;
 
 	*a = (struct ask){ .w = n->r->cl->w, .gen = n->r->cl->gen, .project = f->project, .instance = f->instance, .db = f->db,
-		.deadline_ns = f->deadline_ns, .physical = true, .borrowed = true };
+		.deadline_ns = f->deadline_ns, .keeps_leases = f->keeps_leases, .physical = true, .borrowed = true };
 }
 
 static struct step *new_step(struct feature_run *n, feature_fn fn, void *arg)
@@ -251,6 +251,11 @@ uint64_t feature_place_timeout(struct feature_worker *w, const struct feature_pl
 	return at ? w->w->ctx[at->instance]->inst->operation_timeout_ns : 0;
 }
 
+struct purser_instance *feature_instance(struct feature_worker *w, uint32_t instance)
+{
+	return w->w->ctx[instance] ? w->w->ctx[instance]->inst : NULL;
+}
+
 static void lone_answered(void *arg, const struct child_reply *rep)
 {
 	struct lone *l = arg;
@@ -273,6 +278,7 @@ static bool place_ask(struct feature_worker *fw, const struct feature_place *p, 
 	}
 	**l = (struct lone){ fn, arg };
 	*a = (struct ask){ .w = fw->w, .gen = fw->w->gen, .project = at, .db = p->db, .internal = true, .physical = true,
+		.keeps_leases = p->keeps_leases,
 		.deadline_ns = loop_now(fw->loop) + timeout_ns };
 	if (at) {
 		a->instance = at->instance;
@@ -595,7 +601,7 @@ int worker_begin_features(struct worker *w)
 	struct feature_worker *f = &w->feature;
 
 	*f = (struct feature_worker){ .w = w, .index = w->index, .n = w->npeers ? w->npeers : 1, .loop = w->loop, .log = w->log,
-		.metrics = w->metrics, .trace = w->trace, .agent = w->agent };
+		.metrics = w->metrics, .trace = w->trace, .agent = w->agent, .touch = w->touch };
 	for (unsigned i = 0; i < ROOM_COUNT; i++)
 		if (feature_rooms[i].start && feature_rooms[i].start(f))
 			return -1;

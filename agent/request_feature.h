@@ -19,6 +19,12 @@ void feature_gone(struct request *r);           /* its client has; r may be answ
 enum stage_result unsaid_say(struct request *r);
 void unsaid_forget(struct client *c);
 
+/* ---- writes of which somebody must hear first (request_touch.c): GATE_TOUCH is set ---- */
+bool touch_holds(struct request *r);            /* true: r is held until they have been told */
+/* A step that writes: true: go_on() is called when they have been told. */
+bool touch_child(struct worker *w, const struct purser_instance *i, const struct command *cmd, const struct bcall *b,
+    void (*go_on)(struct feature_worker *home, void *arg, uint64_t id), void *arg);
+
 /* ---- a worker's rooms (feature.h) ---- */
 int worker_begin_features(struct worker *w);    /* 0, or -1: no memory */
 void worker_quit_features(struct worker *w);

@@ -32,7 +32,7 @@ enum guard_class { GUARD_READ, GUARD_WRITE };
 #define GUARD_CLASSES 2u
 const char *guard_class_name(unsigned class_);
 
-enum { GATE_READ = 1, GATE_WRITE = 2, GATE_FAULT = 4 }; /* bits of purser_instance.gate: look closer */
+enum { GATE_READ = 1, GATE_WRITE = 2, GATE_FAULT = 4, GATE_TOUCH = 8 }; /* bits of purser_instance.gate: look closer */
 
 struct guard_rules {                /* of one configuration */
 	bool enabled;               /* the breakers */

@@ -39,6 +39,8 @@
 #include "metric/metric.h"
 #include "trace/trace.h"
 
+struct touch_table;
+struct purser_instance;
 struct worker;
 struct client;
 struct generation;
@@ -79,6 +81,7 @@ struct feature_worker {
 	struct metric_shard *metrics;
 	struct trace *trace;            /* trace_random() */
 	void *agent;                    /* main's: struct agent_ops; opaque here */
+	struct touch_table *touch;      /* touch.h: the agent's one */
 	void *room[ROOM_COUNT];
 };
 
@@ -90,6 +93,7 @@ struct feature_place {
 	char instance[64];              /* name of the backend */
 	uint32_t ns;                    /* the project's number, stable by name */
 	uint16_t db;
+	bool keeps_leases;              /* as in a call; false of feature_place_of() */
 };
 
 /* ---- answers of the store ---- */
@@ -117,6 +121,7 @@ struct feature_call {
 	uint16_t db;
 	uint8_t resp;                   /* 2 or 3: reply_*() knows */
 	bool gone;                      /* its client has gone */
+	bool keeps_leases;              /* the handler may set it: its steps are the lease's own, and make none void (touch.h) */
 	bool http;                      /* over HTTP: the reply becomes JSON; nothing is pushed */
 	const struct project *project;  /* may be another object behind a wait (reload): read it anew */
 	uint32_t instance;
@@ -172,6 +177,8 @@ void feature_place_script(struct feature_worker *w, const struct feature_place *
 const struct project *feature_place_project(struct feature_worker *w, const struct feature_place *p);
 /* operation_timeout of its backend, 0 when it is gone. */
 uint64_t feature_place_timeout(struct feature_worker *w, const struct feature_place *p);
+
+struct purser_instance *feature_instance(struct feature_worker *w, uint32_t instance); /* NULL: it is closed */
 
 /* ---- waiting ---- */
 /* From now on f waits for something that is not the store: its deadline no longer counts, it stands as blocked in CLIENT

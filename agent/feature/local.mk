@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-agent_libagent_a_SOURCES += %D%/feature.h %D%/rooms.h %D%/feature.c
+agent_libagent_a_SOURCES += %D%/feature.h %D%/rooms.h %D%/feature.c %D%/touch.h %D%/touch.c
 
 # The agent's Lua scripts: each feature's fragment appends its own to lua_files.  scripts.h has a number LUA_NAME for
 # each, scripts.c the table.

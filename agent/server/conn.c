@@ -421,7 +421,7 @@ static bool can_go_on(const struct conn *c)
 	if (c->readable && gathers(c))
 		return true;
 	if (cl->held)
-		return cl->head == cl->held && !cl->session.inflight;
+		return cl->head == cl->held && !cl->session.inflight && !cl->held->touch;
 	if (c->busy)
 		return conn_http_may_step(c);
 	if (c->stream)

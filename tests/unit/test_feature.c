@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include "base/buf.h"
 #include "feature/feature.h"
+#include "feature/touch.h"
 #include "request_feature.h"
 #include "request_push.h"
 #include "server/server.h"
@@ -152,6 +153,7 @@ static int setup(void **state)
 	W.w.metrics = metric_shard_new(W.metrics);
 	W.w.trace = trace_new(&W.policy, 16);
 	W.w.scripts = scripts_new(65536);
+	W.w.touch = touch_table_new();
 	assert_int_equal(worker_begin_features(&W.w), 0);
 	W.inst = instance_new(&o, &e);
 	assert_non_null(W.inst);
@@ -195,6 +197,7 @@ static int teardown(void **state)
 	worker_end_requests(&W.w);
 	worker_end_children(&W.w);
 	scripts_free(W.w.scripts);
+	touch_table_free(W.w.touch);
 	trace_free(W.w.trace);
 	loop_free(W.w.loop);
 	metric_free(W.metrics);
@@ -344,6 +347,18 @@ static void bond_gone(struct feature_bond *b)
 	feature_place_ask(b->w, &place, 1000000000, CMD_DEL, argv, 2, nobodys, NULL);
 }
 
+static struct touch watched[3];
+static struct touch_note *about[4];
+static unsigned nabout;
+
+static void written(struct touch *t, struct touch_note *n)
+{
+	assert_true(touch_written(t));
+	touch_forget(t);
+	assert_false(touch_written(t));
+	about[nabout++] = n;
+}
+
 static bool says(const struct feature_call *f, const char *w)
 {
 	return cmd_word_is(f->argv[2], w);
@@ -373,7 +388,22 @@ static void handler(struct feature_call *f)
 		feature_script(f, LUA_CACHE_INCRBY, f->argv + 1, 1, f->argv + 3, 1, note, f);
 	else if (says(f, "wait"))
 		feature_wait(f, stop);
-	else if (says(f, "bind")) {
+	else if (says(f, "watch")) {
+		struct touch *t = &watched[f->argv[3].p[0] - '0'];
+
+		t->written = written;
+		assert_true(touch_watch(f->w, f->instance, f->db, feature_key(f, f->argv[1]), t));
+		feature_ok(f);
+	} else if (says(f, "set") || says(f, "own")) {
+		static const uint8_t set[] = "SET";
+		purser_bytes *argv = arena_get(f->arena, 3 * sizeof *argv);
+
+		f->keeps_leases = says(f, "own");
+		argv[0] = (purser_bytes){ set, 3 };
+		argv[1] = feature_key(f, f->argv[1]);
+		argv[2] = f->argv[3];
+		feature_ask(f, CMD_SET, argv, 3, note, f);
+	} else if (says(f, "bind")) {
 		bond.gone = bond_gone;
 		assert_true(feature_bind(f, &bond));
 		feature_ok(f);
@@ -624,6 +654,119 @@ static void mail(void **state)
 	assert_int_equal(answered, 2);
 }
 
+/* ---- who must hear of a write before it is sent ---- */
+
+static void watch_key(const char *line)
+{
+	said(line, "+OK\r\n");
+	assert_true(atomic_load(&W.inst->gate) & GATE_TOUCH);
+}
+
+/* It is held until those n have heard, and is sent then. */
+static void held(const char *line, unsigned n, const char *reply, const char *want)
+{
+	nabout = 0;
+	ask(line);
+	for (unsigned i = 0; i < n; i++) {
+		assert_int_equal(ncalls, 0);
+		for (unsigned turns = 0; turns < 4 && nabout <= i; turns++)
+			go_on();
+		assert_int_equal(nabout, i + 1);
+		go_on();
+		assert_int_equal(ncalls, 0);
+		touch_done(about[i]);
+	}
+	for (unsigned turns = 0; turns < 4 && !ncalls; turns++)
+		go_on();
+	assert_int_equal(ncalls, 1);
+	answers(reply);
+	told(want);
+	assert_int_equal(atomic_load(&W.inst->gate), 0);
+}
+
+static void touched(void **state)
+{
+	(void)state;
+	choose();
+	assert_int_equal(atomic_load(&W.inst->gate), 0);
+	watch_key("CACHE.INCRBY k watch 0");
+	/* what only reads, and what writes elsewhere, goes on */
+	ask("GET k");
+	answers("$-1\r\n");
+	told("$-1\r\n");
+	ask("SET kk x");
+	answers("+OK\r\n");
+	told("+OK\r\n");
+	held("SET k x", 1, "+OK\r\n", "+OK\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	held("DEL a b k c", 1, ":1\r\n", ":1\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	held("RENAME a k", 1, "+OK\r\n", "+OK\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	held("SORT a LIMIT 0 1 STORE k", 1, ":1\r\n", ":1\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	held("EVAL return(1) 2 a k b", 1, ":1\r\n", ":1\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	watch_key("CACHE.INCRBY l watch 1");
+	held("MSET k 1 l 2", 2, "+OK\r\n", "+OK\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	said("MULTI", "+OK\r\n");
+	said("GET k", "+QUEUED\r\n");
+	said("LMOVE k z LEFT LEFT", "+QUEUED\r\n");
+	held("EXEC", 1, "*2\r\n$-1\r\n$-1\r\n", "*2\r\n$-1\r\n$-1\r\n");
+	/* the agent's own steps, but for those of the lease itself */
+	watch_key("CACHE.INCRBY k watch 0");
+	held("CACHE.INCRBY k set x", 1, "+OK\r\n", "+OK\r\n");
+	watch_key("CACHE.INCRBY k watch 0");
+	ask("CACHE.INCRBY k own x");
+	answers("+OK\r\n");
+	told("+OK\r\n");
+	touch_forget(&watched[0]);
+	assert_int_equal(atomic_load(&W.inst->gate), 0);
+}
+
+static void touched_all(void **state)
+{
+	(void)state;
+	assert_true(client_choose(&W.c, "off", 3));
+	watch_key("CACHE.INCRBY k watch 0");
+	watch_key("CACHE.INCRBY l watch 1");
+	held("FLUSHDB", 2, "+OK\r\n", "+OK\r\n");
+	choose();
+	watch_key("CACHE.INCRBY k watch 0");
+	ask("FLUSHDB");
+	answers("*2\r\n$1\r\n0\r\n*2\r\n$8\r\nproj:a:k\r\n$8\r\nproj:a:l\r\n");
+	nabout = 0;
+	for (unsigned turns = 0; turns < 4 && !nabout; turns++)
+		go_on();
+	assert_int_equal(ncalls, 0);
+	touch_done(about[0]);
+	for (unsigned turns = 0; turns < 4 && !ncalls; turns++)
+		go_on();
+	sent("*3\r\n$6\r\nUNLINK\r\n$8\r\nproj:a:k\r\n$8\r\nproj:a:l\r\n", PURSER_ROUTE_SHARED, PURSER_CALL_WRITE);
+	answers(":2\r\n");
+	told("+OK\r\n");
+}
+
+/* The client goes, or its time is up, while others are told; nothing is sent then. */
+static void touched_and_gone(void **state)
+{
+	(void)state;
+	choose();
+	watch_key("CACHE.INCRBY k watch 0");
+	nabout = 0;
+	ask("SET k x");
+	go_on();
+	client_gone(&W.c);
+	for (unsigned turns = 0; turns < 4 && !nabout; turns++)
+		go_on();
+	assert_int_equal(nabout, 1);
+	touch_done(about[0]);
+	for (unsigned turns = 0; turns < 4; turns++)
+		go_on();
+	assert_int_equal(ncalls, 0);
+}
+
 /* Every row has its handler, every script its SHA1. */
 static void complete(void **state)
 {
@@ -648,7 +791,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		T(one_step), T(answered_early), T(lost_script), T(gone_in_a_step), T(waits), T(reloaded), T(bound),
-		T(told_unasked), T(mail), T(complete),
+		T(told_unasked), T(mail), T(touched), T(touched_all), T(touched_and_gone),
+		T(complete),
 	};
 
 	return cmocka_run_group_tests_name("features", tests, NULL, NULL);
