@@ -13,12 +13,13 @@
 void feature_commands(feature_handler *t)
 {
 	cache_counter_commands(t);
+	lock_commands(t);
 	session_commands(t);
 	job_commands(t);
 }
 
 const struct feature_room feature_rooms[ROOM_COUNT] = {
-	[ROOM_LOCK] = { .start = NULL },
+	[ROOM_LOCK] = { .start = lock_start, .stop = lock_stop },
 	[ROOM_SESSION] = { session_start, session_quit, NULL, session_stop },
 };
 

@@ -8,6 +8,10 @@
 
 void cache_counter_commands(feature_handler *t); /* CACHE.INCRBY */
 
+void lock_commands(feature_handler *t);          /* LOCK.* */
+int lock_start(struct feature_worker *w);
+void lock_stop(struct feature_worker *w);
+
 void session_commands(feature_handler *t);       /* SESSION.* */
 int session_start(struct feature_worker *w);
 void session_quit(struct feature_worker *w);

@@ -48,3 +48,4 @@ EXTRA_DIST += tests/issuer.py
 SCRIPT_TESTS += %D%/49-oidc.py
 SCRIPT_TESTS += %D%/66-features.py
 SCRIPT_TESTS += %D%/57-cache-stats.py
+SCRIPT_TESTS += %D%/67-locks.py
