@@ -4,6 +4,7 @@
 include %D%/unit/local.mk
 include %D%/integration/local.mk
 include %D%/lua/local.mk
+include %D%/sessions/local.mk
 include %D%/conformance/local.mk
 include %D%/plugins/local.mk
 include %D%/differential/local.mk
