@@ -99,6 +99,7 @@ static int worker_init(struct agent *a, uint32_t i)
 	s->w.faults = &a->faults;
 	s->w.touch = a->touch;
 	s->w.slow = a->slow;
+	s->w.attempts = &a->attempts;
 	memcpy(s->w.cursor_secret, a->cursor_secret, sizeof s->w.cursor_secret);
 	s->w.metrics = metric_shard_new(a->metrics);
 	s->w.trace = trace_new(&a->policy, slots);
@@ -144,6 +145,7 @@ static int start_workers(struct agent *a)
 	a->peers = calloc(a->nworkers, sizeof *a->peers);
 	a->slow = slowlogs_new();
 	a->touch = touch_table_new();
+	attempts_init(&a->attempts);
 	a->jwt = jwt_service_new(a->log, a->metrics, jwt_entries(a->cfg));
 	if (!a->serving || !a->threads || !a->scripts || !a->peers || !a->slow || !a->jwt || !a->touch)
 		return -ENOMEM;
@@ -388,6 +390,7 @@ static void free_workers(struct agent *a)
 	scripts_free(a->scripts);
 	slowlogs_free(a->slow);
 	touch_table_free(a->touch);
+	attempts_end(&a->attempts);
 	free(a->serving);
 	free(a->peers);
 	free(a->threads);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include "config/cfg.h"
 #include "metric/metric.h"
+#include "access/attempts.h"
 #include "request.h"
 #include "sandbox.h"
 #include "server/local.h"
@@ -95,6 +96,7 @@ struct agent {
 	uint32_t nworkers, nrunning;
 	struct agent_ops ops;
 	struct faults faults;
+	struct attempts attempts;        /* failed authentications */
 	struct agent_telemetry *telemetry;
 	struct jwt_service *jwt;         /* access/jwt.h: verifies what workers do not know yet */
 	struct health *health;

@@ -354,6 +354,7 @@ struct worker {
 	struct touch_table *touch;      /* main's, shared by all workers: feature/touch.h */
 	struct faults *faults;          /* main's, shared by all workers */
 	struct slowlogs *slow;          /* main's, shared by all workers */
+	struct attempts *attempts;      /* main's, shared by all workers: access/attempts.h */
 	uint64_t cursor_secret[2];      /* of the cursors that clients see; the same in all workers */
 	bool draining;                  /* shutdown: no new request is admitted */
 	struct names tracked;           /* request_track.c: keys that clients have read */

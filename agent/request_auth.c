@@ -3,12 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "access/attempts.h"
 #include "access/jwt.h"
 #include "request_auth.h"
 #include "request_pubsub.h"
 #include "request_stage.h"
 
 enum { DOUBLINGS = 4 };                       /* the longest delay is 16 times the first */
+enum { OWNER_FAILURES = 4 };                  /* times auth_failures: from then on one ends a connection */
 #define LOOK_NS UINT64_C(10000000000)         /* wall clocks are set: no timer of an expiry sleeps longer */
 
 /* Of a client that has presented something. */
@@ -19,7 +21,7 @@ struct auth {
 	struct jwt_check *check;        /* a JWT is being verified */
 	auth_done done;                 /* not NULL: somebody waits */
 	void *arg;
-	uint32_t failures;
+	uint32_t failures, of_owner;    /* on this connection; and on others of its user too, of late */
 	bool per_request;
 	bool named;
 	purser_bytes asked;             /* the project as it was spelled, in name */
@@ -223,7 +225,7 @@ static void tell_failure(struct loop_timer *t)
 	struct auth *a = (struct auth *)((char *)t - offsetof(struct auth, held));
 	struct client *c = a->c;
 
-	if (a->failures >= c->gen->auth_failures) {
+	if (a->failures >= c->gen->auth_failures || a->of_owner > OWNER_FAILURES * c->gen->auth_failures) {
 		metric_cell_add(metric_cell(c->w->metrics, METRIC_CLIENTS_CUT, "authentication"), 1);
 		answer(a, ERR_NOAUTH, too_often);
 		c->quit = true;
@@ -233,11 +235,22 @@ static void tell_failure(struct loop_timer *t)
 	c->wake(c);
 }
 
+/* How often the delay is doubled: one who guesses on many connections waits as if it were one. */
+static uint32_t doublings(struct auth *a)
+{
+	uint32_t n = a->failures;
+
+	a->of_owner = attempts_failed(a->c->w->attempts, peer_owner(&a->c->id.peer), loop_now(a->c->w->loop));
+	if (a->of_owner > a->c->gen->auth_failures && n < a->of_owner - a->c->gen->auth_failures)
+		n = a->of_owner - a->c->gen->auth_failures;
+	return n < DOUBLINGS ? n : DOUBLINGS;
+}
+
 /* Held back, longer each time: whoever guesses waits. */
 static void fail(struct auth *a, const char *what, const char *reason, const char *why, const char *text)
 {
 	struct client *c = a->c;
-	uint32_t doubled = a->failures < DOUBLINGS ? a->failures : DOUBLINGS;
+	uint32_t doubled = doublings(a);
 
 	a->failures++;
 	audit_denied(c, &(struct audit){ AUDIT_IDENTITY, what, a->asked, reason, why });
@@ -490,7 +503,8 @@ void auth_present(struct client *c, const struct auth_offer *o, auth_done done, 
 	seen = !none && !failed && known(c, a, digest);
 	jwt = !none && !failed && !seen && is_jwt(c, o->secret, digest);
 	if (jwt)
-		reason = jwt_verify(c->w->jwt, c->gen->jwt, o->secret.p, o->secret.n, verified_late, a, &claims, &a->check);
+		reason = jwt_verify(c->w->jwt, c->gen->jwt, o->secret.p, o->secret.n, peer_owner(&c->id.peer),
+		    verified_late, a, &claims, &a->check);
 	if (o->secret.n) /* the agent's own input buffer; behind done() it may be gone */
 		explicit_bzero((void *)(uintptr_t)o->secret.p, o->secret.n);
 	if (none)

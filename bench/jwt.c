@@ -97,7 +97,7 @@ static void known(struct jwt_policy *p, const char *token, size_t n, uint64_t ro
 
 	if (!w || jwt_service_apply(s, p, why, sizeof why))
 		die("no service");
-	if (jwt_verify(w, p, token, n, done, &c, &c, &check) != JWT_PENDING)
+	if (jwt_verify(w, p, token, n, 0, done, &c, &c, &check) != JWT_PENDING)
 		die("known before it was seen");
 	while (!c)
 		loop_turn(l, 1000000000);
@@ -106,7 +106,7 @@ static void known(struct jwt_policy *p, const char *token, size_t n, uint64_t ro
 		uint64_t t = cpu_ns();
 
 		for (uint64_t i = 0; i < rounds; i++) {
-			if (jwt_verify(w, p, token, n, done, &c, &c, &check) != JWT_OK)
+			if (jwt_verify(w, p, token, n, 0, done, &c, &c, &check) != JWT_OK)
 				die("not known");
 			jwt_claims_unref(c);
 		}

@@ -99,8 +99,9 @@ typedef void (*jwt_done)(void *arg, const struct jwt_answer *answer);
 
 /* Verify a token (copied, wiped afterwards).  JWT_OK: it was known; *claims is one reference.
  * JWT_PENDING: done(arg) will be called once, later, on this thread; *check until then is for
- * jwt_cancel().  Else why it is refused.  p NULL: JWT_NO_PROVIDER. */
-enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const void *token, size_t n,
+ * jwt_cancel().  Else why it is refused.  p NULL: JWT_NO_PROVIDER.  owner: who asks (peer_owner()); the checks of one
+ * that wait for keys are bounded. */
+enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const void *token, size_t n, uint64_t owner,
     jwt_done done, void *arg, struct jwt_claims **claims, struct jwt_check **check);
 void jwt_cancel(struct jwt_check *check); /* done is not called any more */
 

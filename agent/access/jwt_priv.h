@@ -242,6 +242,10 @@ void jwks_status(const struct jwks *j, struct buf *out); /* any thread; env.lock
 
 /* ---- workers and the thread ---- */
 #define JWT_CHECKS_MAX 1024u /* of one worker, at once */
+/* Of one owner may wait for keys, over all workers: so many for a key that another check waits for already, and so many
+ * for one that nobody has heard of.  Who makes up kids takes no place of others. */
+#define JWT_WAITS_MAX 512u
+#define JWT_WAITS_NEW 64u
 struct jwt_check {
 	purser_job job;
 	void (*tell)(void *check); /* how the answer comes back */
@@ -254,6 +258,7 @@ struct jwt_check {
 	struct jwt_answer answer;
 	struct jwt_check *after; /* on the thread: those that wait for keys, in order */
 	struct jwks *waits;      /* ... of this issuer; NULL: it does not wait */
+	uint64_t owner, kid;     /* who asks; the hash of what it waits for */
 	uint64_t until_ns;
 	uint8_t hash[JWT_HASH];
 	size_t n;

@@ -52,6 +52,29 @@ static struct jwks *source_of(struct jwt_service *s, const struct jwt_provider *
 	return NULL;
 }
 
+static uint64_t hash_of(const char *kid)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (; *kid; kid++)
+		h = (h ^ (uint8_t)*kid) * UINT64_C(1099511628211);
+	return h;
+}
+
+/* May c wait for j to have this key ("": any)? */
+static bool may_wait(const struct jwt_service *s, struct jwt_check *c, const struct jwks *j, const char *kid)
+{
+	bool together = !*kid;
+	uint32_t n = 0;
+
+	c->kid = hash_of(kid);
+	for (const struct jwt_check *o = s->waiting; o; o = o->after) {
+		n += o->owner == c->owner;
+		together |= o->waits == j && o->kid == c->kid;
+	}
+	return n < (together ? JWT_WAITS_MAX : JWT_WAITS_NEW);
+}
+
 /* With keys that are fetched: JWT_PENDING while it is worth to wait for newer ones. */
 static enum jwt_reason try_remote(void *arg, const struct jwt_provider *v, const struct jwt_token *t,
     const struct jwt_key **key)
@@ -78,6 +101,8 @@ static enum jwt_reason try_remote(void *arg, const struct jwt_provider *v, const
 	}
 	if (w != JWKS_WAIT)
 		return r;
+	if (!may_wait(s, c, j, r == JWT_KID_UNKNOWN && t->kid ? t->kid : ""))
+		return JWT_KEYS_AWAY;
 	c->waits = j;
 	if (!c->until_ns)
 		c->until_ns = loop_now(s->loop) + v->remote.timeout_ns;

@@ -66,7 +66,7 @@ static void tell(void *arg)
 }
 
 static enum jwt_reason ask(struct jwt_worker *w, struct jwt_policy *p, const void *token, size_t n,
-    const uint8_t *hash, jwt_done done, void *arg, struct jwt_check **check)
+    uint64_t owner, const uint8_t *hash, jwt_done done, void *arg, struct jwt_check **check)
 {
 	struct jwt_check *c;
 
@@ -77,6 +77,7 @@ static enum jwt_reason ask(struct jwt_worker *w, struct jwt_policy *p, const voi
 		return JWT_NO_MEMORY;
 	c->w = w;
 	c->p = jwt_policy_ref(p);
+	c->owner = owner;
 	c->done = done;
 	c->arg = arg;
 	c->n = n;
@@ -95,7 +96,7 @@ static enum jwt_reason ask(struct jwt_worker *w, struct jwt_policy *p, const voi
 	return JWT_PENDING;
 }
 
-enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const void *token, size_t n,
+enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const void *token, size_t n, uint64_t owner,
     jwt_done done, void *arg, struct jwt_claims **claims, struct jwt_check **check)
 {
 	uint8_t hash[JWT_HASH];
@@ -112,7 +113,7 @@ enum jwt_reason jwt_verify(struct jwt_worker *w, struct jwt_policy *p, const voi
 	    EVP_DigestFinal_ex(w->md, hash, &len) != 1)
 		return JWT_NO_MEMORY;
 	r = jwt_cache_get(&w->cache, hash, p, loop_wall_ms(w->loop), claims);
-	return r == JWT_PENDING ? ask(w, p, token, n, hash, done, arg, check) : r;
+	return r == JWT_PENDING ? ask(w, p, token, n, owner, hash, done, arg, check) : r;
 }
 
 void jwt_cancel(struct jwt_check *check)

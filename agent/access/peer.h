@@ -19,6 +19,8 @@ struct peer {
 #define PEER_NOBODY ((struct peer){ UINT32_MAX, UINT32_MAX, UINT32_MAX, 0, NULL })
 
 static inline bool peer_known(const struct peer *p) { return p->uid != UINT32_MAX; }
+/* Whose share of what all have together it takes: that of its user; all that is not known has one. */
+static inline uint64_t peer_owner(const struct peer *p) { return p->uid; }
 /* 0; or -1 and *p is PEER_NOBODY: the kernel did not say, or no memory for the groups.  Nobody is let in by half of
  * the credentials. */
 int peer_read(int fd, struct peer *p);

@@ -340,8 +340,32 @@ size_t cmd_lower(const struct command *c, char *dst, size_t cap)
 	return n;
 }
 
+static const struct command *row_of(purser_bytes name)
+{
+	for (unsigned i = 0; i < CMD_COUNT; i++)
+		if (cmd_word_is(name, cmd_rows[i].name))
+			return &cmd_rows[i];
+	return NULL;
+}
+
+/* Where the command begins that c is about; 0: about none. */
+static uint32_t about(const struct command *c)
+{
+	return c->id == CMD_PURSER_EXPLAIN ? 1 : c->id == CMD_COMMAND_GETKEYS || c->id == CMD_COMMAND_GETKEYSANDFLAGS ? 2 : 0;
+}
+
 bool cmd_secret(const struct command *c, const purser_bytes *argv, uint32_t argc, uint32_t i)
 {
+	uint32_t at;
+
+	while (c && (at = about(c)) && at < i && i < argc) {
+		argv += at;
+		argc -= at;
+		i -= at;
+		c = row_of(*argv);
+	}
+	if (!c)
+		return false;
 	if (!(c->flags & F_SECRET) || i == 0 || i >= argc)
 		return false;
 	switch ((enum cmd_id)c->id) {

@@ -147,8 +147,8 @@ int64_t cmd_block_ms(purser_bytes w);
  * so, by its options. */
 bool cmd_idempotent(const struct command *c, const purser_bytes *argv, uint32_t argc);
 
-/* Is argv[i] a secret, or may it be one (AUTH, what follows it in HELLO, ids of sessions)?  Whoever shows words of
- * a request to others asks this. */
+/* Is argv[i] a secret, or may it be one (AUTH, what follows it in HELLO, ids of sessions; in a command about such a
+ * one, PURSER.EXPLAIN AUTH, too)?  Whoever shows words of a request to others asks this. */
 bool cmd_secret(const struct command *c, const purser_bytes *argv, uint32_t argc, uint32_t i);
 
 /* As Redis compares options: in any case, and a NUL ends the word, so that "DB\0x" is DB here too. */

@@ -38,6 +38,9 @@ struct http_conn {
 	uint32_t next;              /* command to be started */
 	size_t held;                /* bytes in all slots */
 	bool asking;                /* who it is: nothing of the request runs before that is known */
+	bool early;                 /* ... and its body has not come yet */
+	bool expects;               /* the client waits to be told to send it */
+	bool known;                 /* who it is: that was asked before its body came */
 	struct trace_parent parent;
 	char state[TRACE_STATE_MAX];
 	struct slot slot[WINDOW];
@@ -179,6 +182,7 @@ static void finish(struct http_conn *h)
 	}
 	if (h->call.cmds.size > KEEP_BYTES || h->call.cmds.cap > KEEP_ARGS)
 		http_call_free(&h->call);
+	h->early = h->known = false;
 	if (close)
 		h->c->cl.quit = true;
 	else
@@ -212,11 +216,31 @@ static void refuse(struct http_conn *h, int status, enum err_code code, const ch
 	struct http_bad bad;
 
 	http_bad(&bad, status, code, "%s", text);
-	http_answer_refuse(&h->answer, &h->in.head, &bad, false);
+	http_answer_refuse(&h->answer, &h->in.head, &bad, h->early); /* a body that nobody has read is not read to its end */
+}
+
+/* Whose body it is is known: let it come. */
+static void take_body(struct http_conn *h)
+{
+	struct conn *c = h->c;
+
+	if (c->cl.anonymous) {
+		refuse(h, 0, ERR_NOAUTH, "the header Authorization: Bearer <token> must say who sends a body");
+		return;
+	}
+	if (h->expects && out_put(&c->cl.out, &c->sv->w.pool, "HTTP/1.1 100 Continue\r\n\r\n", 25))
+		c->cl.cut = true;
+	h->early = false;
+	h->known = true;
+	c->busy = c->hungry = false;
 }
 
 static void proceed(struct http_conn *h)
 {
+	if (h->early) {
+		take_body(h);
+		return;
+	}
 	read_trace(h);
 	http_answer_begin(&h->answer, &h->call, &h->in.head);
 	if (h->in.body.cap > KEEP_BYTES)
@@ -296,8 +320,19 @@ static void begin(struct http_conn *h)
 	if (http_call_make(&h->call, h->c->sv->srv->routes, &h->in.head, buf_data(&h->in.body),
 	    buf_len(&h->in.body), &lim))
 		http_answer_refuse(&h->answer, &h->in.head, &h->call.bad, false);
+	else if (h->known)
+		proceed(h);
 	else
 		ask_who(h);
+}
+
+/* The head has come, and a body that may be long: nobody sends one who is not who they say. */
+static void begin_body(struct http_conn *h)
+{
+	h->c->busy = h->early = true;
+	h->expects = h->in.event == HTTP_IN_CONTINUE;
+	ask_who(h);
+	conn_wake(&h->c->cl);
 }
 
 static void run_next(struct http_conn *h)
@@ -325,7 +360,7 @@ static bool may_start(const struct conn *c)
 {
 	const struct http_conn *h = c->http;
 
-	return !h->answer.done && h->next < h->call.cmds.ncmds &&
+	return !h->answer.done && !h->early && h->next < h->call.cmds.ncmds &&
 	    h->next - h->answer.at < WINDOW && h->held < HELD_MAX && client_may_start(&c->cl) &&
 	    !c->cl.cut && c->cl.out.bytes < c->sv->limits.output_limit;
 }
@@ -358,9 +393,9 @@ size_t conn_feed_http(struct conn *c, uint8_t *p, size_t n)
 		case HTTP_IN_MORE:
 			return at;
 		case HTTP_IN_CONTINUE:
-			if (out_put(&c->cl.out, &c->sv->w.pool, "HTTP/1.1 100 Continue\r\n\r\n", 25))
-				c->cl.cut = true;
-			conn_wake(&c->cl);
+		case HTTP_IN_LARGE:
+			begin_body(h);
+			conn_http_step(c);
 			break;
 		case HTTP_IN_REQUEST:
 			begin(h);

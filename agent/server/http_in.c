@@ -6,7 +6,7 @@
 enum { IN_HEAD, IN_LENGTH, IN_CHUNKS, IN_REQUEST, IN_BAD };
 enum {
 	KEEP_BYTES = 4096,    /* a buffer larger than this is given back between requests */
-	FIRST_BYTES = 65536,  /* room for a body before any of it has come */
+	FIRST_BYTES = HTTP_BODY_SMALL, /* room for a body before any of it has come */
 	STEP_BYTES = 512
 };
 
@@ -60,7 +60,8 @@ static void head_done(struct http_in *in)
 	bool body = in->head.chunked || in->head.length;
 
 	in->state = in->head.chunked ? IN_CHUNKS : in->head.length ? IN_LENGTH : IN_REQUEST;
-	in->event = !body ? HTTP_IN_REQUEST : in->head.expect_continue ? HTTP_IN_CONTINUE : HTTP_IN_MORE;
+	in->event = !body ? HTTP_IN_REQUEST : in->head.expect_continue ? HTTP_IN_CONTINUE :
+	    in->head.chunked || in->head.length >= HTTP_BODY_SMALL ? HTTP_IN_LARGE : HTTP_IN_MORE;
 	in->head.expect_continue = false;
 	http_chunks_init(&in->chunks);
 	/* Not the announced length at once: the client has not sent it yet. */

@@ -16,7 +16,14 @@
 #include "base/buf.h"
 #include "server/http_head.h"
 
-enum http_in_event { HTTP_IN_MORE, HTTP_IN_CONTINUE, HTTP_IN_REQUEST, HTTP_IN_BAD };
+enum http_in_event {
+	HTTP_IN_MORE,
+	HTTP_IN_CONTINUE,    /* the head is complete, and the client asks before it sends the body */
+	HTTP_IN_LARGE,       /* ... and the body may be long: HTTP_BODY_SMALL or more, or chunked */
+	HTTP_IN_REQUEST,
+	HTTP_IN_BAD
+};
+#define HTTP_BODY_SMALL 65536u
 
 /* Chunked coding of a body, as it arrives. */
 struct http_chunks {

@@ -20,6 +20,7 @@ CONFIG = """
 mode = {mode}
 token_file = {file}
 auth_delay = {delay}
+auth_failures = {failures}
 http_listen = 127.0.0.1:{port}
 [backend main]
 plugin = memory
@@ -221,6 +222,64 @@ def over_http(p, t):
     c.close()
 
 
+def early(p, t):
+    """Who sends a long body is known before it is read: what is refused is refused while the rest has not come."""
+    def heads(secret, *more):
+        return f"POST /redis/kv HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {secret}\r\n" + "".join(f"{m}\r\n" for m in more) + "\r\n"
+
+    def unix():
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(p.sock)
+        return s
+
+    body = json.dumps({"key": "large", "value": "v" * 200000}).encode()
+    chunked = b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n"
+    for connect in (unix, lambda: socket.create_connection(("127.0.0.1", p.port))):
+        for more, rest in ((f"Content-Length: {1 << 20}", b""), ("Transfer-Encoding: chunked", b""), (f"Content-Length: {1 << 20}", b"x" * 5000),
+                           ("Expect: 100-continue\r\nContent-Length: 10", b"")):
+            with connect() as s:
+                s.settimeout(30 * harness.SLOW)
+                s.sendall(heads("psr_nonsense", "Purser-Project: shop", more).encode() + rest)
+                got = b"".join(iter(lambda s=s: s.recv(65536), b""))
+                check(got.startswith(b"HTTP/1.1 401 ") and got.count(b"HTTP/1.1") == 1, more, got)
+        for more, rest, first in ((f"Content-Length: {len(body)}", body, b""), ("Transfer-Encoding: chunked", chunked, b""),
+                                  (f"Expect: 100-continue\r\nContent-Length: {len(body)}", body, b"HTTP/1.1 100 ")):
+            with connect() as s:
+                s.settimeout(30 * harness.SLOW)
+                s.sendall(heads(t.secret("several"), "Purser-Project: shop", "Connection: close", more).encode())
+                if first:
+                    check(s.recv(65536).startswith(first), "it is asked for")
+                s.sendall(rest)
+                got = b"".join(iter(lambda s=s: s.recv(65536), b""))
+                check(got.startswith(b"HTTP/1.1 200 "), more, got[:200])
+    with socket.create_connection(("127.0.0.1", p.port)) as s:  # nobody sends none
+        s.settimeout(30 * harness.SLOW)
+        s.sendall(f"POST /redis/kv HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 20}\r\n\r\n".encode())
+        check(s.recv(65536).startswith(b"HTTP/1.1 401 "), "nobody")
+
+
+def guessing(t):
+    """Who fails on many connections waits longer and is ended sooner on each; what is good is taken at once."""
+    port = free_port()
+    text = CONFIG.format(mode="production", file=t.path, port=port, uid=os.getuid(), delay="0s", failures=2).replace("[agent]", "[agent]\nworkers = 2", 1)
+    with Agent(config=text, name="guessing") as p:
+        said = []
+        for _ in range(12):
+            with p.client() as c:
+                c.send("AUTH", "shop", "psr_guessed")
+                said.append(c.read().word)
+                if said[-1] == "NOAUTH":
+                    check(c.eof(), "closed")
+        equal(said, ["WRONGPASS"] * 8 + ["NOAUTH"] * 4)
+        with p.client() as c:
+            equal(c.cmd("AUTH", "shop", t.secret("reader")), "OK")
+            equal(c.cmd("PURSER.PROJECT", "both"), "OK")
+        r = http.client.HTTPConnection("127.0.0.1", port, timeout=30 * harness.SLOW)  # TCP's account is another
+        r.request("GET", "/v1/whoami", headers={"Authorization": "Bearer psr_guessed"})
+        r = r.getresponse()
+        check(r.status == 401 and b"too many" not in r.read(), "of its own")
+
+
 def revoked(p, t):
     """What is gone from the file ends what is open with it, whatever that does at the moment."""
     gone, kept = t.put("gone", "shop", "operator"), t.put("kept", "shop", "operator")
@@ -305,8 +364,8 @@ def expiring(p, t):
     p.wait_log(r'"access\.lapsed".*"name":"short".*"reason":"expired"')
 
 
-def failing(p, t):
-    """Failures are counted and held back; too many end the connection.  The log knows why, and no secret."""
+def ended(p, t):
+    """Failures are counted and held back; too many end the connection."""
     with p.client() as c:
         for i in range(5):
             equal(c.error("AUTH", "shop", "psr_guessed_secret").word, "WRONGPASS", i)
@@ -329,6 +388,12 @@ def failing(p, t):
         s.sendall(b"GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer psr_guessed_secret\r\n\r\n" * 8)
         got = b"".join(iter(lambda: s.recv(65536), b""))
         equal((got.count(b"HTTP/1.1 401 "), got.count(b"too many failed")), (6, 1))
+
+
+def logged(p, t):
+    """The log knows why, and no secret."""
+    with p.client() as c:
+        c.error("AUTH", "shop", "psr_guessed_secret")
     text = p.log()
     lines = [json.loads(x) for x in text.splitlines() if '"access.authentication"' in x]
     check({x["reason"] for x in lines} >= {"token_unknown", "token_expired", "project"}, {x["reason"] for x in lines})
@@ -361,14 +426,20 @@ def main():
     for mode, delay in (("production", "0s"), ("development", "20ms")):
         t, port = Tokens(), free_port()
         t.put("reader", "shop")
-        with Agent(config=CONFIG.format(mode=mode, file=t.path, port=port, uid=os.getuid(), delay=delay), name=mode) as p:
+        with Agent(config=CONFIG.format(mode=mode, file=t.path, port=port, uid=os.getuid(), delay=delay, failures=1000), name=mode) as p:
             p.port = port
             p.allow('"config.reload.failed"')
             entering(p, t)
             over_http(p, t)
+            early(p, t)
             revoked(p, t)
             expiring(p, t)
-            failing(p, t)
+            logged(p, t)
+        port = free_port()
+        with Agent(config=CONFIG.format(mode=mode, file=t.path, port=port, uid=os.getuid(), delay=delay, failures=6), name=mode + "-ends") as p:
+            p.port = port
+            ended(p, t)
+    guessing(t)
 
 
 harness.run(main)

@@ -6,6 +6,7 @@ or lies; what is refused, with its reason in the log; reload; keys that are take
 import json
 import os
 import re
+import select
 import sys
 import threading
 
@@ -191,6 +192,49 @@ def reloads(p, issuer):
     equal(enters(p, token), None)
 
 
+def replied(clients):
+    return [c for c in clients if select.select([c.s], [], [], 0)[0]]
+
+
+def made_up(issuer):
+    """While the issuer is slow, kids that nobody has heard of take some places of their user, and no more; many tokens of
+    one new key wait together."""
+    foreign = Key()
+    with harness.Purserd(config=config(issuer, timeout=60000), name="made-up") as p:
+        equal(enters(p, issuer.token()), None, "the keys are here")
+        issuer.set("slow")
+        some = [p.client() for _ in range(100)]
+        for i, c in enumerate(some):
+            c.send("AUTH", "shop", issuer.token(foreign, {"kid": f"made-up-{i}"}))
+        wait_until(lambda: len(replied(some)) == 36, "those that are too many")
+        for c in replied(some):
+            check(c.read().word == "BACKENDDOWN", "it may come again")
+        equal(enters(p, issuer.token()), None, "a token of a key that is here")
+        issuer.keys = [issuer.keys[-1], Key()]
+        late = p.client()
+        late.send("AUTH", "shop", issuer.token())
+        equal(late.read().word, "BACKENDDOWN", "the share of the user is taken")
+        equal(replied(some), [], "the others wait")
+        for c in some:
+            c.close()
+        late.close()
+        issuer.set("good")
+    with harness.Purserd(config=config(issuer, timeout=60000), name="together") as p:
+        issuer.keys = [issuer.keys[-1]]
+        equal(enters(p, issuer.token()), None, "the keys are here")
+        issuer.set("slow")
+        issuer.keys = [issuer.keys[-1], Key()]
+        some = [p.client() for _ in range(100)]
+        for i, c in enumerate(some):
+            c.send("AUTH", "shop", issuer.token(sub=f"user{i}"))
+        equal(enters(p, issuer.token(issuer.keys[0])), None, "a token of a key that is here")
+        equal(replied(some), [], "all wait for the new one")
+        issuer.set("good")
+        equal([c.read() for c in some], ["OK"] * 100)
+        for c in some:
+            c.close()
+
+
 def main():
     issuer = Issuer()
     with harness.Purserd(config=config(issuer)) as p:
@@ -206,6 +250,7 @@ def main():
         token = issuer.token()
         wait_until(lambda: enters(p, token) is None, "it comes", 20 * harness.SLOW)
         trouble(p, issuer)
+    made_up(issuer)
     issuer.stop()
 
 

@@ -41,6 +41,10 @@ def monitor(p, resp):
     reds[0].error("AUTH", "nobody", "secret")
     reds[0].cmd("HELLO", 2, "AUTH", "red", "secret")
     reds[0].cmd("HELLO", 2, "SETNAME", "auth", "AUTH", "red", "secret")
+    for words_ in (("AUTH", "red", "secret"), ("HELLO", "3", "AUTH", "red", "secret"), ("PURSER.EXPLAIN", "AUTH", "red", "secret")):
+        reds[0].cmd("PURSER.EXPLAIN", *words_)
+        reds[0].send("COMMAND", "GETKEYS", *words_)
+        reds[0].read()
     reds[0].cmd("CLIENT", "LIST")  # administration: not shown
     reds[0].cmd("SET", "big", "x" * 5000)
     reds[0].cmd("ECHO", "the end")
@@ -55,6 +59,10 @@ def monitor(p, resp):
             seen.setdefault(w[1], []).append(int(w[2]))
         check(re.match(r"\d+\.\d{6} \[\d unix:\d+\] ", line), line)
     equal(seen, {f"key{n}": list(range(20)) for n in range(6)})
+    about = [words(x) for x in lines[-8:-2]]
+    equal([w[0] for w in about], ["PURSER.EXPLAIN", "COMMAND"] * 3)
+    check(all(w[-2:] == ["(redacted)"] * 2 for w in about), about)
+    del lines[-8:-2]
     tail = [words(x) for x in lines[-7:]]
     equal(tail[0], ["SELECT", "2"])
     equal(tail[1], ["GET", 'odd \\"\\\\\\x00\\r\\n\\xc3\\xbf'])

@@ -4,6 +4,7 @@ UNIT_TESTS += %D%/test_access_channel
 UNIT_TESTS += %D%/test_access_token
 UNIT_TESTS += %D%/test_access_peer
 UNIT_TESTS += %D%/test_access_cursor
+UNIT_TESTS += %D%/test_access_attempts
 UNIT_TESTS += %D%/test_access_decide
 UNIT_TESTS += %D%/test_access_jwt
 EXTRA_DIST += %D%/jwt_maker.h
