@@ -70,25 +70,33 @@ static void list(struct jobs *s, struct job_request *q)
 			fill(&q->v[q->n++], t);
 }
 
-/* Room for one more of the project: the oldest that is over goes.  False: none is. */
-static bool make_room(struct jobs *s, const char *project)
+/* How many the project has, and the oldest of them that is over. */
+static uint32_t count(const struct jobs *s, const char *project, struct job_slot **oldest)
 {
-	struct job_slot *oldest = NULL;
 	uint32_t n = 0;
 
+	*oldest = NULL;
 	for (struct job_slot *t = s->first; t; t = t->next) {
 		if (strcmp(t->j.project, project))
 			continue;
 		n++;
-		if (!oldest && job_over(t->j.state) && !t->asking)
-			oldest = t;
+		if (!*oldest && job_over(t->j.state) && !t->asking)
+			*oldest = t;
 	}
-	if (n < s->opts.kept)
-		return true;
-	if (!oldest)
-		return false;
-	job_file_remove(s->dirfd, &oldest->j);
-	job_slot_free(s, oldest);
+	return n;
+}
+
+/* Room for one more of the project: the oldest that are over go.  False: too few are. */
+static bool make_room(struct jobs *s, const char *project)
+{
+	struct job_slot *oldest;
+
+	while (count(s, project, &oldest) >= s->opts.kept) {
+		if (!oldest)
+			return false;
+		job_file_remove(s->dirfd, &oldest->j);
+		job_slot_free(s, oldest);
+	}
 	return true;
 }
 
