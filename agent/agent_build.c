@@ -706,5 +706,6 @@ void build_limits(const struct cfg *cfg, struct log *log, struct server_limits *
 	l->output_limit = (size_t)cfg_int(s, CFG_AGENT_OUTPUT_LIMIT);
 	l->input_limit = (size_t)cfg_int(s, CFG_AGENT_INPUT_LIMIT);
 	l->slow_reader_ns = (uint64_t)cfg_int(s, CFG_AGENT_SLOW_READER_TIMEOUT);
+	l->heartbeat_ns = (uint64_t)cfg_int(s, CFG_AGENT_HTTP_HEARTBEAT);
 	l->idle_ns = (uint64_t)cfg_int(s, CFG_AGENT_IDLE_TIMEOUT);
 }

@@ -116,6 +116,7 @@ struct client {
 	struct outband *outband;        /* what it hears without asking (request_push.h); or NULL */
 	struct client_retry retry;
 	uint32_t by_sha;                /* scripts under way that the store knows by their SHA1 alone (request_script.c) */
+	bool streams;                   /* over HTTP, and what it hears goes out as events (server/conn_events.c) */
 	uint8_t topics;                 /* PURSER.SUBSCRIBE: bits of enum watch_topic */
 	uint64_t commands;              /* requests so far */
 	uint64_t since_ms;              /* Unix time of accept */

@@ -46,7 +46,7 @@ static void fill(struct feature_run *n)
 	f->argc = r->argc;
 	f->db = c->db;
 	f->resp = r->sink ? 3 : c->resp;
-	f->http = r->sink;
+	f->http = r->sink && !c->streams;
 	f->project = r->project;
 	f->instance = r->project->instance;
 	f->client = c->session.id;

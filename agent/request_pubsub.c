@@ -443,7 +443,7 @@ static struct hub *hub_of(const struct request *r)
 {
 	const struct purser_ctx *x = r->cl->w->ctx[r->project->instance];
 
-	return x && !r->sink ? x->inst->hub : NULL;
+	return x && (!r->sink || r->cl->streams) ? x->inst->hub : NULL;
 }
 
 static void refuse(struct request *r, enum err_code code, const char *text)
@@ -457,7 +457,8 @@ static bool refused(struct request *r)
 {
 	if (hub_of(r))
 		return false;
-	refuse(r, ERR_UNSUPPORTED, r->sink ? "subscriptions need a RESP connection" : NULL);
+	refuse(r, ERR_UNSUPPORTED, r->sink && !r->cl->streams ? "subscriptions need a RESP connection, or GET /v1/subscribe" :
+	    NULL);
 	return true;
 }
 

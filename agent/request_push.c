@@ -48,13 +48,15 @@ bool push_begin(struct client *c, size_t n, struct out **o)
 		cut_slow(c, waiting);
 		return false;
 	}
-	*o = in_reply(c) || c->outband->late.bytes ? &c->outband->late : &c->out;
+	*o = in_reply(c) || c->outband->late.bytes || c->outband->heard ? &c->outband->late : &c->out;
 	return true;
 }
 
 void push_end(struct client *c)
 {
-	if (c->head && !c->outband->late.bytes)
+	if (c->outband->heard)
+		c->outband->heard(c);
+	else if (c->head && !c->outband->late.bytes)
 		c->head->start = out_position(&c->out); /* its reply begins behind this */
 	c->wake(c);
 }
@@ -72,7 +74,7 @@ void push_bytes(struct client *c, const void *p, size_t n)
 
 void outband_replied(struct client *c, struct request *r)
 {
-	if (c->outband->late.bytes)
+	if (c->outband->late.bytes && !c->outband->heard)
 		out_splice(&c->out, &c->outband->late);
 	if (c->head)
 		c->head->start = out_position(&c->out); /* nothing of its reply is there yet */

@@ -19,6 +19,7 @@ struct outband {
 	uint32_t channels, patterns, shards;
 	struct client *next_lost;           /* pubsub_deliver(): to be closed */
 	bool closing;                       /* ... it is among them */
+	void (*heard)(struct client *c);    /* not NULL: frames collect in late, and this takes them from there */
 	struct tracking *tracking;          /* CLIENT TRACKING (request_track.h); or NULL */
 	uint64_t track_epoch;               /* of it */
 	bool monitor;                       /* MONITOR */

@@ -26,6 +26,7 @@ static const struct http_row rows[] = {
 	{ HTTP_PUT, "/l/{n}", "D {n} <?t:int=1> <v:value> <k> [L <l:list>]", HTTP_KIND_VALUE, "s" },
 	{ HTTP_PATCH, "/l/{n}", "E {n} <f:pairs> <g:jsonpairs> [J <j:json>]", HTTP_KIND_VALUE, "s" },
 	{ HTTP_POST, "/e", "F <*>", HTTP_KIND_JSON, "s" },
+	{ HTTP_GET, "/s", "[G <c:list>] ; [H <p:list>]", HTTP_KIND_VALUE, "s" },
 };
 static struct http_routes *tables[2];
 
@@ -40,6 +41,10 @@ static void check_response(struct buf *out, bool passed_on)
 
 	CHECK(body && strncmp(text, "HTTP/1.1 ", 9) == 0);
 	body += 4;
+	if (strstr(text, "text/event-stream\r\n")) {
+		CHECK(strstr(body, "data: ") && out->p[out->end - 1] == '\n');
+		return;
+	}
 	length = strstr(text, "Content-Length: ");
 	CHECK(length && length < body);
 	if ((size_t)(body - text) == buf_len(out))
@@ -57,21 +62,22 @@ static void check_response(struct buf *out, bool passed_on)
 static void check_words(const struct http_call *c)
 {
 	const struct http_words *w = &c->route->words;
-	size_t name = http_route_name(c->route->text);
+	purser_bytes name = http_route_name(c->route->text);
 	uint32_t argc;
 	purser_bytes *argv;
 
 	CHECK(c->cmds.ncmds > 0);
 	argv = json_cmds_argv(&c->cmds, 0, &argc);
-	if (!name)
+	if (!name.n || w->ncommands > 1)
 		return;
 	CHECK(argc >= w->min && argc <= w->max);
-	CHECK(argv->n == name && memcmp(argv->p, c->route->text, name) == 0);
+	CHECK(argv->n == name.n && memcmp(argv->p, name.p, name.n) == 0);
 }
 
 static void answer(struct http_in *in, const struct http_routes *table)
 {
-	static const char *const replies[] = { "+OK\r\n", ":1\r\n", "$-1\r\n", "*1\r\n$1\r\n\xff\r\n", "!ERR x" };
+	static const char *const replies[] = { "+OK\r\n", ":1\r\n", "$-1\r\n", "*1\r\n$1\r\n\xff\r\n", "!ERR x",
+		">3\r\n$7\r\nmessage\r\n$1\r\n\n\r\n$1\r\nb\r\n" };
 	struct http_call call = { 0 };
 	struct http_answer a = { { 0 } };
 	size_t pick = in->head.len + buf_len(&in->body);
@@ -83,7 +89,7 @@ static void answer(struct http_in *in, const struct http_routes *table)
 		check_words(&call);
 		http_answer_begin(&a, &call, &in->head);
 		while (!a.done) {
-			const char *r = replies[(pick + a.at) % 5];
+			const char *r = replies[(pick + a.at) % 6];
 
 			if (*r == '!') {
 				http_answer_error(&a, ERR_REDIS, r + 1, strlen(r) - 1);

@@ -122,7 +122,7 @@ struct feature_call {
 	uint8_t resp;                   /* 2 or 3: reply_*() knows */
 	bool gone;                      /* its client has gone */
 	bool keeps_leases;              /* the handler may set it: its steps are the lease's own, and make none void (touch.h) */
-	bool http;                      /* over HTTP: the reply becomes JSON; nothing is pushed */
+	bool http;                      /* over HTTP, but for streams of events: the reply becomes JSON; nothing is pushed */
 	const struct project *project;  /* may be another object behind a wait (reload): read it anew */
 	uint32_t instance;
 	uint64_t client;                /* its id */

@@ -321,7 +321,7 @@ static void on_io(struct loop_io *io, uint32_t events)
 	}
 	if (events & PURSER_IO_HUP) {
 		c->ending = true;
-		if (client_waits(&c->cl)) /* what it sent behind that is not read: see settle() */
+		if (client_waits(&c->cl) || c->cl.streams) /* what it sent behind that is not read: see settle() */
 			conn_wake(&c->cl);
 	}
 	if (events & (PURSER_IO_IN | PURSER_IO_HUP) && !c->eof)
@@ -343,6 +343,7 @@ static void on_io(struct loop_io *io, uint32_t events)
 static void conn_free(struct conn *c)
 {
 	conn_http_free(c);
+	conn_events_free(c);
 	conn_stream_free(c);
 	if (c->parser) {
 		resp_parser_free(c->parser);
@@ -439,10 +440,11 @@ static bool finished(const struct conn *c)
 	return !c->cl.head && !c->cl.out.bytes && !c->busy && (c->cl.quit || (c->eof && !can_go_on(c)));
 }
 
-/* Nobody waits for what waits in the store any more, though there may be unread requests behind it. */
+/* Nobody waits for what waits in the store any more, or for events, though there may be unread requests behind it.  Over
+ * TCP a client that is gone looks like one that says no more: such a one has no use for events. */
 static bool left_waiting(const struct conn *c)
 {
-	return c->ending && client_waits(&c->cl) && hung_up(c->io.fd);
+	return c->ending && (client_waits(&c->cl) || c->cl.streams) && ((c->cl.streams && c->tcp) || hung_up(c->io.fd));
 }
 
 static void settle(struct conn *c)
@@ -586,6 +588,8 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 {
 	if (c->closing)
 		return;
+	if (c->events)
+		conn_events_beat(c, now);
 	if (c->blocked_ns && now - c->blocked_ns > patience(s, c)) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "slow_reader"), 1);
 		log_event(s->w.log, LOG_M_SERVER, LOG_WARN, "client.slow",
@@ -594,7 +598,7 @@ static void look_after(struct serving *s, struct conn *c, uint64_t now)
 		    LOG_UINT("waiting", c->cl.out.bytes));
 		c->cl.cut = true;
 		conn_wake(&c->cl);
-	} else if (s->limits.idle_ns && !c->cl.quit && !client_listens(&c->cl) && !c->cl.bonds && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
+	} else if (s->limits.idle_ns && !c->cl.quit && !client_listens(&c->cl) && !c->cl.bonds && !c->cl.streams && !c->cl.head && now - c->last_ns > s->limits.idle_ns) {
 		metric_cell_add(metric_cell(s->w.metrics, METRIC_CLIENTS_CUT, "idle"), 1);
 		c->cl.quit = true;
 		conn_wake(&c->cl);

@@ -174,6 +174,13 @@ static void finish(struct http_conn *h)
 	bool close = h->answer.close || h->answer.cut;
 
 	drain(h);
+	if (h->answer.streams) {
+		h->answer.streams = false;
+		conn_events_live(h->c, h->answer.framing == HTTP_CHUNKED);
+		return; /* busy until it ends */
+	}
+	if (h->c->events)
+		conn_events_drop(h->c);
 	h->c->busy = false;
 	h->c->hungry = false;
 	if (h->answer.out.cap > KEEP_BYTES || h->answer.body.cap > KEEP_BYTES) {
@@ -239,6 +246,10 @@ static void proceed(struct http_conn *h)
 {
 	if (h->early) {
 		take_body(h);
+		return;
+	}
+	if (h->call.route->kind == HTTP_KIND_EVENTS && !conn_events_begin(h->c, h->call.base64)) {
+		refuse(h, 0, ERR_OOM, err_rows[ERR_OOM].text);
 		return;
 	}
 	read_trace(h);
@@ -367,6 +378,8 @@ static bool may_start(const struct conn *c)
 
 bool conn_http_may_step(const struct conn *c)
 {
+	if (conn_events_are_live(c))
+		return c->cl.quit;
 	return c->busy && !c->http->asking && (c->http->answer.done || may_start(c));
 }
 
@@ -376,6 +389,13 @@ void conn_http_step(struct conn *c)
 
 	if (!c->busy || h->asking)
 		return;
+	if (conn_events_are_live(c)) {
+		if (c->cl.quit) {
+			conn_events_end(c);
+			c->busy = false;
+		}
+		return;
+	}
 	while (may_start(c))
 		run_next(h);
 	if (h->answer.done)

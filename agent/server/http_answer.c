@@ -4,6 +4,7 @@
 #include <purser/resp.h>
 #include "resp/json_text.h"
 #include "server/http_answer.h"
+#include "server/http_events.h"
 
 #define NO_MARK SIZE_MAX
 
@@ -57,7 +58,7 @@ static void grown(struct http_answer *a)
 		fail(a, ERR_OOM, NULL, 0);
 		return;
 	}
-	if (buf_len(&a->body) <= HTTP_ANSWER_HOLD || a->answered)
+	if (buf_len(&a->body) <= HTTP_ANSWER_HOLD || a->answered || a->call->route->kind == HTTP_KIND_EVENTS)
 		return;
 	if (!a->head_sent)
 		send_head(a, HTTP_LENGTH_UNKNOWN);
@@ -72,6 +73,13 @@ static void finish(struct http_answer *a)
 		fail(a, ERR_OOM, NULL, 0);
 	if (a->answered)
 		return;
+	if (a->call->route->kind == HTTP_KIND_EVENTS) {
+		a->reply.close = true;
+		send_head(a, HTTP_LENGTH_UNKNOWN);
+		send_body(a);
+		a->streams = true;
+		return;
+	}
 	if (!a->head_sent)
 		send_head(a, buf_len(&a->body));
 	send_body(a);
@@ -236,6 +244,25 @@ static void kv_del_end(struct http_answer *a)
 	buf_printf(&a->body, ",\"deleted\":%s}\n", n ? "true" : "false");
 }
 
+/* Every value of the reply: an event.  Those of SUBSCRIBE are as many as the names. */
+static void events_end(struct http_answer *a)
+{
+	const uint8_t *p = buf_data(&a->small);
+	size_t n = buf_len(&a->small);
+	bool closed = false;
+
+	while (n) {
+		int64_t used = http_event_put(&a->body, p, n, &a->json, &closed);
+
+		if (used <= 0) {
+			fail(a, a->small.failed ? ERR_OOM : ERR_BACKENDPROTOCOL, NULL, 0);
+			return;
+		}
+		p += used;
+		n -= (size_t)used;
+	}
+}
+
 /* ---- the four doors ----------------------------------------------------------------------------- */
 
 static bool is_text(const struct http_answer *a)
@@ -250,6 +277,8 @@ static const char *content_type(enum http_kind k)
 	switch (k) {
 	case HTTP_KIND_TEXT:
 		return "text/plain; charset=utf-8";
+	case HTTP_KIND_EVENTS:
+		return "text/event-stream";
 	case HTTP_KIND_METRICS:
 		return "text/plain; version=0.0.4; charset=utf-8";
 	default:
@@ -325,6 +354,8 @@ void http_answer_raw(struct http_answer *a, const uint8_t *p, size_t n)
 		return;
 	if (is_text(a))
 		text_raw(a, p, n);
+	else if (k == HTTP_KIND_EVENTS)
+		buf_put(&a->small, p, n);
 	else if (k == HTTP_KIND_COMMAND || k == HTTP_KIND_VALUE || k == HTTP_KIND_FOUND ||
 	    (k == HTTP_KIND_KV_GET && a->at == 0))
 		json_raw(a, p, n, &a->body);
@@ -354,7 +385,8 @@ static void close_element(struct http_answer *a)
 
 void http_answer_end(struct http_answer *a)
 {
-	bool whole = is_text(a) ? a->text.state == T_DONE : json_out_done(&a->json);
+	bool whole = a->call->route->kind == HTTP_KIND_EVENTS || (is_text(a) ? a->text.state == T_DONE :
+	    json_out_done(&a->json));
 
 	if (a->done)
 		return;
@@ -373,6 +405,9 @@ void http_answer_end(struct http_answer *a)
 			break;
 		case HTTP_KIND_COMMAND:
 			close_element(a);
+			break;
+		case HTTP_KIND_EVENTS:
+			events_end(a);
 			break;
 		default:
 			if (a->call->route->kind == HTTP_KIND_FOUND && a->json.root_null)

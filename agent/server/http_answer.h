@@ -18,6 +18,7 @@ struct http_answer {
 	struct buf out;           /* for the socket; drained by the caller */
 	const struct http_call *call; /* borrowed until done */
 	uint32_t at;              /* the command whose reply is due */
+	bool streams;             /* done, and the body goes on: events follow */
 	bool done;                /* every command has been answered, the response is complete in out */
 	bool cut;                 /* ... or it cannot be completed: close behind out, without an end */
 	bool close;               /* close the connection when out is drained */

@@ -332,6 +332,13 @@ static int put_field(struct http_call *c, struct given *g, int field)
 	return 0;
 }
 
+/* Behind the words of a command; it has none where none of its groups is there. */
+static void end_command(struct json_cmds *cmds)
+{
+	if (cmds->nargv > (cmds->ncmds ? cmds->end[cmds->ncmds - 1] : 0))
+		json_cmds_end(cmds);
+}
+
 static int put_words(struct http_call *c, struct given *g)
 {
 	const struct http_words *w = &c->route->words;
@@ -341,7 +348,9 @@ static int put_words(struct http_call *c, struct given *g)
 
 		if (d->group && !(g->groups & UINT64_C(1) << d->group))
 			continue;
-		if (d->field < 0)
+		if (d->field == HTTP_NEXT)
+			end_command(&c->cmds);
+		else if (d->field < 0)
 			json_cmds_arg(&c->cmds, d->text.p, d->text.n);
 		else if (put_field(c, g, d->field))
 			return -1;
@@ -371,7 +380,22 @@ static int put_command(struct http_call *c, struct given *g)
 	return rc;
 }
 
-/* The command that the template makes; of GET /redis/kv, PTTL too. */
+/* All is optional, and nothing of it is there. */
+static int nothing(struct http_call *c)
+{
+	const struct http_words *w = &c->route->words;
+	char list[160] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < w->nfields && len < sizeof list; i++)
+		len += (size_t)snprintf(list + len, sizeof list - len, "%s%.*s", i ? ", " : "", (int)w->field[i].name.n,
+		    (const char *)w->field[i].name.p);
+	http_bad(&c->bad, 400, ERR_BADREQUEST, "%s %s needs one of these: %s", http_method_name(c->route->method),
+	    c->route->path, list);
+	return -1;
+}
+
+/* The commands that the template makes; of GET /redis/kv, PTTL too. */
 static int make(struct http_call *c, struct given *g)
 {
 	const struct http_words *w = &c->route->words;
@@ -381,7 +405,9 @@ static int make(struct http_call *c, struct given *g)
 	if (read_body(c, g) || check_given(c, g) || put_words(c, g) ||
 	    (w->command && put_command(c, g)))
 		return -1;
-	json_cmds_end(&c->cmds);
+	end_command(&c->cmds);
+	if (!c->cmds.ncmds && !c->cmds.failed)
+		return nothing(c);
 	if (c->route->kind == HTTP_KIND_KV_GET && !c->cmds.failed) {
 		purser_bytes key = c->cmds.argv[1];
 
@@ -423,6 +449,11 @@ int http_call_make(struct http_call *c, const struct http_routes *t, const struc
 	c->pipeline = c->base64 = false;
 	c->key = (purser_bytes){ NULL, 0 };
 	c->route = http_route_find(t, h->method, http_head_span(h, h->path), g.text, &c->bad);
+	if (c->route && c->route->kind == HTTP_KIND_EVENTS && h->method == HTTP_HEAD) {
+		http_bad(&c->bad, 405, ERR_BADREQUEST, "a stream of events has no HEAD");
+		snprintf(c->bad.allow, sizeof c->bad.allow, "%s", http_method_name(c->route->method));
+		return -1;
+	}
 	if (!c->route || read_query(c, &g) || check_body(c, h, n) || fill(c, &g))
 		return -1;
 	if (c->cmds.failed) {

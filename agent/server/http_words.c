@@ -186,7 +186,11 @@ static int parse_words(struct http_words *w, enum http_method m, const char *p, 
 
 			if (f < 0 || group || add_word(w, span(NULL, 0), f, 0, why))
 				return refuse(why, "{x} must be a part of the path, and stands in no group");
-		} else if (!n || add_word(w, span(p, n), -1, group, why)) {
+		} else if (n == 1 && *p == ';' && !group) {
+			w->ncommands++;
+			if (add_word(w, span(NULL, 0), HTTP_NEXT, 0, why))
+				return -1;
+		} else if (!n || add_word(w, span(p, n), HTTP_FIXED, group, why)) {
 			return refuse(why, "a word is missing, or there are too many");
 		}
 		p += n;
@@ -210,7 +214,7 @@ static void count(struct http_words *w)
 		const struct http_word *d = &w->word[i];
 		enum json_type type = d->field < 0 ? JSON_STR : w->field[d->field].type;
 		bool list = type == JSON_LIST || type == JSON_PAIRS || type == JSON_TEXT_PAIRS;
-		uint16_t least = !list ? 1 : type == JSON_LIST ? 1 : 2;
+		uint16_t least = d->field == HTTP_NEXT ? 0 : !list ? 1 : type == JSON_LIST ? 1 : 2;
 
 		many |= list;
 		w->min = (uint16_t)(w->min + (d->group ? 0 : least));
@@ -226,6 +230,7 @@ int http_words_parse(struct http_words *w, enum http_method m, const char *path,
 {
 	memset(w, 0, sizeof *w);
 	*why = NULL;
+	w->ncommands = 1;
 	if (parse_path(w, path, why) || parse_words(w, m, text, why))
 		return -1;
 	if (!*text)

@@ -26,9 +26,10 @@ struct http_field {
 };
 struct http_word {
 	purser_bytes text;        /* of a fixed word */
-	int8_t field;             /* -1: a fixed word */
+	int8_t field;             /* HTTP_FIXED, HTTP_NEXT or which one */
 	uint8_t group;
 };
+enum { HTTP_FIXED = -1, HTTP_NEXT = -2 }; /* NEXT: what follows is another command */
 struct http_segment {
 	purser_bytes text;        /* of a fixed one */
 	int8_t field;             /* -1: a fixed one */
@@ -43,6 +44,7 @@ struct http_words {
 	bool body;                /* some field stands in it */
 	bool required_body;       /* ... and must */
 	bool command;             /* <*>: the body is the words of a command */
+	uint8_t ncommands;        /* at most */
 	uint16_t min, max;        /* words that it may become; max UINT16_MAX: any number */
 	size_t bytes;             /* of the fixed words and the defaults */
 	char names[64];           /* of flags, in lower case */

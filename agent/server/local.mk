@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 agent_libagent_a_SOURCES += %D%/http_head.c %D%/http_head.h %D%/http_in.c %D%/http_in.h \
 	%D%/http_reply.c %D%/http_reply.h %D%/http_route.c %D%/http_route.h %D%/routes.def \
+	%D%/http_events.c %D%/http_events.h %D%/conn_events.c \
 	%D%/http_call.c %D%/http_words.c %D%/http_words.h \
 	%D%/http_answer.c %D%/http_answer.h %D%/openapi.c %D%/openapi.h
 agent_libagent_a_SOURCES += %D%/server.h %D%/look.h %D%/conn.c %D%/conn_resp.c %D%/conn_ahead.c %D%/conn_fair.c %D%/conn_http.c %D%/listen.c \

@@ -82,7 +82,7 @@ static bool chosen(const struct search *s, const struct client *c)
 {
 	bool listed = !s->ids;
 
-	if (c->gone || ((const struct conn *)c)->proto == CONN_HTTP || !c->project ||
+	if (c->gone || (((const struct conn *)c)->proto == CONN_HTTP && !c->streams) || !c->project ||
 	    strcmp(c->project->name, s->project))
 		return false;
 	for (uint32_t i = 0; i < s->nids && !listed; i++)
@@ -106,7 +106,8 @@ static void visit(struct tour *t, struct worker *w)
 		if (!s->kill) {
 			put_client(&s->text, c, c == s->r->cl ? s->r->cmd : c->head ? c->head->cmd : NULL);
 		} else {
-			*(c == s->r->cl ? &c->quit : &c->cut) = true; /* itself: behind the reply */
+			/* itself: behind the reply; a stream of events that is read: behind the event that says so */
+			*(c == s->r->cl || (c->streams && !c->out.bytes) ? &c->quit : &c->cut) = true;
 			c->wake(c);
 		}
 	}

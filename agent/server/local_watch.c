@@ -74,7 +74,7 @@ static void do_subscribe(struct request *r)
 {
 	uint8_t bits;
 
-	if (r->sink || r->cl->resp != 3) {
+	if ((r->sink && !r->cl->streams) || r->cl->resp != 3) {
 		local_failure(r, ERR_BADREQUEST, "messages come as RESP3 pushes: say HELLO 3 first");
 	} else if (named(r, &bits)) {
 		if (!client_outband(r->cl)) {

@@ -122,6 +122,9 @@ static void put_responses(struct buf *out, const struct http_route *r)
 	case HTTP_KIND_METRICS:
 		put_content(out, "text/plain", "{\"type\":\"string\"}");
 		break;
+	case HTTP_KIND_EVENTS:
+		put_content(out, "text/event-stream", "{\"type\":\"string\"}");
+		break;
 	case HTTP_KIND_JSON:
 	case HTTP_KIND_VALUE:
 	case HTTP_KIND_FOUND:
@@ -287,7 +290,7 @@ static void put_operation(struct buf *out, const struct http_route *r)
 	buf_putc(out, ',');
 	if (*r->text) {
 		buf_puts(out, "\"x-purser-command\":");
-		json_put_string(out, r->text, http_route_name(r->text));
+		json_put_string(out, http_route_name(r->text).p, http_route_name(r->text).n);
 		buf_putc(out, ',');
 	}
 	put_parameters(out, r);

@@ -28,6 +28,7 @@ struct server_limits {              /* of one configuration generation; copied i
 	size_t input_limit;
 	uint64_t slow_reader_ns;
 	uint64_t idle_ns;               /* 0: never */
+	uint64_t heartbeat_ns;          /* of streams of events */
 };
 
 /* ---- listening (worker 0) ---- */
@@ -113,6 +114,7 @@ void conn_accept(struct serving *s, int fd, bool tcp);
 enum conn_proto { CONN_SNIFF, CONN_RESP, CONN_HTTP };
 
 struct http_conn;
+struct conn_events;
 struct conn {
 	struct client cl;               /* first */
 	struct loop_io io;
@@ -132,6 +134,7 @@ struct conn {
 	struct buf in;                  /* an incomplete request, or requests that wait */
 	struct resp_parser *parser;     /* of a large incomplete request at in's front */
 	struct http_conn *http;
+	struct conn_events *events;     /* HTTP: it is, or is about to be, a stream of events */
 	struct conn_stream *stream;     /* a request that passes through while it arrives */
 	uint64_t accepted_ns;           /* CLOCK_MONOTONIC */
 	uint64_t last_ns;               /* something came in */
@@ -164,6 +167,15 @@ size_t conn_feed_http(struct conn *c, uint8_t *p, size_t n);
 void conn_http_step(struct conn *c);  /* the next command, the next reply */
 bool conn_http_may_step(const struct conn *c);
 void conn_http_free(struct conn *c);
+/* Streams of events (conn_events.c).  begin: what the client hears is kept; false: no memory.  live: the head of the
+ * answer is out, events follow.  drop: the answer was an error. */
+bool conn_events_begin(struct conn *c, bool base64);
+void conn_events_live(struct conn *c, bool chunked);
+void conn_events_drop(struct conn *c);
+bool conn_events_are_live(const struct conn *c);
+void conn_events_end(struct conn *c);  /* c->cl.quit: says why, and that is the end of the body */
+void conn_events_beat(struct conn *c, uint64_t now);
+void conn_events_free(struct conn *c);
 /* Large requests on RESP that pass through (conn_stream.c).  begin: the incomplete request at the front of
  * c->in, of which ps has parsed the first words; false: it is to be gathered. */
 bool conn_stream_begin(struct conn *c, const struct resp_parser *ps);

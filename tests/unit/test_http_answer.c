@@ -489,6 +489,46 @@ static void used_again(void **state)
 	drop(&x);
 }
 
+/* A stream begins: the head, and an event for each value of the replies; it has no end of its own. */
+static void events(void **state)
+{
+	static const struct { const char *reply, *event; } v[] = {
+		{ ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n",
+		    "event: subscribe\ndata: {\"channel\":\"a\",\"count\":1}\n\nevent: subscribe\ndata: {\"channel\":\"b\",\"count\":2}\n\n" },
+		{ ">4\r\n$8\r\npmessage\r\n$1\r\np\r\n$1\r\nc\r\n$3\r\n\n\r\"\r\n",
+		    "data: {\"pattern\":\"p\",\"channel\":\"c\",\"data\":\"\\n\\r\\\"\"}\n\n" },
+		{ ">3\r\n$6\r\npurser\r\n$7\r\nbreaker\r\n%1\r\n$2\r\nto\r\n$4\r\nopen\r\n", "event: breaker\ndata: {\"to\":\"open\"}\n\n" },
+		{ ">3\r\n$4\r\na\nb:\r\n:1\r\n_\r\n", "event: a_b_\ndata: [1,null]\n\n" },
+		{ ">1\r\n$1\r\nx\r\n", "event: x\ndata: []\n\n" },
+		{ ">2\r\n$13\r\npurser.closed\r\n$3\r\nwhy\r\n", "event: closed\ndata: {\"reason\":\"why\"}\n\n" },
+		{ "%1\r\n$5\r\nfence\r\n:7\r\n", "event: result\ndata: {\"fence\":7}\n\n" },
+		{ "*2\r\n$7\r\nmessage\r\n:1\r\n", "event: result\ndata: [\"message\",1]\n\n" },
+		{ "_\r\n", "event: result\ndata: null\n\n" },
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof v / sizeof *v; i++) {
+		struct exchange x;
+		char *got = REQUEST(&x, "GET /v1/subscribe?channel=a HTTP/1.1\r\nHost: x\r\n\r\n");
+		const char *body;
+
+		assert_string_equal(got, "SUBSCRIBE|a");
+		free(got);
+		http_answer_begin(&x.answer, &x.call, &x.in.head);
+		http_answer_raw(&x.answer, (const uint8_t *)v[i].reply, strlen(v[i].reply));
+		http_answer_end(&x.answer);
+		assert_true(x.answer.done && x.answer.streams && x.answer.close && !x.answer.cut);
+		body = strstr(buf_cstr(&x.answer.out), "\r\n\r\n");
+		assert_non_null(body);
+		assert_non_null(strstr(buf_cstr(&x.answer.out), "Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"));
+		assert_int_equal(strtoul(body + 4, NULL, 16), strlen(v[i].event));
+		body = strstr(body + 4, "\r\n") + 2;
+		assert_int_equal(strlen(body), strlen(v[i].event) + 2); /* and no last chunk */
+		assert_memory_equal(body, v[i].event, strlen(v[i].event));
+		drop(&x);
+	}
+}
+
 static int make_table(void **state)
 {
 	const char *why;
@@ -518,6 +558,7 @@ int main(void)
 		cmocka_unit_test(large_answers),
 		cmocka_unit_test(errors_in_the_middle),
 		cmocka_unit_test(used_again),
+		cmocka_unit_test(events),
 	};
 
 	return cmocka_run_group_tests(tests, make_table, free_table);

@@ -36,14 +36,28 @@ static bool alike(const struct http_route *a, const struct http_route *b)
 	return true;
 }
 
+/* Several commands: each of them is there. */
+static void check_each(const struct http_route *r, const struct cmd_index *x)
+{
+	for (const char *p = r->text; p; p = strstr(p, " ; ") ? strstr(p, " ; ") + 3 : NULL) {
+		purser_bytes name = http_route_name(p);
+
+		if (!cmd_by_name(x, (const char *)name.p, name.n))
+			fail_msg("%s: %s is not in commands.def", r->path, p);
+	}
+}
+
 static void check_row(const struct http_routes *t, unsigned i, const struct cmd_index *x)
 {
 	const struct http_route *r = &t->route[i];
-	const struct command *c = cmd_by_name(x, r->text, http_route_name(r->text));
+	purser_bytes name = http_route_name(r->text);
+	const struct command *c = cmd_by_name(x, (const char *)name.p, name.n);
 
 	if (!c)
 		fail_msg("%s: %s is not in commands.def", r->path, r->text);
-	if (c->arity > 0 ? r->words.min != c->arity || r->words.max != c->arity :
+	if (r->words.ncommands > 1)
+		check_each(r, x);
+	else if (c->arity > 0 ? r->words.min != c->arity || r->words.max != c->arity :
 	    r->words.min < -c->arity && !r->words.command)
 		fail_msg("%s: %u to %u words, and %s has %d", r->path, r->words.min, r->words.max, c->name, c->arity);
 	assert_true(*r->summary);
@@ -113,6 +127,8 @@ static const struct http_row rows[] = {
 	{ HTTP_DELETE, "/s/{id}", "S.DEL {id} [KEYS <keys:list>]", HTTP_KIND_VALUE, "s" },
 	{ HTTP_GET, "/sub", "SUB <channel:list>", HTTP_KIND_VALUE, "s" },
 	{ HTTP_GET, "/q", "Q <n:num> <j:json> <m:a|b>", HTTP_KIND_JSON, "s" },
+	{ HTTP_GET, "/two", "[SUB <c:list>] ; [PSUB <p:list>] ; [ECHO <e>]", HTTP_KIND_VALUE, "s" },
+	{ HTTP_GET, "/events", "SUB <c>", HTTP_KIND_EVENTS, "s" },
 	{ HTTP_POST, "/del", "DEL <keys:list>", HTTP_KIND_VALUE, "s" },
 };
 static struct http_routes *table;
@@ -157,13 +173,14 @@ static void expect_n(const char *method, const char *target, size_t target_n, co
 		if (strstr(buf_cstr(&got), want))
 			goto out;
 	} else {
-		uint32_t argc;
-		purser_bytes *argv = json_cmds_argv(&call.cmds, 0, &argc);
+		for (uint32_t k = 0; k < call.cmds.ncmds; k++) {
+			uint32_t argc;
+			purser_bytes *argv = json_cmds_argv(&call.cmds, k, &argc);
 
-		assert_int_equal(call.cmds.ncmds, 1);
-		for (uint32_t i = 0; i < argc; i++) {
-			buf_puts(&got, i ? "|" : "");
-			buf_put(&got, argv[i].p, argv[i].n);
+			for (uint32_t i = 0; i < argc; i++) {
+				buf_puts(&got, i ? "|" : k ? ";" : "");
+				buf_put(&got, argv[i].p, argv[i].n);
+			}
 		}
 		if (buf_len(&got) == want_n && memcmp(buf_data(&got), want, want_n) == 0)
 			goto out;
@@ -239,6 +256,17 @@ static void queries(void **state)
 	expect("GET", "/q?n=1&j=1&m=b&encoding=base64", "", "GET /q has n j m");
 }
 
+static void several_commands(void **state)
+{
+	(void)state;
+	expect("GET", "/two?p=a&c=b&p=c", "", "SUB|b;PSUB|a|c");
+	expect("GET", "/two?p=a", "", "PSUB|a");
+	expect("GET", "/two?e=", "", "ECHO|");
+	expect("GET", "/two", "", "400 GET /two needs one of these: c, p, e");
+	expect("GET", "/events?c=1", "", "SUB|1");
+	expect("HEAD", "/events?c=1", "", "405 a stream of events has no HEAD [GET]");
+}
+
 static void bodies(void **state)
 {
 	(void)state;
@@ -290,6 +318,7 @@ int main(void)
 		cmocka_unit_test(paths),
 		cmocka_unit_test(methods),
 		cmocka_unit_test(queries),
+		cmocka_unit_test(several_commands),
 		cmocka_unit_test(bodies),
 	};
 
