@@ -14,6 +14,8 @@ void feature_commands(feature_handler *t)
 {
 	cache_counter_commands(t);
 	lock_commands(t);
+	cache_meta_commands(t);
+	stream_commands(t);
 	session_commands(t);
 	job_commands(t);
 }

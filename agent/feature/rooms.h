@@ -7,6 +7,8 @@
 #include "feature/feature.h"
 
 void cache_counter_commands(feature_handler *t); /* CACHE.INCRBY */
+void cache_meta_commands(feature_handler *t);    /* CACHE.SETM CACHE.META CACHE.MSET */
+void stream_commands(feature_handler *t);        /* STREAM.* */
 
 void lock_commands(feature_handler *t);          /* LOCK.* */
 int lock_start(struct feature_worker *w);

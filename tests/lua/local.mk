@@ -7,3 +7,5 @@ SCRIPT_TESTS += %D%/20-cache-lease.py
 SCRIPT_TESTS += %D%/30-cache-counter.py
 SCRIPT_TESTS += %D%/30-locks.py
 EXTRA_DIST += %D%/luatest.py
+SCRIPT_TESTS += %D%/25-cache-values.py
+SCRIPT_TESTS += %D%/60-streams.py
