@@ -10,6 +10,7 @@ include %D%/plugins/local.mk
 include %D%/differential/local.mk
 include %D%/isolation/local.mk
 include %D%/chaos/local.mk
+include %D%/locks/local.mk
 include %D%/clients/local.mk
 include %D%/churn/local.mk
 include %D%/noise/local.mk

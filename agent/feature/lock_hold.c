@@ -186,6 +186,14 @@ static void op_confirm(struct lock_queue *q, struct lock_claim *c)
 	feature_place_ask(n->room->w, &n->place, most, CMD_WAIT, words, 3, replicated, grip_of(c));
 }
 
+/* For whoever follows a history: until when a holder may rely on it. */
+static void log_valid(const struct lock_name *n, const struct lock_grip *g, const char *event, const char *text)
+{
+	log_event(n->room->w->log, LOG_M_FEATURE, LOG_DEBUG, event, text, LOG_BYTES("lock", n->name, n->n),
+	    LOG_STR("purser.project", n->place.project), LOG_UINT("fence", g->c.fence), LOG_UINT("pid", g->who.pid),
+	    LOG_UINT("client.id", g->who.client), LOG_UINT("valid_ns", g->c.valid_ns));
+}
+
 static void renewed(void *arg, const struct feature_reply *rep)
 {
 	struct lock_grip *g = arg;
@@ -203,6 +211,8 @@ static void renewed(void *arg, const struct feature_reply *rep)
 	} else {
 		rtt_was(n->room, g->c.sent_ns);
 		lock_renewed(&n->q, &g->c, how == 1 ? LOCK_RENEWED : LOCK_RENEW_GONE, loop_now(n->room->w->loop));
+		if (how == 1 && g->name)
+			log_valid(n, g, "lock.renewed", "a lock was renewed for its holder");
 	}
 	leave(n);
 	unref(g);
@@ -309,6 +319,7 @@ static void changed(struct lock_name *n, struct lock_grip *g, enum changed what,
 		metric_cell_add(s->held, 1);
 		metric_cell_add(s->acquired[g->c.want.kind], 1);
 		hist_record(s->wait_time, now - g->c.asked_ns);
+		log_valid(n, g, "lock.granted", "a client has a lock");
 		return;
 	}
 	if (what == REFUSED) {
@@ -323,7 +334,7 @@ static void changed(struct lock_name *n, struct lock_grip *g, enum changed what,
 	    "a holder does not have its lock any more", LOG_BYTES("lock", n->name, n->n),
 	    LOG_STR("purser.project", n->place.project), LOG_UINT("fence", g->c.fence), LOG_STR("reason", losses[why]),
 	    LOG_UINT("pid", g->who.pid), LOG_UINT("client.id", g->who.client), LOG_STR("trace.id", g->who.trace),
-	    LOG_UINT("held_ms", (now - g->c.held_ns) / MS));
+	    LOG_UINT("held_ms", (now - g->c.held_ns) / MS), LOG_UINT("at_ns", now));
 }
 
 static void op_granted(struct lock_queue *q, struct lock_claim *c)
@@ -760,6 +771,7 @@ void lock_renewed_by_client(struct lock_grip *g, uint64_t sent_ns, uint64_t ttl_
 
 	enter(n);
 	lock_extended(&n->q, &g->c, sent_ns, ttl_ns);
+	log_valid(n, g, "lock.renewed", "a lock was renewed by a client");
 	leave(n);
 }
 

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+# Histories of locks under kills, stops, partitions, failover and clock steps.  Long: make check-locks SECONDS=600
+
+check_LTLIBRARIES += %D%/clockstep.la
+%C%_clockstep_la_SOURCES = %D%/clockstep.c
+%C%_clockstep_la_LDFLAGS = -module -avoid-version -shared -rpath /nowhere
+EXTRA_DIST += %D%/history.py %D%/actor.py %D%/stage.py
+SCRIPT_TESTS += %D%/10-finds.py %D%/20-random.py
+
+.PHONY: check-locks
+check-locks: all
+	PURSER_SECONDS='$(SECONDS)' $(MAKE) $(AM_MAKEFLAGS) check TESTS='%D%/20-random.py'
