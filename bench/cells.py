@@ -17,6 +17,7 @@ class Target(NamedTuple):
     store: str = None
     tcp: bool = False
     lg: tuple = ()
+    plan: str = None  # of plans.py: bench/steps asks, not lg
 
 
 class Ratio(NamedTuple):
@@ -100,6 +101,9 @@ TARGETS = {
     "nutcracker-tcp": Target("nutcracker, Redis over TCP", "nutcracker-tcp", ("nutcracker", "redis-server"),
                              store="redis"),
     "agent-tcp": Target("purser, Redis over TCP", "purser-redis-tcp", PURSER + REDIS, store="redis"),
+    **{f"agent-{plan}": Target(label, "purser-redis", PURSER + REDIS + ("steps",), store="redis", plan=plan) for plan, label in (
+        ("get", "GET"), ("lease", "CACHE.LEASE, a hit"), ("hgetall", "HGETALL of as many fields"), ("session", "SESSION.GET"),
+        ("sets", "two SETs"), ("locks", "LOCK.ACQUIRE and LOCK.RELEASE"))},
     "agent-tls": Target("purser, Redis over TLS", "purser-redis-tls", PURSER + REDIS + ("openssl",),
                         store="redis-tls"),
 }
@@ -182,6 +186,22 @@ GROUPS = {
         [Ratio("redis-cpu: isolated/declared", "agent", "agent-declared", "store", "store"),
          Ratio("agent: isolated/declared", "agent", "agent-declared"),
          Ratio("redis-cpu/direct", "agent", "direct", "store", "own")]),
+    "lease": Group(
+        "get-or-set beside GET, on Redis through the agent",
+        targets("agent-get", "agent-lease"),
+        [Shape(50, 1, "steps", quick=True), Shape(50, 16, "steps"), Shape(1, 1, "steps")],
+        [Ratio("GET/lease", "agent-get", "agent-lease", "ops"), Ratio("own: lease/GET", "agent-lease", "agent-get")]),
+    "session": Group(
+        "a session beside a hash of as many fields",
+        targets("agent-hgetall", "agent-session"),
+        [Shape(50, 1, "steps", quick=True), Shape(50, 16, "steps"), Shape(1, 1, "steps")],
+        [Ratio("HGETALL/session", "agent-hgetall", "agent-session", "ops"), Ratio("own: session/HGETALL", "agent-session", "agent-hgetall")]),
+    "lock": Group(
+        "a lock, taken and given back, beside two SETs; an operation is both requests",
+        targets("agent-sets", "agent-locks"),
+        [Shape(50, 1, "steps", quick=True), Shape(1, 1, "steps")],
+        [Ratio("SETs/lock", "agent-sets", "agent-locks", "ops"), Ratio("own: lock/SETs", "agent-locks", "agent-sets"),
+         Ratio("redis: lock/SETs", "agent-locks", "agent-sets", "store")]),
     "workers": Group(
         "two workers against one, on all CPUs",
         targets("memory", "memory-w2"),
@@ -204,7 +224,7 @@ GROUPS = {
          Ratio("p99/nutcracker", "agent", "nutcracker", "p99")]),
 }
 
-STAGE_1, STAGE_REDIS, STAGE_MEMORY = "first release", "redis path", "memory backend"
+STAGE_1, STAGE_REDIS, STAGE_MEMORY, STAGE_FEATURES = "first release", "redis path", "memory backend", "features"
 
 # footprint/NAME and items/NAME are figures of footprint.py, everything else is a ratio of the cell.
 GOALS = [
@@ -231,5 +251,8 @@ GOALS = [
     Goal(STAGE_MEMORY, "memory/c1-P1-get-onecpu", "memory/redis", 0.85),
     *[Goal(STAGE_MEMORY, "items/purser-memory", f"{size}", 36) for size in ("d16", "d64")],
     *[Goal(STAGE_MEMORY, "items/purser-memory", f"{size}-ttl", 44) for size in ("d16", "d64")],
+    Goal(STAGE_FEATURES, "lease/c50-P1-steps", "GET/lease", 1 / 0.9),
+    Goal(STAGE_FEATURES, "session/c50-P1-steps", "HGETALL/session", 1 / 0.6),
+    Goal(STAGE_FEATURES, "lock/c50-P1-steps", "SETs/lock", 1 / 0.5),
     *[Goal(STAGE_MEMORY, f"workers/c50-{p}-get", "2 workers/1", 1.25) for p in ("P1", "P16")],
 ]

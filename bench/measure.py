@@ -7,6 +7,7 @@ import random
 import statistics
 import subprocess
 
+import plans
 from servers import BenchError, die_with_parent
 
 NOISE_LIMIT = 0.10  # CPUs used by processes that have no part in the sample
@@ -32,14 +33,14 @@ def parse_output(text):
     return result
 
 
-def run_lg(lab, address, arguments, cpus=None, timeout=120):
+def run_lg(lab, address, arguments, cpus=None, timeout=120, tool="lg"):
     """One run of the generator: its figures. BenchError when a reply was wrong or the peer is gone."""
     def prepare():
         die_with_parent()
         if cpus:
             os.sched_setaffinity(0, cpus)
 
-    argv = [lab.tools["lg"], *arguments, address]
+    argv = [lab.tools[tool], *arguments, address]
     try:
         # pylint: disable-next=subprocess-popen-preexec-fn
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -48,7 +49,7 @@ def run_lg(lab, address, arguments, cpus=None, timeout=120):
         raise BenchError(f"{' '.join(argv)}: no end after {timeout} s") from None
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
-        raise BenchError(f"lg status {done.returncode}: {lines[0] if lines else done.stdout.strip()}")
+        raise BenchError(f"{tool} status {done.returncode}: {lines[0] if lines else done.stdout.strip()}")
     return parse_output(done.stdout)
 
 
@@ -88,17 +89,26 @@ class Bench:
     def fill(self, target, shape):
         if shape.op in ("ping", "publish"):
             return
+        if target.plan:
+            plans.write(target.plan, self.address(target), self.plan_of(target))
+            return
         run_lg(self.lab, self.address(target), ["--fill", "-d", str(shape.value), *target.lg])
         if shape.hog:
             run_lg(self.lab, self.address(target), ["--fill", *HOG, *target.lg])
+
+    def plan_of(self, target):
+        return os.path.join(self.lab.dir, target.plan + ".plan")
 
     def one_run(self, target, shape, cpus):
         watches = ["-W", f"own={self.lab.get(target.own).pid}"]
         if target.store:
             watches += ["-W", f"store={self.lab.get(target.store).pid}"]
+        load = ["-c", str(shape.conns), "-P", str(shape.pipeline), "-f", self.plan_of(target)] if target.plan else \
+            [*shape.arguments(), *target.lg]
         raw = run_lg(self.lab, self.address(target),
-                     [*shape.arguments(), *target.lg, *watches, "-s", str(self.seconds), "-w",
-                      str(max(0.1, self.seconds / 4)), "-x", str(self.random.randrange(1 << 30))], cpus)
+                     [*load, *watches, "-s", str(self.seconds), "-w",
+                      str(max(0.1, self.seconds / 4)), "-x", str(self.random.randrange(1 << 30))], cpus,
+                     tool="steps" if target.plan else "lg")
         if raw["ops"] == 0:
             raise BenchError("no request was answered within the measured window")
         own, store, client = (raw.get(k + "_us_per_op", 0.0) for k in ("own", "store", "client"))

@@ -21,6 +21,6 @@ def find_tools(a):
         return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
     tools = {name: installed(name) for name in ("redis-server", "nutcracker", "memcached", "openssl")}
-    tools.update(lg=built("bench/lg"), floor=built("bench/floor"), purserd=a.purserd or built("agent/purserd"))
+    tools.update(lg=built("bench/lg"), steps=built("bench/steps"), floor=built("bench/floor"), purserd=a.purserd or built("agent/purserd"))
     tools["plugin-dir"] = a.plugin_dir or (None if a.purserd else os.path.join(a.build_dir, "plugins/.libs"))
     return tools
