@@ -141,7 +141,7 @@ def route_cells(row):
     method, words, kind = row[0], row[2], row[3]
     query, body = [[n + ("" if required else "?") for n, _, where, required in route_fields(method, words) if where == b]
                    for b in (False, True)]
-    if kind in ("KV_GET", "VALUE", "FOUND", "EVENTS", "COMMAND"):
+    if kind in ("KV_GET", "VALUE", "FOUND", "GIVEN", "EVENTS", "COMMAND"):
         query.append("encoding?")
     if "<*>" in words or not words:
         body.append("words of a command" if words else "commands")

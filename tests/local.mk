@@ -23,7 +23,7 @@ SCRIPT_TESTS += %D%/installcheck.sh
 
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS = $(UNIT_TESTS) $(TAP_TESTS) $(SCRIPT_TESTS) $(LINTS)
-EXTRA_DIST += $(SCRIPT_TESTS) $(LINTS) %D%/harness.py %D%/chroot-check.sh %D%/tsan.supp
+EXTRA_DIST += $(SCRIPT_TESTS) $(LINTS) %D%/harness.py %D%/events.py %D%/chroot-check.sh %D%/tsan.supp
 
 TEST_EXTENSIONS = .sh .py
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh

@@ -244,6 +244,14 @@ static void kv_del_end(struct http_answer *a)
 	buf_printf(&a->body, ",\"deleted\":%s}\n", n ? "true" : "false");
 }
 
+/* Nil of a command that takes something. */
+static void taken(struct http_answer *a)
+{
+	static const char text[] = "CONFLICT somebody else has it: try again, or wait for it with wait_ms";
+
+	fail(a, ERR_CONFLICT, text, sizeof text - 1);
+}
+
 /* Every value of the reply: an event.  Those of SUBSCRIBE are as many as the names. */
 static void events_end(struct http_answer *a)
 {
@@ -251,6 +259,10 @@ static void events_end(struct http_answer *a)
 	size_t n = buf_len(&a->small);
 	bool closed = false;
 
+	if (n == 3 && *p == '_') {
+		taken(a);
+		return;
+	}
 	while (n) {
 		int64_t used = http_event_put(&a->body, p, n, &a->json, &closed);
 
@@ -356,7 +368,7 @@ void http_answer_raw(struct http_answer *a, const uint8_t *p, size_t n)
 		text_raw(a, p, n);
 	else if (k == HTTP_KIND_EVENTS)
 		buf_put(&a->small, p, n);
-	else if (k == HTTP_KIND_COMMAND || k == HTTP_KIND_VALUE || k == HTTP_KIND_FOUND ||
+	else if (k == HTTP_KIND_COMMAND || k == HTTP_KIND_VALUE || k == HTTP_KIND_FOUND || k == HTTP_KIND_GIVEN ||
 	    (k == HTTP_KIND_KV_GET && a->at == 0))
 		json_raw(a, p, n, &a->body);
 	else
@@ -412,6 +424,8 @@ void http_answer_end(struct http_answer *a)
 		default:
 			if (a->call->route->kind == HTTP_KIND_FOUND && a->json.root_null)
 				fail(a, ERR_NOKEY, NULL, 0);
+			else if (a->call->route->kind == HTTP_KIND_GIVEN && a->json.root_null)
+				taken(a);
 			else if (!buf_len(&a->body) || a->body.p[a->body.end - 1] != '\n')
 				buf_putc(&a->body, '\n');
 		}

@@ -14,6 +14,7 @@ static const struct shape {
 	{ "subscribe", "subscribe", { "channel", "count" } },
 	{ "psubscribe", "psubscribe", { "pattern", "count" } },
 	{ "purser.closed", "closed", { "reason" } },
+	{ "lock.lost", "lock.lost", { "name", "fence", "reason" } },
 };
 
 static const struct shape *shape_of(purser_bytes kind, int64_t n)
@@ -42,6 +43,18 @@ static int put_value(struct buf *out, const uint8_t **p, const uint8_t *end, str
 	return 0;
 }
 
+/* A number that a push has as a word. */
+static int put_number(struct buf *out, const uint8_t **p, const uint8_t *end)
+{
+	purser_bytes w;
+	int64_t v;
+
+	if (resp_pick_bulk(p, end, &w) || purser_resp_int(w.p, w.n, &v))
+		return -1;
+	buf_puti(out, v);
+	return 0;
+}
+
 /* A line of its own: whatever is no part of a name becomes '_'. */
 static void put_event(struct buf *out, purser_bytes name)
 {
@@ -62,7 +75,7 @@ static int put_fields(struct buf *out, const struct shape *s, const uint8_t **p,
 	buf_puts(out, "data: {");
 	for (int k = 0; k < 3 && s->field[k]; k++) {
 		buf_printf(out, "%s\"%s\":", k ? "," : "", s->field[k]);
-		if (put_value(out, p, end, j))
+		if (strcmp(s->field[k], "fence") == 0 ? put_number(out, p, end) : put_value(out, p, end, j))
 			return -1;
 	}
 	buf_putc(out, '}');
@@ -93,7 +106,7 @@ static int put_push(struct buf *out, int64_t n, const uint8_t **p, const uint8_t
 		return -1;
 	s = shape_of(kind, n);
 	if (s) {
-		*closed |= s->field[0][0] == 'r';
+		*closed |= strcmp(s->field[0], "reason") == 0;
 		return put_fields(out, s, p, end, j);
 	}
 	n--;

@@ -7,6 +7,7 @@
  *   >4 pmessage p c m    data: {"pattern":"p","channel":"c","data":"m"}
  *   >3 subscribe c 1     event: subscribe    data: {"channel":"c","count":1}
  *   >2 purser.closed why event: closed       data: {"reason":"why"}
+ *   >4 lock.lost n 7 why event: lock.lost    data: {"name":"n","fence":7,"reason":"why"}
  *   >3 purser topic map  event: topic        data: {...}
  *   >n kind ...          event: kind         data: [...], or the one value that there is
  *   anything else        event: result       data: the value, as on other routes

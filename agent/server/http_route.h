@@ -21,6 +21,7 @@ enum http_kind {              /* replies -> body */
 	HTTP_KIND_KV_DEL,         /* {"key","deleted":true|false} */
 	HTTP_KIND_VALUE,          /* any reply, as typed JSON (json_out) */
 	HTTP_KIND_FOUND,          /* the same, 404 when it is nil */
+	HTTP_KIND_GIVEN,          /* the same, 409 when it is nil: somebody else has it */
 	HTTP_KIND_EVENTS,         /* text/event-stream: the replies, and what the client hears, until it leaves */
 	HTTP_KIND_COMMAND         /* {"result":...}, or an array of {"result"} and {"error"} */
 };
@@ -62,7 +63,7 @@ const char *http_method_name(enum http_method m);
 static inline bool http_route_encodes(const struct http_route *r)
 {
 	return r->kind == HTTP_KIND_KV_GET || r->kind == HTTP_KIND_VALUE || r->kind == HTTP_KIND_FOUND ||
-	    r->kind == HTTP_KIND_EVENTS || r->kind == HTTP_KIND_COMMAND;
+	    r->kind == HTTP_KIND_GIVEN || r->kind == HTTP_KIND_EVENTS || r->kind == HTTP_KIND_COMMAND;
 }
 /* The name of the (first) command of a template. */
 static inline purser_bytes http_route_name(const char *text)

@@ -19,6 +19,14 @@ static bool same(purser_bytes a, purser_bytes b)
 	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
 }
 
+static bool is_name(purser_bytes name)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (!(name.p[i] >= 'a' && name.p[i] <= 'z') && !(name.p[i] >= '0' && name.p[i] <= '9') && name.p[i] != '_')
+			return false;
+	return name.n > 0;
+}
+
 static int find_field(const struct http_words *w, purser_bytes name)
 {
 	for (int i = 0; i < w->nfields; i++)
@@ -35,8 +43,8 @@ static struct http_field *add_field(struct http_words *w, purser_bytes name, enu
 		refuse(why, "too many fields");
 		return NULL;
 	}
-	if (!name.n || find_field(w, name) >= 0) {
-		refuse(why, "a field has no name, or the name of another");
+	if (!is_name(name) || find_field(w, name) >= 0) {
+		refuse(why, "a field has no name (a-z 0-9 _), or the name of another");
 		return NULL;
 	}
 	*f = (struct http_field){ .name = name, .type = JSON_STR, .place = place };

@@ -128,6 +128,7 @@ static void put_responses(struct buf *out, const struct http_route *r)
 	case HTTP_KIND_JSON:
 	case HTTP_KIND_VALUE:
 	case HTTP_KIND_FOUND:
+	case HTTP_KIND_GIVEN:
 		put_content(out, "application/json", "{}");
 		break;
 	}

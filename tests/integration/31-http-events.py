@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server-sent events over HTTP, on both backends: what a subscriber hears, what it may not, and how a stream ends."""
 
-import json
 import os
 import shutil
-import socket
 import urllib.parse
 
 import harness
+from events import Stream
 from harness import check, equal, wait_until
 
 CONF = """[agent]
@@ -39,67 +38,6 @@ role = narrow
 """
 
 
-class Stream:
-    """A stream of events; what is not one is in .status and .problem."""
-
-    def __init__(self, path, target, project="shop", method="GET", body=None, version="1.1"):
-        self.s = socket.socket(socket.AF_UNIX)
-        self.s.settimeout(30 * harness.SLOW)
-        self.s.connect(path)
-        self.f = self.s.makefile("rb")
-        data = b"" if body is None else json.dumps(body).encode()
-        self.s.sendall(f"{method} {target} HTTP/{version}\r\nHost: x\r\nPurser-Project: {project}\r\n"
-                       f"Content-Length: {len(data)}\r\n\r\n".encode() + data)
-        self.status = int(self.f.readline()[9:12])
-        self.headers = {}
-        while (line := self.f.readline()) != b"\r\n":
-            name, value = line[:-2].decode().split(": ", 1)
-            self.headers[name.lower()] = value
-        self.chunked = self.headers.get("transfer-encoding") == "chunked"
-        self.text, self.ended = b"", False
-        self.problem = None
-        if self.status != 200:
-            self.problem = json.loads(self.f.read(int(self.headers["content-length"])))
-        else:
-            equal((self.headers["content-type"], self.headers["connection"]), ("text/event-stream", "close"))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.f.close()
-        self.s.close()
-
-    def more(self):
-        if not self.chunked:
-            got = self.f.read1(65536)
-            self.ended = not got
-        else:
-            size = int(self.f.readline(), 16)
-            got = self.f.read(size)
-            equal(self.f.read(2), b"\r\n")
-            self.ended = size == 0
-        self.text += got
-
-    def event(self):
-        """(name, data) of the next event, or None at the proper end."""
-        while True:
-            while b"\n\n" not in self.text:
-                if self.ended:
-                    equal(self.text, b"")
-                    return None
-                self.more()
-            block, self.text = self.text.split(b"\n\n", 1)
-            if block == b":":  # a heartbeat
-                continue
-            fields = dict(line.split(": ", 1) for line in block.decode().split("\n"))
-            check(set(fields) <= {"event", "data"}, fields)
-            return fields.get("event", "message"), json.loads(fields["data"])
-
-
 def quoted(**fields):
     return "/v1/subscribe?" + urllib.parse.urlencode(fields, doseq=True)
 
@@ -111,7 +49,7 @@ def publish(p, project, channel, message):
 
 
 def messages(p):
-    with Stream(p.sock, quoted(channel=["a", "b c"], pattern="n*")) as s:
+    with Stream(p.sock, quoted(channel=["a", "b c"], pattern="n*"), "shop") as s:
         equal([s.event() for _ in range(3)],
               [("subscribe", {"channel": "a", "count": 1}), ("subscribe", {"channel": "b c", "count": 2}),
                ("psubscribe", {"pattern": "n*", "count": 3})])
@@ -138,9 +76,9 @@ def messages(p):
         c.cmd("PURSER.PROJECT", "shop")
         wait_until(lambda: c.cmd("PUBSUB", "NUMSUB", "a") == [b"a", 0], "the subscription to end with its stream")
         equal(c.cmd("PUBSUB", "NUMPAT"), 0)
-    with Stream(p.sock, quoted(channel="z", encoding="base64")) as s:
+    with Stream(p.sock, quoted(channel="z", encoding="base64"), "shop") as s:
         equal(s.event(), ("subscribe", {"channel": {"encoding": "base64", "value": "eg=="}, "count": 1}))
-    with Stream(p.sock, quoted(channel="z"), version="1.0") as s:
+    with Stream(p.sock, quoted(channel="z"), "shop", version="1.0") as s:
         check(not s.chunked)
         equal(s.event()[0], "subscribe")
         publish(p, "shop", "z", "1")
@@ -166,13 +104,13 @@ def refused(p):
         equal(c.cmd("PUBSUB", "CHANNELS"), [])
     with Stream(p.sock, quoted(channel="only"), "narrow") as s:
         equal(s.event()[0], "subscribe")
-    with Stream(p.sock, quoted(channel="a"), method="POST") as s:
+    with Stream(p.sock, quoted(channel="a"), "shop", method="POST") as s:
         equal((s.status, s.headers["allow"]), (405, "GET, HEAD"))
 
 
 def slow(p):
     """Who does not read is cut when subscriber_limit is full, and it shows: the body has no end."""
-    with Stream(p.sock, quoted(channel="a")) as s:
+    with Stream(p.sock, quoted(channel="a"), "shop") as s:
         s.event()
         with p.client() as c:
             c.cmd("PURSER.PROJECT", "shop")
@@ -193,7 +131,7 @@ def streams(p):
 
 
 def ends(p):
-    with Stream(p.sock, quoted(channel="a"), "blog") as s, Stream(p.sock, quoted(channel="a")) as other:
+    with Stream(p.sock, quoted(channel="a"), "blog") as s, Stream(p.sock, quoted(channel="a"), "shop") as other:
         equal((s.event()[0], other.event()[0]), ("subscribe", "subscribe"))
         equal(streams(p), ["2"])
         # a reload that takes the project away says so
@@ -215,7 +153,7 @@ def ends(p):
         equal(other.event(), ("closed", {"reason": "the agent was told to close this connection"}))
         equal(other.event(), None)
     wait_until(lambda: streams(p) == ["0"], "the streams to end")
-    with Stream(p.sock, quoted(channel="a")) as s:
+    with Stream(p.sock, quoted(channel="a"), "shop") as s:
         s.event()
         p.signal(15)
         equal(s.event(), ("closed", {"reason": "the agent is shutting down"}))

@@ -3,7 +3,7 @@
 SCRIPT_TESTS += %D%/70-export.py %D%/71-telemetry.py %D%/72-queue.py %D%/73-logs.py
 SCRIPT_TESTS += %D%/05-config.py %D%/19-sandbox.py %D%/47-rbac.py %D%/48-secrets.py
 EXTRA_DIST += %D%/rbac.expected
-SCRIPT_TESTS += %D%/30-http.py %D%/31-http-events.py
+SCRIPT_TESTS += %D%/30-http.py %D%/31-http-events.py %D%/32-http-features.py
 SCRIPT_TESTS += %D%/45-ctl.sh %D%/46-token.py %D%/47-peers.py %D%/48-tokens.py %D%/49-jwt-login.py
 SCRIPT_TESTS += %D%/40-health.py
 SCRIPT_TESTS += %D%/20-handshake.py %D%/22-projects.py %D%/22-access.py

@@ -501,9 +501,10 @@ static void events(void **state)
 		{ ">3\r\n$4\r\na\nb:\r\n:1\r\n_\r\n", "event: a_b_\ndata: [1,null]\n\n" },
 		{ ">1\r\n$1\r\nx\r\n", "event: x\ndata: []\n\n" },
 		{ ">2\r\n$13\r\npurser.closed\r\n$3\r\nwhy\r\n", "event: closed\ndata: {\"reason\":\"why\"}\n\n" },
+		{ ">4\r\n$9\r\nlock.lost\r\n$1\r\nn\r\n$1\r\n7\r\n$4\r\ngone\r\n",
+		    "event: lock.lost\ndata: {\"name\":\"n\",\"fence\":7,\"reason\":\"gone\"}\n\n" },
 		{ "%1\r\n$5\r\nfence\r\n:7\r\n", "event: result\ndata: {\"fence\":7}\n\n" },
 		{ "*2\r\n$7\r\nmessage\r\n:1\r\n", "event: result\ndata: [\"message\",1]\n\n" },
-		{ "_\r\n", "event: result\ndata: null\n\n" },
 	};
 
 	(void)state;

@@ -98,7 +98,7 @@ static void bad_templates(void **state)
 		{ "/a", "X <b", "> is missing" }, { "/a", "X [Y <b>", "] is missing" }, { "/a", "X [Y [Z]]", "" },
 		{ "/a", "X <b:float>", "type" }, { "/a", "X <b:list=1>", "no default" }, { "/a", "X  <b>", "" },
 		{ "/a", "X <?b:pairs>", "in a body" }, { "/a", "X <b>Y", "one blank" }, { "/a", "X [<*>]", "no group" },
-		{ "/a", "X <b> [B]", "name of another" }, { "/a", "X <>", "no name" }, { "/a", "X ]", "" },
+		{ "/a", "X <b> [B]", "name of another" }, { "/a", "X <>", "no name" }, { "/a", "X <b=1>", "no name" }, { "/a", "X ]", "" },
 		{ "/1/2/3/4/5/6/7/8/9", "X", "too many" },
 	};
 
