@@ -3,6 +3,7 @@
 """Caches, locks and sessions over HTTP, on both backends: every route of theirs, the status of what goes wrong, and a
 lock that lives as long as a stream of events."""
 
+import json
 import re
 import shutil
 import threading
@@ -49,6 +50,28 @@ def caches(p):
     check("there are delta, ttl_ms" in doc["detail"], doc)
     ask("POST", "/v1/cache/text/incr", {}, 400, "BADREQUEST")
     ask("GET", "/v1/cache/text/incr", status=405, code="BADREQUEST")
+    # metadata, batches, numbers
+    equal(ask("PUT", f"/v1/cache/{key}/meta", {"value": "v", "meta": {"etag": "x", "n": 1.50}, "ttl_ms": 60000}), "OK")
+    meta = ask("GET", f"/v1/cache/{key}/meta")
+    check("etag" in json.dumps(meta), meta)
+    ask("GET", "/v1/cache/text/meta", status=404, code="NOKEY")
+    equal(ask("PUT", "/v1/cache", {"ttl_ms": 60000, "values": {"m1": "x", "m2": {"y": 2}}}), 2)
+    with p.client() as c:
+        equal(c.cmd("MGET", "m1", "m2"), [b"x", b'{"y":2}'])
+    check(ask("GET", "/v1/cache")["sets"] > 0)
+
+
+def streams(p):
+    ask = Http(p)
+    with p.client() as c:
+        c.cmd("XGROUP", "CREATE", "jobs", "workers", "0", "MKSTREAM")
+        for i in range(3):
+            c.cmd("XADD", "jobs", "*", "n", i)
+        c.cmd("XREADGROUP", "GROUP", "workers", "w1", "COUNT", "2", "STREAMS", "jobs", ">")
+    lag = json.dumps(ask("GET", "/v1/streams/jobs"))
+    check("workers" in lag, lag)
+    moved = ask("POST", "/v1/streams/jobs/deadletter", {"group": "workers", "target": "dead", "max_deliveries": 1})
+    check(moved is not None, moved)
 
 
 def locks(p):
@@ -163,7 +186,7 @@ def every_route(p):
     """Nothing of these features is left out above."""
     paths = p.http("GET", "/openapi.json").json()["paths"]
     left = [(method.upper(), path) for path, item in paths.items() for method in item
-            if re.match(r"/v1/(cache/|locks|sessions|users)", path)
+            if re.match(r"/v1/(cache|locks|sessions|streams|users)", path)
             and not any(m == method.upper() and re.fullmatch(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)), t)
                         for m, t in COVERED)]
     equal(left, [], "routes that this test does not call")
@@ -177,7 +200,7 @@ def main():
             redis.start()
         settings = {"backend main.plugin": plugin, "agent.workers": 3, **({"backend main.url": redis.url} if redis else {})}
         with harness.Purserd(settings, name="on" + plugin) as p:
-            for part in (caches, locks, holds, sessions, every_route):
+            for part in (caches, streams, locks, holds, sessions, every_route):
                 part(p)
                 print(f"ok {plugin} {part.__name__}", flush=True)
         if redis:
