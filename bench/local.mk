@@ -13,7 +13,7 @@ noinst_PROGRAMS += %D%/lg %D%/floor %D%/steps
 %C%_steps_LDADD =
 
 EXTRA_DIST += %D%/README.md %D%/run %D%/sandbox %D%/profile %D%/count %D%/tools.py %D%/servers.py %D%/cells.py %D%/measure.py %D%/plans.py %D%/footprint.py \
-	%D%/report.py
+	%D%/report.py %D%/jobs.py
 SCRIPT_TESTS += %D%/selftest.py
 
 BENCH_FLAGS =
@@ -53,3 +53,8 @@ CLEANFILES += %D%/jwt
 .PHONY: bench-jwt
 bench-jwt: %D%/jwt
 	%D%/jwt $(BENCH_FLAGS)
+
+# What clearing many keys costs Redis: make bench-jobs BENCH_FLAGS='--keys 5000000 --seconds 20'
+.PHONY: bench-jobs
+bench-jobs: all
+	abs_top_srcdir='$(abs_top_srcdir)' abs_top_builddir='$(abs_top_builddir)' $(PYTHON3) $(srcdir)/%D%/jobs.py $(BENCH_FLAGS)

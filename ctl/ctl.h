@@ -77,6 +77,7 @@ int cmd_metrics(struct ctl *x);
 int cmd_log_level(struct ctl *x);
 int cmd_check(struct ctl *x);
 int cmd_reload(struct ctl *x);
+int cmd_job(struct ctl *x);
 int cmd_token(struct ctl *x);
 int cmd_version(struct ctl *x);
 int cmd_help(struct ctl *x);

@@ -31,6 +31,8 @@ static const struct command {
 	  "show the levels of the log, or change that of one module or of all" },
 	{ "check", cmd_check, 0, 1, "[FILE]", "check the configuration; no agent is needed" },
 	{ "reload", cmd_reload, 0, 0, "", "read the configuration again; status 1 when it was refused" },
+	{ "job", cmd_job, 1, -1, "list|show ID|watch ID|cancel ID|names ID|start KIND PATTERN [OPTION...]",
+	  "jobs over many keys: clear, count, ttlrepair, export; watch draws a bar" },
 	{ "token", cmd_token, 1, 4, "make NAME PROJECT[,PROJECT...]|* [ROLE] [--expires TIME]|list|revoke NAME",
 	  "make a token, list those of the token file, or take one back" },
 	{ "version", cmd_version, 0, 0, "", "versions of purserctl and of the agent" },

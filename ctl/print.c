@@ -13,8 +13,8 @@
 
 const char *paint(const struct ctl *x, const char *word)
 {
-	static const char *const good[] = { "healthy", "ok", "up", "closed", NULL };
-	static const char *const fair[] = { "degraded", "warning", "unknown", "half_open", NULL };
+	static const char *const good[] = { "healthy", "ok", "up", "closed", "done", NULL };
+	static const char *const fair[] = { "degraded", "warning", "unknown", "half_open", "interrupted", NULL };
 	static const char *const bad[] = { "unhealthy", "critical", "failed", "open", "down", NULL };
 
 	if (!x->color || !word)

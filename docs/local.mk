@@ -11,6 +11,7 @@ EXTRA_DIST += %D%/scripts.md %D%/decisions/scripts-isolated.md
 EXTRA_DIST += %D%/health.md %D%/redis.md %D%/resilience.md %D%/limits.md %D%/access.md
 EXTRA_DIST += %D%/jwt.md
 EXTRA_DIST += %D%/cache.md %D%/streams.md
+EXTRA_DIST += %D%/jobs.md
 EXTRA_DIST += %D%/locks.md
 
 .PHONY: doc-config

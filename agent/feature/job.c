@@ -168,12 +168,29 @@ static void adapt(struct job_run *r)
 	r->count = (uint32_t)(want > most ? most : want < JOB_COUNT_MIN ? JOB_COUNT_MIN : want);
 }
 
+/* Of what the clock says of this slice, what may be the store's. */
+static uint64_t cost(struct job_run *r, uint64_t passed)
+{
+	uint64_t spent = r->spent_ns < JOB_REST_MAX_NS ? r->spent_ns : JOB_REST_MAX_NS;
+	uint64_t units = passed + r->names * 4, per, most;
+
+	units = units ? units : 1;
+	per = spent * 1000 / units;
+	if (!r->cheapest_ps || per < r->cheapest_ps)
+		r->cheapest_ps = per ? per : 1;
+	else
+		r->cheapest_ps += r->cheapest_ps / 50 + 1; /* keys may have become larger */
+	most = units > UINT64_MAX / 3 / r->cheapest_ps ? UINT64_MAX : 3 * r->cheapest_ps * units / 1000;
+	return spent < most ? spent : most;
+}
+
 static void end_slice(struct job *j, struct job_run *r, struct job_share *s, uint64_t now_ns)
 {
 	uint64_t passed = r->count > r->names ? r->count - r->names : 0;
-	uint64_t spent = r->spent_ns < JOB_REST_MAX_NS ? r->spent_ns : JOB_REST_MAX_NS;
-	uint64_t rest = spent * (PPM - r->share_ppm) / r->share_ppm;
+	uint64_t rest;
 
+	r->spent_ns = cost(r, passed);
+	rest = r->spent_ns * (PPM - r->share_ppm) / r->share_ppm;
 	j->walked += r->names + passed;
 	j->matched += r->names;
 	if (r->next_cursor && job_cursor_fraction(r->next_cursor) < job_cursor_fraction(j->cursor))

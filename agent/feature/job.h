@@ -7,7 +7,9 @@
  * A slice is one SCAN and, if names came, what is done to them.  Two brakes hold a job: its rate (a key that matches
  * counts 1, one that is only passed over a quarter), and the share of the store's time that jobs may have: after a
  * slice that took t, the store is left alone for t * (1 / share - 1), whoever's job comes next.  So on a slow or busy
- * store a job goes slower than its rate, and a store never gives more than that share to jobs.
+ * store a job goes slower than its rate, and a store never gives more than that share to jobs.  What a slice took is told
+ * by the clock, from question to answer; of that no more counts than three times what so many keys cost lately at their
+ * cheapest, or a machine that is busy with other things would bring jobs to a halt.
  *
  * A cursor of SCAN is worth something only in the process of the store that gave it: another process (restarted, or
  * another server behind the same address) has its keys in another order.  So a job remembers whose cursor it has
@@ -124,6 +126,7 @@ struct job_run {                /* beside a job that runs; all zero, then job_ru
 	struct gcra_rule rule;
 	uint64_t not_before_ns; /* trouble */
 	uint64_t spent_ns;      /* of the store, in this slice */
+	uint64_t cheapest_ps;   /* what a key has cost where nothing else was in the way, lately */
 	uint64_t next_cursor;
 	uint64_t names;         /* that the latest SCAN gave */
 	uint64_t at_ns;         /* active_ms counts from here; 0: it does not */

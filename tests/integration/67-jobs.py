@@ -6,7 +6,9 @@ the client, the agent (kill -9), the store or its address is another, or end wit
 import base64
 import json
 import os
+import pty
 import stat
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -237,6 +239,38 @@ def over_http(p):
     equal(sorted(json.loads(x) for x in (piece["names"] + rest["names"]).splitlines()), [f"h:{i}" for i in range(10)])
 
 
+def shell(p):
+    """purserctl job: words, JSON, lines, a bar on a terminal, and the exit status."""
+    def ctl(*words, status=0):
+        r = p.ctl("--project", "mem", *words)
+        equal(r.returncode, status, (words, r.stdout, r.stderr))
+        return r.stdout
+
+    c = enter(p, "mem")
+    fill(c, 300, "s:")
+    job = ctl("job", "start", "export", "s:*").strip()
+    lines = ctl("job", "watch", job).splitlines()
+    check(lines[-1].startswith("[" + "#" * 30 + "] 100.0%") and "300 matched" in lines[-1] and "done" in lines[-1], lines)
+    equal(sorted(json.loads(x) for x in ctl("job", "names", job).splitlines()), sorted(f"s:{i}" for i in range(300)))
+    check(job in ctl("job", "list") and "s:*" in ctl("job", "list"))
+    d = json.loads(ctl("--json", "job", "show", job))
+    equal((d["state"], d["progress"], d["matched"], d["dry_run"]), ("done", 100.0, 300, False), d)
+    slow = json.loads(ctl("--json", "job", "start", "clear", "s:*", "RATE", "1", "DRYRUN"))["id"]
+    check("queued" in ctl("job", "show", slow) or "running" in ctl("job", "show", slow))
+    master, terminal = pty.openpty()
+    with subprocess.Popen([os.path.join(harness.builddir, "ctl/purserctl"), "-s", p.sock, "-p", "mem", "job", "watch", slow],
+                          stdout=terminal, stdin=subprocess.DEVNULL) as watch:
+        os.close(terminal)
+        check(b"\r" in os.read(master, 1000))
+        check("cancelled" in ctl("job", "cancel", slow))
+        equal(watch.wait(20 * harness.SLOW), 1)
+    os.close(master)
+    ctl("job", "watch", slow, status=1)
+    ctl("job", "show", "0" * 16, status=4)
+    ctl("job", "start", "clear", status=2)
+    ctl("job", "frobnicate", status=2)
+
+
 def metrics(p):
     text = p.http("GET", "/metrics").body.decode()
     for line in ('purser_job_started_total{purser_project="mem",purser_job_kind="count"}',
@@ -261,6 +295,7 @@ def main():
         cancelling(p, redis)
         client_leaves(p)
         over_http(p)
+        shell(p)
         files(p)
         metrics(p)
 
