@@ -12,6 +12,7 @@
 #include "request_space.h"
 #include "request_stage.h"
 #include "request_tally.h"
+#include "request_trace.h"
 #include "request_track.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -121,15 +122,31 @@ static __attribute__((noinline)) enum stage_result unknown(struct request *r, co
 	    refuse(r, (enum err_code)no->err, no->text);
 }
 
+/* The turn's time is not exact enough for a span. */
+static inline void note_sampled(struct request *r)
+{
+	if (r->trace.flags & TRACE_SAMPLED) {
+		r->timed = true;
+		r->start_ns = clock_now();
+	}
+}
+
 static __attribute__((noinline)) enum stage_result lookup_any(struct request *r)
 {
 	char why[384];
 	const struct command *c = cmd_find(r->cl->w->commands, r->argv, r->argc, why, sizeof why);
+	bool carry = false;
 
+	if (c && c->id == CMD_PURSER_TRACE) {
+		if (trace_unwrap(r, &carry) != STAGE_NEXT)
+			return STAGE_DONE;
+		note_sampled(r);
+		c = cmd_find(r->cl->w->commands, r->argv, r->argc, why, sizeof why);
+	}
 	if (!c)
 		return unknown(r, why);
 	r->cmd = c;
-	return STAGE_NEXT;
+	return carry ? trace_carry(r) : STAGE_NEXT;
 }
 
 /* A subscriber that speaks RESP2 may ask for little else. */
@@ -540,10 +557,7 @@ int req_start(struct request *r)
 {
 	r->cl->commands++;
 	trace_begin(r->cl->w->trace, r->parent, &r->trace);
-	if (r->trace.flags & TRACE_SAMPLED) {
-		r->timed = true;
-		r->start_ns = clock_now();
-	}
+	note_sampled(r);
 	return run(r);
 }
 

@@ -51,3 +51,4 @@ SCRIPT_TESTS += %D%/57-cache-stats.py
 SCRIPT_TESTS += %D%/67-locks.py
 SCRIPT_TESTS += %D%/67-jobs.py %D%/67-jobs-again.py
 SCRIPT_TESTS += %D%/66-cache-values.py
+SCRIPT_TESTS += %D%/72-trace-command.py
