@@ -235,6 +235,10 @@ static void take_body(struct http_conn *h)
 		refuse(h, 0, ERR_NOAUTH, "the header Authorization: Bearer <token> must say who sends a body");
 		return;
 	}
+	if (!c->cl.project) {
+		refuse(h, 0, ERR_NOPROJECT, "a long body is for a project: name it in the header Purser-Project");
+		return;
+	}
 	if (h->expects && out_put(&c->cl.out, &c->sv->w.pool, "HTTP/1.1 100 Continue\r\n\r\n", 25))
 		c->cl.cut = true;
 	h->early = false;

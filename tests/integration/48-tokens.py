@@ -242,6 +242,10 @@ def early(p, t):
                 s.sendall(heads("psr_nonsense", "Purser-Project: shop", more).encode() + rest)
                 got = b"".join(iter(lambda s=s: s.recv(65536), b""))
                 check(got.startswith(b"HTTP/1.1 401 ") and got.count(b"HTTP/1.1") == 1, more, got)
+        with connect() as s:
+            s.settimeout(30 * harness.SLOW)
+            s.sendall(heads(t.secret("several"), f"Content-Length: {1 << 20}").encode())
+            check(s.recv(65536).startswith(b"HTTP/1.1 400 "), "which project?")
         for more, rest, first in ((f"Content-Length: {len(body)}", body, b""), ("Transfer-Encoding: chunked", chunked, b""),
                                   (f"Expect: 100-continue\r\nContent-Length: {len(body)}", body, b"HTTP/1.1 100 ")):
             with connect() as s:
