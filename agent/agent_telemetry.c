@@ -58,7 +58,8 @@ static void apply_policy(struct agent *a, const struct cfg *cfg)
 	}
 	o.ratio = ratio;
 	o.ignore_parent = sampler == CFG_ALWAYS_ON || sampler == CFG_ALWAYS_OFF || sampler == CFG_RATIO;
-	o.on = cfg_int(s, CFG_OTLP_ENABLED) && cfg_int(s, CFG_OTLP_TRACES) && cfg_export(cfg, CFG_TRACES)->url;
+	o.on = cfg_int(s, CFG_OTLP_ENABLED) && cfg_int(s, CFG_OTLP_TRACES) &&
+	    (cfg_export(cfg, CFG_TRACES)->url || cfg_int(s, CFG_OTLP_CONSOLE));
 	o.slowlog_ns = (uint64_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SLOWLOG_SLOWER_THAN);
 	slowlogs_limit(a->slow, (uint32_t)cfg_int(cfg_one(cfg, CFG_AGENT), CFG_AGENT_SLOWLOG_MAX_LEN));
 	trace_policy_set(&a->policy, &o);
@@ -181,6 +182,7 @@ static int apply_export(struct agent *a, const struct cfg *cfg, char *why, size_
 		.queue_max = (size_t)cfg_int(s, CFG_OTLP_QUEUE_SIZE),
 		.queue_age_ns = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_AGE),
 		.disk_max = (uint64_t)cfg_int(s, CFG_OTLP_QUEUE_DISK),
+		.console = cfg_int(s, CFG_OTLP_CONSOLE) != 0,
 		.sync = (enum export_sync)cfg_int(s, CFG_OTLP_QUEUE_SYNC) };
 	const char *state_dir = cfg_text(cfg_one(cfg, CFG_AGENT), CFG_AGENT_STATE_DIR);
 	char dir[4096];
@@ -193,7 +195,8 @@ static int apply_export(struct agent *a, const struct cfg *cfg, char *why, size_
 		static const enum cfg_signal of[EXPORT_SIGNALS] = { CFG_TRACES, CFG_METRICS, CFG_LOGS };
 		const struct cfg_export *x = cfg_export(cfg, of[i]);
 
-		o.target[i] = (struct export_target){ .url = x->url, .headers = x->headers,
+		o.target[i] = (struct export_target){ .url = x->url, .unix_path = x->unix_path,
+			.protocol = (enum export_protocol)x->protocol, .headers = x->headers,
 			.nheaders = x->nheaders, .timeout_ns = (uint64_t)x->timeout_ns, .gzip = x->gzip,
 			.ca_file = x->ca_file, .cert_file = x->cert_file, .key_file = x->key_file };
 	}

@@ -14,6 +14,7 @@ void options_help(FILE *f)
 	    "  --plugin-dir DIR       look for backend plugins in DIR first\n"
 	    "  --set KEY=VALUE        set one key: 'agent.workers=2', 'backend main.plugin=redis'; wins over\n"
 	    "                         file and environment; may be given again\n"
+	    "  --telemetry=stdout     all telemetry as OTLP JSON on standard output, one object a line\n"
 	    "  --no-sandbox           as [agent] sandbox = off: for debuggers and the like\n"
 	    "  --check-config         check the configuration; exit 0 good, 1 errors, 2 unreadable\n"
 	    "  --print-config         print every effective value and where it comes from\n"
@@ -46,7 +47,7 @@ int options_parse(struct options *o, int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' }, { "plugin-dir", required_argument, NULL, 'p' },
-		{ "set", required_argument, NULL, 's' }, { "no-sandbox", no_argument, NULL, 'N' },
+		{ "set", required_argument, NULL, 's' }, { "no-sandbox", no_argument, NULL, 'N' }, { "telemetry", required_argument, NULL, 'T' },
 		{ "check-config", no_argument, NULL, 'C' },
 		{ "print-config", no_argument, NULL, 'P' }, { "dump-plugin", required_argument, NULL, 'D' },
 		{ "dump-docs", required_argument, NULL, 'M' }, { "version", no_argument, NULL, 'V' },
@@ -63,6 +64,10 @@ int options_parse(struct options *o, int argc, char **argv)
 			if (o->nsets == OPTION_SETS_MAX)
 				return usage("too many --set options");
 			o->sets[o->nsets++] = optarg;
+		} else if (c == 'T') {
+			if (strcmp(optarg, "stdout") || o->nsets == OPTION_SETS_MAX)
+				return usage("--telemetry=stdout is the only form; collectors are set in [otlp]");
+			o->sets[o->nsets++] = "otlp.console=yes";
 		} else if (c == 'N') {
 			o->no_sandbox = true;
 		} else if (mode_of(o, c)) {

@@ -46,6 +46,7 @@ enum { CFG_DEVELOPMENT = 0, CFG_PRODUCTION = 1 };             /* agent.mode */
 enum { CFG_SANDBOX_ON = 0, CFG_SANDBOX_OFF = 1, CFG_SANDBOX_STRICT = 2 }; /* agent.sandbox */
 enum { CFG_UNBOUNDED_OK = 0, CFG_UNBOUNDED_WARNING = 1 };     /* health.memory_unbounded */
 enum { CFG_COMPRESS_NONE = 0, CFG_COMPRESS_GZIP = 1 };        /* otlp.compression */
+enum { CFG_OTLP_HTTP = 0, CFG_OTLP_HTTP_JSON = 1, CFG_OTLP_GRPC = 2 }; /* otlp.protocol */
 enum {                                                        /* otlp.sampler */
 	CFG_ALWAYS_ON, CFG_ALWAYS_OFF, CFG_RATIO,
 	CFG_PARENT_ALWAYS_ON, CFG_PARENT_ALWAYS_OFF, CFG_PARENT_RATIO
@@ -163,6 +164,8 @@ enum cfg_signal { CFG_TRACES = 0, CFG_METRICS = 1, CFG_LOGS = 2 };
 struct cfg_export {
 	const char *url;            /* whole; NULL: this signal is not exported */
 	int64_t timeout_ns;         /* 0: no limit */
+	const char *unix_path;      /* connect to this socket; NULL: to the URL's host */
+	int protocol;               /* CFG_OTLP_HTTP ... */
 	bool gzip;
 	const char *const *headers; /* nheaders complete "Name: value" lines; secret */
 	size_t nheaders;

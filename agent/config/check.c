@@ -249,6 +249,19 @@ static bool is_ratio_sampler(int64_t sampler)
 	return sampler == CFG_RATIO || sampler == CFG_PARENT_RATIO;
 }
 
+/* Does any signal? */
+static bool speaks_grpc(const struct cfg_section *s)
+{
+	static const enum cfg_key keys[] = { CFG_OTLP_PROTOCOL, CFG_OTLP_TRACES_PROTOCOL, CFG_OTLP_METRICS_PROTOCOL,
+		CFG_OTLP_LOGS_PROTOCOL };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		if (cfg_is_set(s, keys[i]) && cfg_int(s, keys[i]) == CFG_OTLP_GRPC)
+			return true;
+	}
+	return false;
+}
+
 static void check_endpoint(struct loader *ld, const struct cfg_section *s, enum cfg_key key)
 {
 	const char *url = cfg_text(s, key);
@@ -261,16 +274,22 @@ static void check_endpoint(struct loader *ld, const struct cfg_section *s, enum 
 	host += 3;
 	n = strcspn(host, "/?#");
 	shown(VALUE_URL, 0, url, text, sizeof(text));
+	if (strncmp(url, "unix:", 5) == 0) {
+		if (*host != '/')
+			load_error(ld, place_at(s, key), "[otlp] %s = %s: a socket is written unix:///path",
+				key_rows[key].name, text);
+		return;
+	}
 	if (n == 0 || *host == ':')
 		load_error(ld, place_at(s, key), "[otlp] %s = %s: there is no host in it",
 			key_rows[key].name, text);
 	else if (key == CFG_OTLP_ENDPOINT && host[strcspn(host, "?#")] != '\0')
 		load_error(ld, place_at(s, key),
-			"[otlp] %s = %s: v1/traces cannot be appended to it: use traces_endpoint "
-			"and metrics_endpoint",
+			"[otlp] %s = %s: v1/traces cannot be appended to it: use traces_endpoint, "
+			"metrics_endpoint and logs_endpoint",
 			key_rows[key].name, text);
-	else if (n > 5 && strncmp(host + n - 5, ":4317", 5) == 0)
-		load_warning(ld, place_at(s, key), "[otlp] %s = %s: port 4317 usually speaks gRPC; "
+	else if (n > 5 && strncmp(host + n - 5, ":4317", 5) == 0 && !speaks_grpc(s))
+		load_warning(ld, place_at(s, key), "[otlp] %s = %s: port 4317 usually speaks gRPC (protocol = grpc); "
 			"http/protobuf is usually on 4318", key_rows[key].name, text);
 }
 

@@ -12,37 +12,44 @@
 enum { HEADERS_MAX = 32, HEADER_BYTES_MAX = 8192, FILE_MAX = 65536 };
 
 struct signal_keys {
-	const char *path;
-	enum cfg_key on, endpoint, headers, timeout, compression, bound;
+	const char *path, *method; /* of HTTP, of gRPC */
+	enum cfg_key on, endpoint, headers, timeout, compression, bound, protocol;
 };
 
 static const struct signal_keys signal_keys[CFG_SIGNALS] = {
-	[CFG_TRACES] = { "v1/traces", CFG_OTLP_TRACES, CFG_OTLP_TRACES_ENDPOINT,
+	[CFG_TRACES] = { "v1/traces", "opentelemetry.proto.collector.trace.v1.TraceService/Export", CFG_OTLP_TRACES, CFG_OTLP_TRACES_ENDPOINT,
 		CFG_OTLP_TRACES_HEADERS, CFG_OTLP_TRACES_TIMEOUT, CFG_OTLP_TRACES_COMPRESSION,
-		CFG_OTLP_SPAN_EXPORT_TIMEOUT },
-	[CFG_METRICS] = { "v1/metrics", CFG_OTLP_METRICS, CFG_OTLP_METRICS_ENDPOINT,
+		CFG_OTLP_SPAN_EXPORT_TIMEOUT, CFG_OTLP_TRACES_PROTOCOL },
+	[CFG_METRICS] = { "v1/metrics", "opentelemetry.proto.collector.metrics.v1.MetricsService/Export", CFG_OTLP_METRICS, CFG_OTLP_METRICS_ENDPOINT,
 		CFG_OTLP_METRICS_HEADERS, CFG_OTLP_METRICS_TIMEOUT, CFG_OTLP_METRICS_COMPRESSION,
-		CFG_OTLP_METRIC_EXPORT_TIMEOUT },
-	[CFG_LOGS] = { "v1/logs", CFG_OTLP_LOGS, CFG_OTLP_LOGS_ENDPOINT,
+		CFG_OTLP_METRIC_EXPORT_TIMEOUT, CFG_OTLP_METRICS_PROTOCOL },
+	[CFG_LOGS] = { "v1/logs", "opentelemetry.proto.collector.logs.v1.LogsService/Export", CFG_OTLP_LOGS, CFG_OTLP_LOGS_ENDPOINT,
 		CFG_OTLP_LOGS_HEADERS, CFG_OTLP_LOGS_TIMEOUT, CFG_OTLP_LOGS_COMPRESSION,
-		CFG_OTLP_LOG_EXPORT_TIMEOUT },
+		CFG_OTLP_LOG_EXPORT_TIMEOUT, CFG_OTLP_LOGS_PROTOCOL },
 };
 
-/* An own endpoint is used as it is (without a path: with /); the common one gets the path. */
-static char *make_url(const struct cfg_section *s, const struct signal_keys *k)
+/* An own endpoint is used as it is (without a path: with /); the common one gets the path.  gRPC has a path of its own, and
+ * a socket has none. */
+static char *make_url(const struct cfg_section *s, const struct signal_keys *k, bool grpc, const char **unix_path)
 {
-	const char *own = cfg_text(s, k->endpoint), *base = cfg_text(s, CFG_OTLP_ENDPOINT);
-	size_t len = strlen(own) + strlen(base) + strlen(k->path) + 2;
+	const char *own = cfg_text(s, k->endpoint), *base = *own != '\0' ? own : cfg_text(s, CFG_OTLP_ENDPOINT);
+	const char *host = strstr(base, "://") + 3, *path = grpc ? k->method : k->path;
+	size_t len = strlen(base) + strlen(path) + 32, authority = strcspn(host, "/?#");
 	char *url = malloc(len);
 
 	if (url == NULL)
 		return NULL;
-	if (*own != '\0')
-		snprintf(url, len, "%s%s", own,
-			strpbrk(strstr(own, "://") + 3, "/?#") == NULL ? "/" : "");
-	else
-		snprintf(url, len, "%s%s%s", base, base[strlen(base) - 1] == '/' ? "" : "/",
-			k->path);
+	*unix_path = NULL;
+	if (strncmp(base, "unix:", 5) == 0) {
+		*unix_path = host;
+		snprintf(url, len, "http://localhost/%s", path);
+	} else if (grpc) {
+		snprintf(url, len, "%.*s/%s", (int)(host - base + (ptrdiff_t)authority), base, path);
+	} else if (*own != '\0') {
+		snprintf(url, len, "%s%s", own, host[authority] == '\0' ? "/" : "");
+	} else {
+		snprintf(url, len, "%s%s%s", base, base[strlen(base) - 1] == '/' ? "" : "/", path);
+	}
 	return url;
 }
 
@@ -142,6 +149,7 @@ static bool make_signal(struct loader *ld, int signal)
 	x->gzip =
 		cfg_int(s, cfg_is_set(s, k->compression) ? k->compression : CFG_OTLP_COMPRESSION) ==
 		CFG_COMPRESS_GZIP;
+	x->protocol = (int)cfg_int(s, cfg_is_set(s, k->protocol) ? k->protocol : CFG_OTLP_PROTOCOL);
 	if (!add_headers(ld, signal))
 		return false;
 	x->ca_file = cfg_value_of(s, CFG_OTLP_CA_FILE)->text;
@@ -151,7 +159,7 @@ static bool make_signal(struct loader *ld, int signal)
 	if (cfg_int(s, CFG_OTLP_ENABLED) == 0 || cfg_int(s, k->on) == 0 ||
 		(*cfg_text(s, k->endpoint) == '\0' && *cfg_text(s, CFG_OTLP_ENDPOINT) == '\0'))
 		return true;
-	x->url = ld->cfg->export_urls[signal] = make_url(s, k);
+	x->url = ld->cfg->export_urls[signal] = make_url(s, k, x->protocol == CFG_OTLP_GRPC, &x->unix_path);
 	return x->url != NULL;
 }
 

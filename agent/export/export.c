@@ -11,7 +11,7 @@
 
 /* ---- closing a batch ------------------------------------------------------------------------------------ */
 
-static int gzip(struct buf *out, const struct buf *in)
+int export_gzip(struct buf *out, const struct buf *in)
 {
 	z_stream z = { .next_in = buf_data(in), .avail_in = (uInt)buf_len(in) };
 	size_t bound;
@@ -31,24 +31,42 @@ static int gzip(struct buf *out, const struct buf *in)
 	return rc;
 }
 
-void export_seal(struct export *e, enum export_signal s, struct buf *body, uint32_t items)
+/* Is anything of it sent or printed? */
+static bool wanted(const struct export *e, enum export_signal s)
 {
-	bool gz = e->opts.target[s].gzip;
-	struct buf raw = { .max = OTLP_MAX }, packed = { .max = OTLP_MAX };
+	return e->opts.target[s].url != NULL || e->opts.console;
+}
 
-	otlp_request(&raw, &e->head, body);
-	if (raw.failed || (gz && gzip(&packed, &raw))) {
+/* To standard output, and to the queue of its target. */
+static void hand_on(struct export *e, enum export_signal s, struct buf *raw, uint32_t items)
+{
+	const struct export_target *t = &e->opts.target[s];
+	bool gz = t->gzip && t->protocol != EXPORT_JSON; /* that is made when it is sent */
+	struct buf packed = { .max = OTLP_MAX };
+
+	if (e->opts.console)
+		shape_print(e, s, raw);
+	if (!t->url)
+		return;
+	if (gz && export_gzip(&packed, raw)) {
 		watch_lost(e, s, LOST_MEMORY, items, "too_big");
-		buf_free(&raw);
-		buf_free(&packed);
 	} else {
-		struct buf *payload = gz ? &packed : &raw;
-
-		queue_push(&e->queue, s, payload, gz, items, loop_now(e->loop));
-		if (gz)
-			buf_free(&raw);
+		queue_push(&e->queue, s, gz ? &packed : raw, gz, items, loop_now(e->loop));
 		disk_pushed(e);
 	}
+	buf_free(&packed);
+}
+
+void export_seal(struct export *e, enum export_signal s, struct buf *body, uint32_t items)
+{
+	struct buf raw = { .max = OTLP_MAX };
+
+	otlp_request(&raw, &e->head, body);
+	if (raw.failed)
+		watch_lost(e, s, LOST_MEMORY, items, "too_big");
+	else
+		hand_on(e, s, &raw, items);
+	buf_free(&raw);
 	buf_clear(body);
 	send_kick(&e->sender[s]);
 	watch_publish(e);
@@ -127,7 +145,7 @@ static void on_half_full(void *arg)
 	struct source *s = arg;
 
 	atomic_store(&s->posted, false);
-	if (!s->e->opts.target[EXPORT_TRACES].url)
+	if (!wanted(s->e, EXPORT_TRACES))
 		return;
 	s->e->wall_ns = export_wall_offset();
 	drain_source(s->e, s);
@@ -196,11 +214,6 @@ static void on_expire(struct loop_timer *t)
 }
 
 /* ---- the thread ------------------------------------------------------------------------------------------ */
-
-static bool wanted(const struct export *e, enum export_signal s)
-{
-	return e->opts.target[s].url != NULL;
-}
 
 static void stop_timers(struct export *e)
 {
@@ -383,7 +396,7 @@ int export_apply(struct export *e, const struct export_opts *o, char *why, size_
 	pthread_mutex_unlock(&e->lock);
 	options_free(&old);
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
-		queue_park(&e->queue, (enum export_signal)s, !wanted(e, (enum export_signal)s));
+		queue_park(&e->queue, (enum export_signal)s, !e->opts.target[s].url);
 	queue_bound(&e->queue, e->opts.queue_max, e->opts.queue_age_ns);
 	records_apply(e);
 	if (!wanted(e, EXPORT_TRACES) && !wanted(e, EXPORT_METRICS) && !wanted(e, EXPORT_LOGS))

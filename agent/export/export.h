@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * export: telemetry on its way to a collector, on a thread of its own.  In: the rings of the workers,
- * the registry, and the lines of the log.  Out: OTLP over HTTP.
+ * the registry, and the lines of the log.  Out: OTLP over HTTP (protobuf or JSON) or gRPC, and JSON lines.
  *
  * Spans are taken from the rings each second (or at once when a ring is half full), encoded, and
  * closed into a request when there are span_batch of them or the first has waited span_delay.
@@ -29,17 +29,19 @@ struct metric_reg;
 struct trace;
 
 struct export_target { /* of one signal */
-	const char *url;             /* whole, path included; NULL or "" = not exported */
+	const char *url;             /* whole, path included (of gRPC: service and method); NULL or "" = not exported */
 	const char *unix_path;       /* connect to this socket instead of the URL's host; NULL */
 	const char *const *headers;  /* "Name: value"; secret: never logged */
 	size_t nheaders;
 	uint64_t timeout_ns;         /* of one request; 0 = none */
 	bool gzip;
+	enum export_protocol { EXPORT_PROTOBUF, EXPORT_JSON, EXPORT_GRPC } protocol; /* as CFG_OTLP_* */
 	const char *ca_file, *cert_file, *key_file; /* NULL = the system's, none, none */
 };
 
 struct export_opts { /* zero = the default of each */
 	struct export_target target[EXPORT_SIGNALS];
+	bool console;                /* one JSON object a line on standard output, beside the targets */
 	uint64_t span_delay_ns;      /* 5 s */
 	uint32_t span_batch;         /* 512 */
 	uint64_t metric_interval_ns; /* 60 s */

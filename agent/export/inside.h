@@ -31,6 +31,7 @@ struct sender { /* of one signal; the thread's */
 	enum export_signal signal;
 	struct loop_timer retry;
 	struct fetch_call *call;
+	struct buf body;            /* what is being sent, where it is not the record's payload as it is */
 	unsigned attempts;          /* of the request at the head that failed */
 	bool given_up;              /* closing, and it did not work */
 	char address[256], port[8]; /* of the collector, for otel.sdk.* */
@@ -109,6 +110,31 @@ void disk_pushed(struct export *e);         /* something is to be written, soon 
 void disk_commit(struct export *e);         /* now */
 void disk_init(struct export *e);
 uint64_t export_wall_offset(void);          /* of CLOCK_REALTIME to CLOCK_MONOTONIC */
+
+/* shape.c: what a request looks like in the protocol of its target, and what the reply means */
+#define SHAPE_HEADERS 64u
+struct shape {
+	const char *headers[SHAPE_HEADERS];
+	struct fetch_req req;       /* without done and arg */
+};
+int shape_request(struct sender *s, const struct export_record *rec, struct shape *out); /* -1: it cannot be made */
+struct verdict {
+	bool ok, again;             /* taken; or to be sent again */
+	int64_t after_s;            /* ... not before; -1: nothing is said */
+	int status;                 /* of HTTP, or 0 */
+	const char *type;           /* error.type; "" when ok */
+	char code[8];               /* backs type */
+	char text[200];             /* why, when it is not ok */
+	const uint8_t *message;     /* what came back, when it is ok */
+	size_t len;
+};
+void shape_verdict(const struct sender *s, const struct fetch_result *r, struct verdict *v);
+/* What of an accepted request was rejected, as otlp_partial(). */
+int shape_partial(const struct sender *s, const struct verdict *v, int64_t *rejected, char *text, size_t cap);
+int shape_gunzip(struct buf *out, const struct buf *in, size_t max);
+int export_gzip(struct buf *out, const struct buf *in); /* export.c */
+/* The request as one line of JSON on standard output. */
+void shape_print(struct export *e, enum export_signal s, const struct buf *request);
 
 /* send.c */
 void send_init(struct sender *s, struct export *e, enum export_signal signal);

@@ -36,6 +36,7 @@ static int target_copy(struct export_target *to, const struct export_target *fro
 
 	to->timeout_ns = from->timeout_ns;
 	to->gzip = from->gzip;
+	to->protocol = from->protocol;
 	if (copy_text(&to->url, from->url) || copy_text(&to->unix_path, from->unix_path) ||
 	    copy_text(&to->ca_file, from->ca_file) || copy_text(&to->cert_file, from->cert_file) ||
 	    copy_text(&to->key_file, from->key_file))
@@ -94,7 +95,7 @@ static bool same_target(const struct export_target *a, const struct export_targe
 	if (!same_text(a->url, b->url) || !same_text(a->unix_path, b->unix_path) ||
 	    !same_text(a->ca_file, b->ca_file) || !same_text(a->cert_file, b->cert_file) ||
 	    !same_text(a->key_file, b->key_file) || a->timeout_ns != b->timeout_ns ||
-	    a->gzip != b->gzip || a->nheaders != b->nheaders)
+	    a->gzip != b->gzip || a->protocol != b->protocol || a->nheaders != b->nheaders)
 		return false;
 	for (size_t i = 0; i < a->nheaders; i++)
 		if (!same_text(a->headers[i], b->headers[i]))
@@ -108,7 +109,7 @@ bool options_same(const struct export_opts *a, const struct export_opts *b)
 	for (int s = 0; s < EXPORT_SIGNALS; s++)
 		if (!same_target(&a->target[s], &b->target[s]))
 			return false;
-	return a->log_delay_ns == b->log_delay_ns && a->log_queue == b->log_queue &&
+	return a->console == b->console && a->log_delay_ns == b->log_delay_ns && a->log_queue == b->log_queue &&
 	    a->span_delay_ns == b->span_delay_ns && a->span_batch == b->span_batch &&
 	    a->metric_interval_ns == b->metric_interval_ns && a->queue_max == b->queue_max &&
 	    a->queue_age_ns == b->queue_age_ns && a->disk_max == b->disk_max && a->sync == b->sync &&

@@ -177,7 +177,7 @@ void records_count(struct export *e, uint64_t *made, uint64_t *lost, uint64_t *w
 /* Before the thread runs: what it wants from now on. */
 void records_apply(struct export *e)
 {
-	bool on = e->opts.target[EXPORT_LOGS].url != NULL;
+	bool on = e->opts.target[EXPORT_LOGS].url || e->opts.console;
 
 	pthread_mutex_lock(&e->records_lock);
 	e->records_max = e->opts.log_queue;

@@ -60,6 +60,7 @@ void send_stop(struct sender *s)
 	if (s->call)
 		fetch_cancel(s->call);
 	s->call = NULL;
+	buf_free(&s->body);
 	if (r)
 		r->held = false;
 }
@@ -114,25 +115,13 @@ static void later(struct sender *s, const char *text, int64_t retry_after_s)
 	loop_timer_set(e->loop, &s->retry, loop_now(e->loop) + delay);
 }
 
-static bool retryable(const struct fetch_result *r)
-{
-	switch (r->error) {
-	case FETCH_OK:
-		return r->status == 429 || r->status == 502 || r->status == 503 || r->status == 504;
-	case FETCH_TOOBIG: /* it answered, and we will not read it */
-		return false;
-	default:
-		return true;
-	}
-}
-
-static void taken(struct sender *s, const struct export_record *rec, const struct fetch_result *r)
+static void taken(struct sender *s, const struct export_record *rec, const struct verdict *v)
 {
 	struct export *e = s->e;
 	int64_t rejected = 0;
 	char text[160];
 
-	if (otlp_partial(r->body, r->len, &rejected, text, sizeof text))
+	if (shape_partial(s, v, &rejected, text, sizeof text))
 		log_event(e->log, LOG_M_EXPORT, LOG_WARN, "export.reply", "the collector took it and "
 		    "answered what is not OTLP", LOG_KEY(export_signal_name(s->signal)),
 		    LOG_STR("signal", export_signal_name(s->signal)));
@@ -149,18 +138,14 @@ static void taken(struct sender *s, const struct export_record *rec, const struc
 	watch_sent(s, rec->items - (uint64_t)rejected, (uint64_t)rejected);
 }
 
-static void refused(struct sender *s, const struct export_record *rec, const char *text, int status)
+static void refused(struct sender *s, const struct export_record *rec, const struct verdict *v)
 {
-	char type[8] = "too_big";
-
-	if (status)
-		snprintf(type, sizeof type, "%d", status);
 	log_event(s->e->log, LOG_M_EXPORT, LOG_WARN, "export.refused", "the collector refused it; it is "
 	    "dropped", LOG_KEY(export_signal_name(s->signal)),
-	    LOG_STR("signal", export_signal_name(s->signal)), LOG_STR("reason", text),
+	    LOG_STR("signal", export_signal_name(s->signal)), LOG_STR("reason", v->text),
 	    LOG_UINT("items", rec->items));
-	watch_failed(s->e, text);
-	watch_lost(s->e, s->signal, LOST_REFUSED, rec->items, type);
+	watch_failed(s->e, v->text);
+	watch_lost(s->e, s->signal, LOST_REFUSED, rec->items, v->type);
 }
 
 static void on_done(void *arg, const struct fetch_result *r)
@@ -168,28 +153,22 @@ static void on_done(void *arg, const struct fetch_result *r)
 	struct sender *s = arg;
 	struct export *e = s->e;
 	struct export_record *rec = queue_head(&e->queue, s->signal);
-	char text[200] = "", said[120] = "";
-	bool ok = r->error == FETCH_OK && r->status >= 200 && r->status < 300;
-	const char *type = ok ? "" : fetch_error_name(r->error);
+	struct verdict v;
 
 	s->call = NULL;
 	rec->held = false;
-	if (r->error == FETCH_OK && !ok) {
-		otlp_status(r->body, r->len, said, sizeof said);
-		snprintf(text, sizeof text, "HTTP %d%s%s", r->status, *said ? ": " : "", said);
-	} else if (!ok) {
-		snprintf(text, sizeof text, "%.199s", r->text);
-	}
-	watch_took(s, r->took_ns, type, r->error == FETCH_OK ? r->status : 0);
-	if (!ok && retryable(r)) {
-		later(s, text, r->error == FETCH_OK ? r->retry_after_s : -1);
+	buf_free(&s->body);
+	shape_verdict(s, r, &v);
+	watch_took(s, r->took_ns, v.type, v.status);
+	if (v.again) {
+		later(s, v.text, v.after_s);
 		watch_publish(e);
 		return;
 	}
-	if (ok)
-		taken(s, rec, r);
+	if (v.ok)
+		taken(s, rec, &v);
 	else
-		refused(s, rec, text, r->status);
+		refused(s, rec, &v);
 	s->attempts = 0;
 	queue_pop(&e->queue, s->signal);
 	watch_publish(e);
@@ -198,29 +177,24 @@ static void on_done(void *arg, const struct fetch_result *r)
 
 void send_kick(struct sender *s)
 {
-	static const char *const fixed[] = { "Content-Type: application/x-protobuf",
-		"User-Agent: purser/" PACKAGE_VERSION " OTel-OTLP-Exporter-C/" PACKAGE_VERSION,
-		"Content-Encoding: gzip" };
 	struct export *e = s->e;
-	const struct export_target *t = &e->opts.target[s->signal];
-	struct export_record *rec = queue_head(&e->queue, s->signal);
-	const char *headers[64];
-	struct fetch_req r = { .url = t->url, .unix_path = t->unix_path, .headers = headers,
-		.timeout_ns = t->timeout_ns, .ca_file = t->ca_file, .cert_file = t->cert_file,
-		.key_file = t->key_file, .done = on_done, .arg = s };
+	struct export_record *rec;
+	struct shape o;
 
-	if (!rec || !t->url || s->call || s->retry.pos || s->given_up)
-		return;
-	for (size_t i = 0; i < (rec->gzip ? 3 : 2); i++)
-		headers[r.nheaders++] = fixed[i];
-	for (size_t i = 0; i < t->nheaders && r.nheaders < 64; i++)
-		headers[r.nheaders++] = t->headers[i];
-	r.body = buf_data(&rec->payload);
-	r.body_len = buf_len(&rec->payload);
-	rec->held = true;
-	s->call = fetch_start(e->fetch, &r);
-	if (!s->call) {
-		rec->held = false;
-		later(s, "the request could not be started", -1);
+	while (e->opts.target[s->signal].url && !s->call && !s->retry.pos && !s->given_up &&
+	    (rec = queue_head(&e->queue, s->signal)) != NULL) {
+		if (shape_request(s, rec, &o)) {
+			watch_lost(e, s->signal, LOST_DAMAGED, rec->items, "damaged");
+			queue_pop(&e->queue, s->signal);
+			continue;
+		}
+		o.req.done = on_done;
+		o.req.arg = s;
+		rec->held = true;
+		s->call = fetch_start(e->fetch, &o.req);
+		if (!s->call) {
+			rec->held = false;
+			later(s, "the request could not be started", -1);
+		}
 	}
 }

@@ -37,6 +37,7 @@ struct fetch_call {
 	struct curl_slist *headers;
 	struct buf body;
 	uint64_t started_ns;
+	const char *want[FETCH_WANTED];
 	char error[CURL_ERROR_SIZE];
 	void (*done)(void *arg, const struct fetch_result *r);
 	void *arg;
@@ -133,6 +134,16 @@ static int64_t max_age(CURL *easy)
 	return age;
 }
 
+/* The last one of that name; a copy, or NULL. */
+static char *header_of(CURL *easy, const char *name)
+{
+	struct curl_header *h;
+
+	if (!name || curl_easy_header(easy, name, 0, CURLH_TRAILER | CURLH_HEADER, -1, &h) != CURLHE_OK)
+		return NULL;
+	return strdup(h->value);
+}
+
 static void call_free(struct fetch_call *c)
 {
 	curl_multi_remove_handle(c->f->multi, c->easy);
@@ -150,6 +161,7 @@ static void call_end(struct fetch_call *c, enum fetch_error e, const char *text)
 	struct fetch_result r = { .error = e, .retry_after_s = -1, .max_age_s = -1 };
 	void (*done)(void *, const struct fetch_result *) = c->done;
 	struct buf body = c->body;
+	char *got[FETCH_WANTED];
 	void *arg = c->arg;
 	long status = 0;
 	curl_off_t after = 0;
@@ -161,6 +173,8 @@ static void call_end(struct fetch_call *c, enum fetch_error e, const char *text)
 		r.retry_after_s = (int64_t)after;
 	if (e == FETCH_OK)
 		r.max_age_s = max_age(c->easy);
+	for (int i = 0; i < FETCH_WANTED; i++)
+		r.got[i] = got[i] = header_of(c->easy, c->want[i]);
 	r.body = body.p ? buf_data(&body) : NULL;
 	r.len = buf_len(&body);
 	r.took_ns = loop_now(c->f->loop) - c->started_ns;
@@ -170,6 +184,8 @@ static void call_end(struct fetch_call *c, enum fetch_error e, const char *text)
 	call_free(c); /* before done, which may start the next one */
 	done(arg, &r);
 	buf_free(&body);
+	for (int i = 0; i < FETCH_WANTED; i++)
+		free(got[i]);
 }
 
 static void harvest(struct fetch *f)
@@ -287,6 +303,8 @@ struct fetch *fetch_new(struct loop *l)
 	curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
 	curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, 8L);
+	/* A connection for each that is under way: libcurl 7.88 fails requests that share a new one with prior knowledge. */
+	curl_multi_setopt(f->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	return f;
 }
 
@@ -340,6 +358,8 @@ static int set_options(struct fetch_call *c, const struct fetch_req *r)
 		OPT(POSTFIELDSIZE_LARGE, (curl_off_t)r->body_len);
 		OPT(POSTFIELDS, (const char *)r->body);
 	}
+	if (r->http2)
+		OPT(HTTP_VERSION, (long)(strncmp(r->url, "https:", 6) ? CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE : CURL_HTTP_VERSION_2TLS));
 	if (r->unix_path)
 		OPT(UNIX_SOCKET_PATH, r->unix_path);
 	if (r->ca_file)
@@ -361,6 +381,7 @@ struct fetch_call *fetch_start(struct fetch *f, const struct fetch_req *r)
 	c->f = f;
 	c->done = r->done;
 	c->arg = r->arg;
+	memcpy(c->want, r->want, sizeof c->want);
 	c->body.max = r->max_body ? r->max_body : (size_t)4 << 20;
 	c->started_ns = loop_now(f->loop);
 	c->easy = curl_easy_init();

@@ -9,6 +9,7 @@
  */
 #ifndef FETCH_FETCH_H
 #define FETCH_FETCH_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@ enum fetch_error {
 	FETCH_CANCELLED    /* fetch_free */
 };
 
+#define FETCH_WANTED 3
+
 struct fetch_result { /* valid inside done */
 	enum fetch_error error;
 	char text[256];          /* why, when error is not FETCH_OK; may name the host, never a header */
@@ -36,6 +39,7 @@ struct fetch_result { /* valid inside done */
 	int64_t max_age_s;       /* how long it stays fresh by Cache-Control and Age; -1: nothing is said */
 	const uint8_t *body;
 	size_t len;
+	const char *got[FETCH_WANTED]; /* values of the headers or trailers that were wanted; NULL: there is none */
 	uint64_t took_ns;
 };
 
@@ -44,6 +48,8 @@ struct fetch_req { /* all borrowed for the call only, except body: until done */
 	const char *unix_path;       /* connect to this socket instead of the host; NULL = TCP */
 	const char *const *headers;  /* "Name: value" */
 	size_t nheaders;
+	const char *want[FETCH_WANTED]; /* headers of the reply, trailers too; literals; NULL = none */
+	bool http2;                  /* from the first byte on, as gRPC wants it; else HTTP/1.1, or what TLS agrees on */
 	const void *body;            /* NULL: GET, else POST */
 	size_t body_len;
 	uint64_t timeout_ns;         /* of the whole exchange; 0 = none */

@@ -215,12 +215,16 @@ static const struct row rows[] = {
 		CFG_INVALID },
 	{ "[otlp]\nspan_queue = 100\n", "", CFG_OK },
 	{ "[otlp]\nendpoint = http://127.0.0.1:4317\n", "warning: purser.ini:4: [otlp] endpoint = "
-		"http://127.0.0.1:4317: port 4317 usually speaks gRPC; http/protobuf is usually on 4318\n", CFG_OK },
+		"http://127.0.0.1:4317: port 4317 usually speaks gRPC (protocol = grpc); http/protobuf is usually on 4318\n", CFG_OK },
 	{ "[otlp]\nendpoint = http://:4318\n", "purser.ini:4: [otlp] endpoint = http://:4318: there is no host in "
 		"it\n", CFG_INVALID },
 	{ "[otlp]\nendpoint = http://h/?x=1\n", "purser.ini:4: [otlp] endpoint = http://h/?x=1: v1/traces cannot be "
-		"appended to it: use traces_endpoint and metrics_endpoint\n", CFG_INVALID },
-	{ "[otlp]\nprotocol = grpc\n", "purser.ini:4: [otlp] protocol = grpc: write http/protobuf\n", CFG_INVALID },
+		"appended to it: use traces_endpoint, metrics_endpoint and logs_endpoint\n", CFG_INVALID },
+	{ "[otlp]\nprotocol = grpc\nendpoint = http://127.0.0.1:4317\n", "", CFG_OK },
+	{ "[otlp]\nprotocol = soap\n", "purser.ini:4: [otlp] protocol = soap: write http/protobuf, http/json or grpc\n", CFG_INVALID },
+	{ "[otlp]\nendpoint = unix:///run/c.sock\n", "", CFG_OK },
+	{ "[otlp]\nendpoint = unix://run/c.sock\n", "purser.ini:4: [otlp] endpoint = unix://run/c.sock: a socket is written "
+		"unix:///path\n", CFG_INVALID },
 	{ "[log]\nmodules = servre=debug,health=loud\n",
 		"purser.ini:4: [log] modules: there is no module servre: did you mean server?\n"
 		"purser.ini:4: [log] modules: health = loud: write trace, debug, info, warn, error or off\n",

@@ -113,8 +113,12 @@ static const struct row rows[] = {
 		"of range: write 100ms to 1h: it is not used\n", "otlp", "metric_interval", "60s", "default" },
 	{ MEMORY, { "OTEL_EXPORTER_OTLP_TIMEOUT=0" }, { NULL }, "", "otlp", "timeout", "0ms",
 		"environment OTEL_EXPORTER_OTLP_TIMEOUT" },
-	{ MEMORY, { "OTEL_EXPORTER_OTLP_PROTOCOL=grpc" }, { NULL }, "warning: environment OTEL_EXPORTER_OTLP_PROTOCOL: "
-		"write http/protobuf: it is not used\n", "otlp", "protocol", "http/protobuf", "default" },
+	{ MEMORY, { "OTEL_EXPORTER_OTLP_PROTOCOL=grpc" }, { NULL }, "", "otlp", "protocol", "grpc",
+		"environment OTEL_EXPORTER_OTLP_PROTOCOL" },
+	{ MEMORY, { "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/json" }, { NULL }, "", "otlp", "metrics_protocol", "http/json",
+		"environment OTEL_EXPORTER_OTLP_METRICS_PROTOCOL" },
+	{ MEMORY, { "OTEL_EXPORTER_OTLP_PROTOCOL=soap" }, { NULL }, "warning: environment OTEL_EXPORTER_OTLP_PROTOCOL: "
+		"write http/protobuf, http/json or grpc: it is not used\n", "otlp", "protocol", "http/protobuf", "default" },
 	{ MEMORY, { "OTEL_EXPORTER_OTLP_COMPRESSION=GZIP" }, { NULL }, "", "otlp", "compression", "gzip",
 		"environment OTEL_EXPORTER_OTLP_COMPRESSION" },
 	{ MEMORY, { "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4318" }, { NULL }, "warning: environment "
