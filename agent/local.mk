@@ -22,7 +22,7 @@ include %D%/health/local.mk
 agent_libagent_a_SOURCES += %D%/request.h %D%/request.c %D%/request_client.c %D%/request_limit.c %D%/request_access.c %D%/request_stage.h %D%/request_tx.c %D%/request_script.c %D%/request_confine.h %D%/request_confine.c %D%/request_child.c %D%/request_retry.c %D%/request_fault.c %D%/request_stream.c %D%/request_block.c %D%/request_space.h %D%/request_space.c %D%/request_noloop.h %D%/request_noloop.c %D%/request_slow.c %D%/request_trace.h %D%/request_trace.c %D%/request_tally.h %D%/request_tally.c \
 	%D%/stages.def
 agent_libagent_a_SOURCES += %D%/agent_jobs.h %D%/agent_jobs.c
-agent_libagent_a_SOURCES += %D%/request_feature.h %D%/request_feature.c %D%/request_touch.c
+agent_libagent_a_SOURCES += %D%/request_feature.h %D%/request_feature.c %D%/request_touch.c %D%/request_batch.c
 agent_libagent_a_SOURCES += %D%/request_push.h %D%/request_push.c %D%/request_pubsub.h %D%/request_pubsub.c \
 	%D%/request_tour.h %D%/request_tour.c %D%/request_monitor.c %D%/request_track.h %D%/request_track.c
 agent_libagent_a_SOURCES += %D%/request_auth.h %D%/request_auth.c %D%/request_audit.c

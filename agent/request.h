@@ -38,6 +38,7 @@ struct script_run;
 struct feature_run;
 struct unsaid;
 struct child;
+struct script_batch;
 struct slowlogs;
 struct jwt_policy;
 struct jwt_worker;
@@ -365,6 +366,9 @@ struct worker {
 	uint64_t touches;               /* request_touch.c: numbers of them */
 	struct child *ready, *ready_last; /* request_child.c: those that have something to do */
 	struct child *free_children;
+	struct script_batch *batches, *free_batches; /* request_batch.c: open ones, in order */
+	uint32_t nfree_batches;
+	bool in_turn;                   /* the turn's end comes to children_run() and batches_send() by itself */
 	uint32_t nfree_children;
 	struct feature_worker feature;  /* request_feature.c */
 	const feature_handler *features; /* [CMD_COUNT], of RUN_FEATURE rows */
@@ -373,6 +377,7 @@ struct worker {
 };
 void worker_end_requests(struct worker *w); /* free lists */
 void worker_end_children(struct worker *w);
+void worker_end_batches(struct worker *w);
 /* Close the context of an instance, and all that the worker's clients have of it. */
 void worker_close_ctx(struct worker *w, uint32_t instance);
 
@@ -410,4 +415,5 @@ void child_ask(const struct ask *a, const purser_bytes *argv, uint32_t argc, chi
 /* What the store has answered goes to who asked.  Once or more a turn, from no host-table function. */
 #define CHILDREN_A_TURN 4096u
 void children_run(struct worker *w);
+void children_again(struct worker *w);  /* it will have something to do */
 #endif

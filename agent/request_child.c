@@ -33,6 +33,12 @@ struct child {
 
 static void submit(struct child *c);
 
+void children_again(struct worker *w)
+{
+	if (!w->in_turn)
+		loop_again(w->loop);
+}
+
 /* It has something to do that may not be done from inside a host-table function. */
 static void list(struct child *c)
 {
@@ -46,7 +52,7 @@ static void list(struct child *c)
 		w->ready_last->next = c;
 	} else {
 		w->ready = c;
-		loop_again(w->loop);
+		children_again(w);
 	}
 	w->ready_last = c;
 }
@@ -312,6 +318,11 @@ static void submit(struct child *c)
 	call->session = &c->session;
 	call->deadline_ns = c->ask.deadline_ns;
 	call->ctx = x;
+	if (c->cmd && c->cmd->args == A_BLOCK && cmd_blocks(c->cmd, c->b.argv, call->argc, &call->block_ms)) {
+		call->flags |= PURSER_CALL_BLOCKS;
+		call->route = PURSER_ROUTE_EXCLUSIVE;
+		call->skip = c->cmd->id == CMD_WAIT; /* encode() puts a command in front of it */
+	}
 	if (x->p->args == PURSER_ARGS_WIRE) {
 		call->argv = NULL;
 		call->wire_bytes = call_wire_bytes(&c->b);

@@ -178,57 +178,32 @@ void feature_ask(struct feature_call *f, enum cmd_id cmd, const purser_bytes *ar
 
 	ask_for(run_of(f), &a);
 	a.cmd = &cmd_rows[cmd];
+	batches_send(a.w);
 	if (s)
 		child_ask(&a, argv, argc, stepped, s);
 	else
 		oom(fn, arg);
 }
 
-static const purser_bytes evalsha = { (const uint8_t *)"EVALSHA", 7 };
-
-/* EVALSHA sha nkeys keys args, of the arena; NULL: no memory. */
-static purser_bytes *script_words_of(struct arena *arena, const struct feature_script *script, const purser_bytes *keys,
-    uint32_t nkeys, const purser_bytes *args, uint32_t nargs)
-{
-	purser_bytes *v = arena_get(arena, (3 + (size_t)nkeys + nargs) * sizeof *v);
-	purser_bytes count = feature_number(arena, nkeys);
-
-	if (!v || !count.p)
-		return NULL;
-	v[0] = evalsha;
-	v[1] = (purser_bytes){ (const uint8_t *)script->sha, 40 };
-	v[2] = count;
-	if (nkeys)
-		memcpy(v + 3, keys, nkeys * sizeof *v);
-	if (nargs)
-		memcpy(v + 3 + nkeys, args, nargs * sizeof *v);
-	return v;
-}
-
 void feature_script(struct feature_call *f, unsigned script, const purser_bytes *keys, uint32_t nkeys,
     const purser_bytes *args, uint32_t nargs, feature_fn fn, void *arg)
 {
-	const struct feature_script *t = &feature_scripts[script];
 	struct step *s = new_step(run_of(f), fn, arg);
-	purser_bytes *v = s ? script_words_of(f->arena, t, keys, nkeys, args, nargs) : NULL;
 	struct ask a;
 
 	ask_for(run_of(f), &a);
 	a.cmd = &cmd_rows[CMD_EVALSHA];
 	a.writes = f->cmd->flags & (F_WRITE | F_MAYWRITE);
-	a.words = v;
-	a.body = (purser_bytes){ t->body, t->n };
-	if (v) {
-		child_ask(&a, v, 3 + nkeys + nargs, stepped, s);
-		return;
-	}
-	run_of(f)->steps -= s != NULL;
-	oom(fn, arg);
+	if (s)
+		script_ask(&a, script, keys, nkeys, args, nargs, f->arena, stepped, s);
+	else
+		oom(fn, arg);
 }
 
 /* ---- nobody's call ---- */
 
 struct lone {                           /* a step of nobody's: freed when it was answered */
+	purser_job job;
 	feature_fn fn;
 	void *arg;
 };
@@ -265,7 +240,13 @@ static void lone_answered(void *arg, const struct child_reply *rep)
 	free(l);
 }
 
-/* False: fn has been told. */
+static void lone_lost(void *arg)
+{
+	lone_answered(arg, &(struct child_reply){ .err = ERR_BACKENDDOWN,
+	    .error = "BACKENDDOWN the project has gone, or is on another backend now" });
+}
+
+/* False: fn is told. */
 static bool place_ask(struct feature_worker *fw, const struct feature_place *p, uint64_t timeout_ns, struct ask *a,
     struct lone **l, feature_fn fn, void *arg)
 {
@@ -276,7 +257,7 @@ static bool place_ask(struct feature_worker *fw, const struct feature_place *p, 
 		oom(fn, arg);
 		return false;
 	}
-	**l = (struct lone){ fn, arg };
+	**l = (struct lone){ .fn = fn, .arg = arg };
 	*a = (struct ask){ .w = fw->w, .gen = fw->w->gen, .project = at, .db = p->db, .internal = true, .physical = true,
 		.keeps_leases = p->keeps_leases,
 		.deadline_ns = loop_now(fw->loop) + timeout_ns };
@@ -284,8 +265,9 @@ static bool place_ask(struct feature_worker *fw, const struct feature_place *p, 
 		a->instance = at->instance;
 		return true;
 	}
-	lone_answered(*l, &(struct child_reply){ .err = ERR_BACKENDDOWN,
-	    .error = "BACKENDDOWN the project has gone, or is on another backend now" });
+	(*l)->job.fn = lone_lost;
+	(*l)->job.arg = *l;
+	loop_post(fw->loop, &(*l)->job); /* never before the caller goes on */
 	return false;
 }
 
@@ -298,30 +280,24 @@ void feature_place_ask(struct feature_worker *w, const struct feature_place *p, 
 	if (!place_ask(w, p, timeout_ns, &a, &l, fn, arg))
 		return;
 	a.cmd = &cmd_rows[cmd];
+	batches_send(a.w);
 	child_ask(&a, argv, argc, lone_answered, l);
 }
 
 void feature_place_script(struct feature_worker *w, const struct feature_place *p, uint64_t timeout_ns, unsigned script,
     const purser_bytes *keys, uint32_t nkeys, const purser_bytes *args, uint32_t nargs, feature_fn fn, void *arg)
 {
-	const struct feature_script *t = &feature_scripts[script];
 	struct arena arena;
 	uint64_t mem[64];
-	purser_bytes *v;
 	struct lone *l;
 	struct ask a;
 
 	if (!place_ask(w, p, timeout_ns, &a, &l, fn, arg))
 		return;
 	arena_begin(&arena, mem, sizeof mem);
-	v = script_words_of(&arena, t, keys, nkeys, args, nargs);
 	a.cmd = &cmd_rows[CMD_EVALSHA];
 	a.writes = true;
-	a.body = (purser_bytes){ t->body, t->n };
-	if (v)
-		child_ask(&a, v, 3 + nkeys + nargs, lone_answered, l);
-	else
-		lone_answered(l, &(struct child_reply){ .err = ERR_OOM, .error = "OOM out of memory" });
+	script_ask(&a, script, keys, nkeys, args, nargs, &arena, lone_answered, l);
 	arena_end(&arena);
 }
 

@@ -19,6 +19,12 @@ void feature_gone(struct request *r);           /* its client has; r may be answ
 enum stage_result unsaid_say(struct request *r);
 void unsaid_forget(struct client *c);
 
+/* ---- scripts (request_batch.c) ---- */
+/* One of the agent's own.  Words are a's to borrow or copied; arena: for those of a that goes alone. */
+void script_ask(const struct ask *a, unsigned script, const purser_bytes *keys, uint32_t nkeys, const purser_bytes *args,
+    uint32_t nargs, struct arena *arena, child_fn fn, void *arg);
+void batches_send(struct worker *w);            /* what was gathered goes out */
+
 /* ---- writes of which somebody must hear first (request_touch.c): GATE_TOUCH is set ---- */
 bool touch_holds(struct request *r);            /* true: r is held until they have been told */
 /* A step that writes: true: go_on() is called when they have been told. */

@@ -17,7 +17,8 @@
  * THE STORE.  feature_ask() and feature_script() send one command on the way to the project's backend; the answer comes to a
  * function, once, always later than the call that asked and in the same turn if the store is this process.  Names are
  * PHYSICAL: feature_key() of a client's key, feature_name() of the agent's own.  Steps may be under way side by side.
- * A step whose client has gone is answered all the same.
+ * A step whose client has gone is answered all the same.  Steps go out in the order in which they were asked for, but that
+ * all calls of one script in a turn may go out together: what must come behind another waits for its answer.
  *
  * GONE, UNBLOCKED.  A call that waits for something other than the store (feature_wait()) hears that its client has
  * gone, or that it is to wait no longer, through its `stop`; it must then end the call soon (what it writes for a client
@@ -58,6 +59,7 @@ struct feature_script {
 };
 #include "feature/scripts.h"            /* enum: LUA_NAME of every file, in the order of lua_files in local.mk */
 extern const struct feature_script feature_scripts[LUA_COUNT];
+extern const struct feature_script feature_batches[LUA_COUNT]; /* the same for many calls at once: request_batch.c */
 
 /* ---- rooms: what a feature keeps on each worker ---- */
 enum feature_room_id { ROOM_LOCK, ROOM_SESSION, ROOM_LEASE, ROOM_CACHE, ROOM_JOB, ROOM_STREAM, ROOM_COUNT };

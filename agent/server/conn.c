@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "base/sys.h"
 #include "request_pubsub.h"
+#include "request_feature.h"
 #include "server/server.h"
 
 void conn_wake(struct client *cl)
@@ -495,16 +496,19 @@ static void turn(struct loop_hook *h)
 {
 	struct serving *s = (struct serving *)((char *)h - offsetof(struct serving, hook));
 
+	s->w.in_turn = true;
 	children_run(&s->w);
 	/* What can go on makes new requests. */
 	for (struct conn *c = s->dirty; c; c = c->next_dirty)
 		conn_go_on(c);
-	children_run(&s->w);
 	if (s->fair.drr.head) {
 		if (fair_shared(s))
 			flush_all(s);
 		fair_turn(s);
 	}
+	children_run(&s->w);
+	s->w.in_turn = false;
+	batches_send(&s->w);
 	flush_all(s);
 	if (s->fair.on || s->fair.started)
 		fair_turn_ends(s);
@@ -656,4 +660,5 @@ void serving_free(struct serving *s)
 	fair_free(s);
 	worker_end_requests(&s->w);
 	worker_end_children(&s->w);
+	worker_end_batches(&s->w);
 }
