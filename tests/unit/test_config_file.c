@@ -124,7 +124,7 @@ static const struct row rows[] = {
 	{ "[otlp]\nheaders = hunter2\n", "purser.ini:4: [otlp] headers = ***: item 1 is not well-formed: write "
 		"name=value,name2=value2 and %2C for a comma\n", CFG_INVALID },
 	{ "[otlp]\nendpoint = ftp://me:hunter2@host/x\n", "purser.ini:4: [otlp] endpoint = ftp://me:***@host/x: "
-		"ftp:// is not served here: write one of http|https, then ://\n", CFG_INVALID },
+		"ftp:// is not served here: write one of http|https|unix, then ://\n", CFG_INVALID },
 	{ "![backend main]\nplugin = redis\npassword_file = /nonexistent/secret\n", "purser.ini:3: [backend main] "
 		"password_file = /nonexistent/secret: cannot read it: No such file or directory\n", CFG_INVALID },
 	{ "[otlp]\nheaders_file = /tmp\n", "purser.ini:4: [otlp] headers_file = /tmp: it is not a regular file\n",
