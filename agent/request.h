@@ -194,6 +194,7 @@ struct request {
 	purser_bytes *argv;             /* logical words, then isolated */
 	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
+	bool touched;                   /* they have been told */
 	uint64_t touch;                 /* held: who must hear of it before is being told (request_touch.c); or 0 */
 	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */

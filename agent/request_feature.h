@@ -27,6 +27,9 @@ void batches_send(struct worker *w);            /* what was gathered goes out */
 
 /* ---- writes of which somebody must hear first (request_touch.c): GATE_TOUCH is set ---- */
 bool touch_holds(struct request *r);            /* true: r is held until they have been told */
+/* Everything of so many databases that begins with the project's prefix goes: as below. */
+bool touch_flush(struct worker *w, const struct project *p, uint16_t db, uint32_t databases,
+    void (*go_on)(struct feature_worker *home, void *arg, uint64_t id), void *arg);
 /* A step that writes: true: go_on() is called when they have been told. */
 bool touch_child(struct worker *w, const struct purser_instance *i, const struct command *cmd, const struct bcall *b,
     void (*go_on)(struct feature_worker *home, void *arg, uint64_t id), void *arg);

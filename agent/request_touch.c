@@ -28,6 +28,7 @@ static void told(struct feature_worker *home, void *arg, uint64_t id)
 	for (struct client *c = home->w->clients; c; c = c->next)
 		if (c->held && c->held->touch == id) {
 			c->held->touch = 0;
+			c->held->touched = true;
 			c->wake(c);
 		}
 }
@@ -40,7 +41,8 @@ bool touch_holds(struct request *r)
 
 	if (r->touch)
 		return true; /* they are being told */
-	if (!(r->b.c.flags & PURSER_CALL_WRITE))
+	/* Once: who watches the key anew has begun when the write was on its way. */
+	if (r->touched || !(r->b.c.flags & PURSER_CALL_WRITE))
 		return false;
 	find(w, &n, r->b.c.ctx->inst, &r->b, r->b.c.db);
 	if (!n)
@@ -65,6 +67,21 @@ bool touch_child(struct worker *w, const struct purser_instance *i, const struct
 		touch_find(w->feature.touch, &n, i, TOUCH_DBS, (purser_bytes){ NULL, 0 }, NULL);
 	else
 		find(w, &n, i, b, b->c.db);
+	if (n)
+		touch_tell(n, &w->feature, go_on, arg, 0);
+	return n != NULL;
+}
+
+bool touch_flush(struct worker *w, const struct project *p, uint16_t db, uint32_t databases,
+    void (*go_on)(struct feature_worker *home, void *arg, uint64_t id), void *arg)
+{
+	const struct purser_instance *i = w->ctx[p->instance] ? w->ctx[p->instance]->inst : NULL;
+	struct touch_note *n = NULL;
+
+	if (!i || !(atomic_load_explicit(&i->gate, memory_order_acquire) & GATE_TOUCH))
+		return false;
+	for (uint32_t d = db; d < db + databases; d++)
+		touch_find(w->feature.touch, &n, i, d, (purser_bytes){ p->prefix, p->prefix_len }, NULL);
 	if (n)
 		touch_tell(n, &w->feature, go_on, arg, 0);
 	return n != NULL;

@@ -17,11 +17,13 @@ void feature_commands(feature_handler *t)
 	cache_meta_commands(t);
 	stream_commands(t);
 	session_commands(t);
+	lease_commands(t);
 	job_commands(t);
 }
 
 const struct feature_room feature_rooms[ROOM_COUNT] = {
 	[ROOM_LOCK] = { .start = lock_start, .stop = lock_stop },
+	[ROOM_LEASE] = { lease_start, NULL, lease_reloaded, lease_stop },
 	[ROOM_SESSION] = { session_start, session_quit, NULL, session_stop },
 };
 

@@ -31,15 +31,16 @@ static struct lease_entry *find(const struct lease_table *t, const struct lease_
 
 static struct lease_entry *add(struct lease_table *t, const struct lease_key *k, uint64_t hash)
 {
-	struct lease_entry *e = calloc(1, sizeof *e + k->name.n);
+	struct lease_entry *e = calloc(1, sizeof *e + t->extra + k->name.n);
 
 	if (!e)
 		return NULL;
 	e->ns = k->ns;
 	e->db = k->db;
 	e->n = (uint32_t)k->name.n;
+	e->name = e->extra + t->extra;
 	if (e->n)
-		memcpy(e->name, k->name.p, e->n);
+		memcpy(e->extra + t->extra, k->name.p, e->n);
 	if (names_add(&t->names, &e->node, hash)) {
 		free(e);
 		return NULL;
@@ -141,6 +142,12 @@ static void try(struct lease_table *t, struct lease_entry *e, struct lease_seat 
 	t->o->seat(t->o->arg, s, o, e->dead, 0);
 }
 
+static void drop(struct lease_table *t, struct lease_entry *e)
+{
+	e->dropping = true;
+	t->o->drop(t->o->arg, e, e->dead);
+}
+
 /* What is to be done for an entry without a lease here, after anything has happened; it may be gone then. */
 static void go_on(struct lease_table *t, struct lease_entry *e)
 {
@@ -154,8 +161,7 @@ static void go_on(struct lease_table *t, struct lease_entry *e)
 		unplace(t, e, s);
 		try(t, e, s);
 	} else if (e->dead[0] && !e->dropping) {
-		e->dropping = true;
-		t->o->drop(t->o->arg, e, e->dead);
+		drop(t, e);
 	} else if (!e->dropping) {
 		forget(t, e);
 	}
@@ -299,16 +305,32 @@ void lease_ended(struct lease_table *t, const struct lease_key *k, const char *t
 	go_on(t, e);
 }
 
-void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, bool gone, uint64_t now)
+void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now)
 {
 	struct lease_entry *e = holding(t, k, token);
 
 	if (!e)
 		return;
 	copy_token(e->dead, token);
-	end(t, e, gone ? LEASE_NOTE_GONE : LEASE_NOTE_VOID);
+	end(t, e, LEASE_NOTE_GONE);
 	dismiss_late(t, e, now);
 	go_on(t, e);
+}
+
+bool lease_void(struct lease_table *t, struct lease_entry *e, uint64_t now)
+{
+	if (!e->token[0])
+		return e->dropping;
+	copy_token(e->dead, e->token);
+	end(t, e, LEASE_NOTE_VOID);
+	dismiss_late(t, e, now);
+	if (e->first) { /* they look when the write is done, as if it were another's lease */
+		e->foreign_ns = e->poll_ns = now + lease_poll_ns(t->o->random(t->o->arg));
+		arm(t, e, e->poll_ns);
+	}
+	if (!e->dropping) /* else that is seen to behind the other one */
+		drop(t, e);
+	return true;
 }
 
 void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead)
@@ -316,7 +338,10 @@ void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dea
 	e->dropping = false;
 	if (!strcmp(e->dead, dead))
 		e->dead[0] = '\0';
-	go_on(t, e);
+	if (e->dead[0]) /* another one died meanwhile */
+		drop(t, e);
+	else
+		go_on(t, e);
 }
 
 void lease_timer(struct lease_table *t, struct lease_entry *e, uint64_t now)

@@ -15,8 +15,9 @@
  *   FAILED      the seat is free: the store failed the one who asked
  *
  * A lease that is won here (WON) is known by its token until it ends: filled, aborted, refused by the store, over
- * by itself, or given up: because its connection has closed or its key was written (lease_over).  Then the oldest who
- * waits tries at once, and tells the store that the token is dead; if nobody waits, the store is told to drop it.
+ * by itself, or its connection has closed (lease_over): then the oldest who waits tries at once, and tells the store that
+ * the token is dead; if nobody waits, the store is told to drop it.  Or its key is about to be written (lease_void): then
+ * the store is told first, and the oldest looks a little later, when the write will be done.
  *
  * A lease that another host holds is looked after every 5 to 25 ms by the oldest who waits, for all of them.
  */
@@ -43,7 +44,6 @@ struct lease_entry {
 	uint64_t foreign_ns;         /* somebody else's lease is over then; 0: nobody's that is known */
 	uint64_t due_ns;             /* what the timer is set to; 0: it is not */
 	void *holder;                /* with a token: the caller's, for orders->release */
-	void *place;                 /* the caller's, of the entry; NULL at first */
 	char token[RECORD_TOKEN_LEN + 1]; /* live here; "": none */
 	char dead[RECORD_TOKEN_LEN + 1];  /* the store may still think that it lives; "": none */
 	bool dropping;               /* the store is being told so */
@@ -51,7 +51,8 @@ struct lease_entry {
 	uint32_t ns;
 	uint16_t db;
 	uint32_t n;
-	uint8_t name[];
+	const uint8_t *name;
+	_Alignas(16) uint8_t extra[]; /* the caller's, table.extra bytes, zero at first */
 };
 
 struct lease_seat {              /* embedded in what a call waits with */
@@ -90,10 +91,11 @@ struct lease_orders {             /* none of them may call the table */
 	void *arg;
 };
 
-struct lease_table {             /* zero but for o and max */
+struct lease_table {             /* zero but for o, max and extra */
 	struct names names;
 	const struct lease_orders *o;
 	size_t max;                  /* entries */
+	size_t extra;                /* bytes of the caller's in each */
 	size_t entries, tokens, waiting;
 };
 
@@ -121,8 +123,10 @@ void lease_tried(struct lease_table *t, struct lease_seat *s, const struct lease
 enum lease_end { LEASE_END_FILLED, LEASE_END_ABORTED, LEASE_END_NEGATIVE, LEASE_END_REFUSED };
 /* The store has ended token's lease.  Nothing if it is not live here. */
 void lease_ended(struct lease_table *t, const struct lease_key *k, const char *token, enum lease_end how, uint64_t now);
-/* It is to end: its connection has closed (gone), or its key was written.  Nothing if it is not live here. */
-void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, bool gone, uint64_t now);
+/* Its connection has closed.  Nothing if it is not live here. */
+void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now);
+/* The key is about to be written.  True: the store is being told that a token is over; lease_dropped() comes. */
+bool lease_void(struct lease_table *t, struct lease_entry *e, uint64_t now);
 /* The store was told that `dead` is over, or cannot be told. */
 void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead);
 void lease_timer(struct lease_table *t, struct lease_entry *e, uint64_t now);

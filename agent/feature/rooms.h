@@ -13,6 +13,10 @@ void stream_commands(feature_handler *t);        /* STREAM.* */
 void lock_commands(feature_handler *t);          /* LOCK.* */
 int lock_start(struct feature_worker *w);
 void lock_stop(struct feature_worker *w);
+void lease_commands(feature_handler *t);         /* CACHE.LEASE, FILL, ABORT, INVALIDATE */
+int lease_start(struct feature_worker *w);
+void lease_reloaded(struct feature_worker *w);
+void lease_stop(struct feature_worker *w);
 
 void session_commands(feature_handler *t);       /* SESSION.* */
 int session_start(struct feature_worker *w);

@@ -178,13 +178,15 @@ static bool same(const struct touch_key *k, const struct purser_instance *i, uin
 	    (!tail.n || !memcmp(k->name + head.n, tail.p, tail.n));
 }
 
-static void find_all(struct touch_table *x, struct touch_note **n, const struct purser_instance *i, uint32_t db)
+static void find_all(struct touch_table *x, struct touch_note **n, const struct purser_instance *i, uint32_t db, purser_bytes head)
 {
 	for (struct names_node *at = names_each(&x->keys, NULL); at; at = names_each(&x->keys, at)) {
 		struct touch_key *k = (struct touch_key *)at;
 
 		/* without memory for the note it is void all the same: touch_written() says so */
-		if (k->inst == i && (db == TOUCH_DBS || k->db == db) && !add(n, x, k))
+		if (k->inst != i || (db != TOUCH_DBS && k->db != db) || k->n < head.n || (head.n && memcmp(k->name, head.p, head.n)))
+			continue;
+		if (!add(n, x, k))
 			atomic_store_explicit(&k->written, true, memory_order_release);
 	}
 }
@@ -197,14 +199,14 @@ void touch_find(struct touch_table *x, struct touch_note **n, const struct purse
 
 	pthread_mutex_lock(&x->lock);
 	if (!tail) {
-		find_all(x, n, i, db);
+		find_all(x, n, i, db, head);
 		pthread_mutex_unlock(&x->lock);
 		return;
 	}
 	if (head.n + tail->n > sizeof mem)
 		name = malloc(head.n + tail->n);
 	if (!name) { /* which it is cannot be told: then it is all of them */
-		find_all(x, n, i, db);
+		find_all(x, n, i, db, head);
 		pthread_mutex_unlock(&x->lock);
 		return;
 	}

@@ -36,7 +36,8 @@ struct touch_table *touch_table_new(void);
 void touch_table_free(struct touch_table *x);
 /* The worker's context of an instance closes: what it watches there it watches no longer. */
 void touch_close(struct feature_worker *w, const struct purser_instance *i);
-/* Add to *n those that watch the key head, tail (NULL: of all keys of the database; db TOUCH_DBS: of all). */
+/* Add to *n those that watch the key head, tail (NULL: all keys of the database that begin with head; db TOUCH_DBS: of
+ * all databases). */
 #define TOUCH_DBS 0xffffffffu
 void touch_find(struct touch_table *x, struct touch_note **n, const struct purser_instance *i, uint32_t db,
     purser_bytes head, const purser_bytes *tail);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <purser/resp.h>
 #include "base/buf.h"
+#include "request_feature.h"
 #include "resp/pick.h"
 #include "server/local.h"
 
@@ -357,6 +358,13 @@ static void passed(void *arg, const struct child_reply *rep)
 	req_finish(r);
 }
 
+static void told(struct feature_worker *home, void *arg, uint64_t id)
+{
+	(void)home;
+	(void)id;
+	step(arg);
+}
+
 static void start(struct request *r, enum walk_kind kind, uint32_t databases)
 {
 	struct walk *w = calloc(1, sizeof *w);
@@ -380,6 +388,9 @@ static void start(struct request *r, enum walk_kind kind, uint32_t databases)
 		w->cursor.n = dec_u64(w->cursor_text, trace_random(r->cl->w->trace) >> 16);
 		w->wrapped = w->cursor.n == 1 && w->cursor_text[0] == '0';
 	}
+	/* Also of keys that are not there yet somebody may have to hear. */
+	if (kind == WALK_FLUSH && touch_flush(r->cl->w, r->project, w->ask.db, databases, told, w))
+		return;
 	step(w);
 }
 

@@ -52,3 +52,4 @@ SCRIPT_TESTS += %D%/67-locks.py
 SCRIPT_TESTS += %D%/67-jobs.py %D%/67-jobs-again.py
 SCRIPT_TESTS += %D%/66-cache-values.py
 SCRIPT_TESTS += %D%/72-trace-command.py
+SCRIPT_TESTS += %D%/67-leases.py

@@ -139,7 +139,17 @@ def void(t, k):
     equal(k.fill(A, "late"), [b"LOST"])
     equal(k.lease(B), [b"HIT", b"plain", -1])
     t.cmd("DEL", K)
-    # K is again as it was at WON: the documented limit; agents void their own tokens (DEAD)
+    # K is again as it was, but A is not: it was seen to be void
+    equal(k.lease(B), [b"WON", None, -1])
+    equal(k.fill(A, "late"), [b"LOST"])
+    t.cmd("SET", K, "plain")
+    equal(k.drop(B), [b"LOST"])
+    t.cmd("DEL", K)
+    equal(k.lease(A), [b"WON", None, -1])
+    # K was written and is again as it was at WON, and nobody looked: the documented limit; agents void their own
+    # tokens (DEAD)
+    t.cmd("SET", K, "plain")
+    t.cmd("DEL", K)
     equal(k.lease(B), [b"BUSY", 10000])
     equal(k.lease(B, dead=C), [b"BUSY", 10000])
     equal(k.lease(B, dead=A), [b"WON", None, -1])

@@ -190,26 +190,78 @@ static void test_gone(void **state)
 	join(&b, SECOND, false);
 	join(&c, SECOND, false);
 	tried(&a, LEASE_FOUND_WON, A);
-	lease_over(&w.t, &key, B, true, w.now); /* not that one */
+	lease_over(&w.t, &key, B, w.now); /* not that one */
 	ordered(&b, -1);
-	lease_over(&w.t, &key, A, true, w.now);
+	lease_over(&w.t, &key, A, w.now);
 	ordered(&b, LEASE_TRY);
 	assert_string_equal(b.dead, A);
 	ordered(&c, -1);
-	lease_over(&w.t, &key, A, true, w.now); /* once is enough */
+	lease_over(&w.t, &key, A, w.now); /* once is enough */
 	tried(&b, LEASE_FOUND_WON, B);
 	assert_int_equal(w.notes[LEASE_NOTE_HANDED], 1);
 	assert_int_equal(w.notes[LEASE_NOTE_GONE], 1);
 	ordered(&c, -1);
-	lease_over(&w.t, &key, B, false, w.now); /* its key was written */
+	lease_over(&w.t, &key, B, w.now);
 	ordered(&c, LEASE_TRY);
 	assert_string_equal(c.dead, B);
 	tried(&c, LEASE_FOUND_THERE, NULL);
-	assert_int_equal(w.notes[LEASE_NOTE_VOID], 1);
 	/* the store may still have B beside the value */
 	assert_int_equal(w.drops, 1);
 	assert_string_equal(w.dropped, B);
 	lease_dropped(&w.t, w.dropping, B);
+	over();
+}
+
+/* Its key is about to be written: the store is told first, and those who wait look a little later. */
+static void test_void(void **state)
+{
+	struct call a, b, c;
+	struct lease_entry *e;
+
+	(void)state;
+	begin();
+	join(&a, 0, false);
+	e = a.seat.entry;
+	assert_false(lease_void(&w.t, e, w.now)); /* nobody has won anything yet */
+	tried(&a, LEASE_FOUND_WON, A);
+	assert_true(lease_void(&w.t, e, w.now));
+	assert_string_equal(w.dropped, A);
+	assert_true(lease_void(&w.t, e, w.now)); /* another write waits for the same */
+	assert_int_equal(w.drops, 1);
+	ordered(join(&a, 0, false), LEASE_TRY); /* and who comes now does not wait for it */
+	assert_string_equal(a.dead, A);
+	tried(&a, LEASE_FOUND_WON, B);
+	join(&b, SECOND, false);
+	join(&c, SECOND, false);
+	assert_true(lease_void(&w.t, e, w.now)); /* B, while the store is told of A */
+	assert_int_equal(w.drops, 1);
+	lease_dropped(&w.t, e, A);
+	assert_int_equal(w.drops, 2);
+	assert_string_equal(w.dropped, B);
+	assert_int_equal(w.notes[LEASE_NOTE_VOID], 2);
+	ordered(&b, -1);
+	assert_true(w.due == w.now + 5 * MS);
+	lease_dropped(&w.t, e, B);
+	ordered(&b, -1);
+	assert_false(lease_void(&w.t, e, w.now));
+	timer(w.due);
+	ordered(&b, LEASE_LOOK);
+	assert_string_equal(b.dead, "");
+	tried(&b, LEASE_FOUND_THERE, NULL);
+	ordered(&c, LEASE_AGAIN);
+	over();
+	/* the store is slow: who looks says which token is dead; or all have left by then */
+	begin();
+	join(&a, 0, false);
+	tried(&a, LEASE_FOUND_WON, A);
+	join(&b, SECOND, false);
+	assert_true(lease_void(&w.t, w.entry, w.now));
+	timer(w.due);
+	ordered(&b, LEASE_LOOK);
+	assert_string_equal(b.dead, A);
+	tried(&b, LEASE_FOUND_NOTHING, NULL);
+	assert_int_equal(w.t.entries, 1);
+	lease_dropped(&w.t, w.dropping, A);
 	over();
 }
 
@@ -222,13 +274,13 @@ static void test_drop(void **state)
 	begin();
 	join(&a, 0, false);
 	tried(&a, LEASE_FOUND_WON, A);
-	lease_over(&w.t, &key, A, true, w.now);
+	lease_over(&w.t, &key, A, w.now);
 	assert_int_equal(w.drops, 1);
 	assert_string_equal(w.dropped, A);
 	ordered(join(&b, 0, false), LEASE_TRY);
 	assert_string_equal(b.dead, A);
 	tried(&b, LEASE_FOUND_WON, B);
-	lease_over(&w.t, &key, B, true, w.now); /* while the store is told of A */
+	lease_over(&w.t, &key, B, w.now); /* while the store is told of A */
 	assert_int_equal(w.drops, 1);
 	lease_dropped(&w.t, w.dropping, A);
 	assert_int_equal(w.drops, 2);
@@ -583,10 +635,15 @@ static void sim_compute(struct actor *a)
 	a->state = IDLE;
 	sim.done++;
 	if (what == 0) { /* its connection closes */
-		lease_over(&w.t, &k, a->token, true, w.now);
+		lease_over(&w.t, &k, a->token, w.now);
 	} else if (what == 1) { /* somebody writes the key, or deletes it */
+		for (unsigned i = 0; i < CALLS; i++)
+			if (sim.actor[i].c.seat.entry && sim.actor[i].key == a->key && lease_holds(&w.t, &k, a->token)) {
+				lease_void(&w.t, sim.actor[i].c.seat.entry, w.now);
+				break;
+			}
+		lease_over(&w.t, &k, a->token, w.now); /* if nobody waits: there is no entry to be found by a seat */
 		sim.store[a->key].value = next_random(&sim.seed) % 2;
-		lease_over(&w.t, &k, a->token, false, w.now);
 	} else if (!live) {
 		lease_ended(&w.t, &k, a->token, LEASE_END_REFUSED, w.now);
 	} else {
@@ -691,6 +748,7 @@ int main(void)
 		cmocka_unit_test(test_filled),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_drop),
+		cmocka_unit_test(test_void),
 		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_ran_out),
 		cmocka_unit_test(test_foreign),

@@ -25,14 +25,18 @@ end
 local value = redis.call('GET', key)
 local check = value and #value .. '.' .. string.sub(redis.sha1hex(value), 1, 16) or '-'
 
--- The record as it counts for the key as it is: {} if there is none, or if it is void.
+-- The record as it counts for the key as it is: {} if there is none.  One that is void goes: else its token would be
+-- alive again as soon as the key is what it was.
 local function load()
     local raw, r = redis.call('GET', rec), {}
     if not raw then return {} end
     local at, rl, ml
     r.check, r.quick, r.soft, r.hard, r.filled, r.delta, r.stale, r.token, r.won, r.till, r.neg, rl, ml, at = string.match(raw,
         '^1 (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)\n()')
-    if not at or at - 1 + rl + ml ~= #raw then return {} end
+    if not at or at - 1 + rl + ml ~= #raw then
+        redis.call('DEL', rec)
+        return {}
+    end
     for _, f in ipairs({'soft', 'hard', 'filled', 'delta', 'stale', 'won', 'till', 'neg'}) do r[f] = tonumber(r[f]) end
     r.reason, r.meta = string.sub(raw, at, at - 1 + rl), string.sub(raw, at + rl)
     if r.check == check then return r end
@@ -40,6 +44,7 @@ local function load()
     if not value and r.hard > 0 and now >= r.hard then
         return {stale = r.stale, token = r.token, won = r.won, till = r.till, neg = r.neg, reason = r.reason}
     end
+    redis.call('DEL', rec)
     return {}
 end
 
