@@ -95,7 +95,8 @@ if op == 'clear' then
     end
     local left = redis.call('PTTL', key)
     if left < 0 or left > keep then redis.call('PEXPIRE', key, keep) end
-    r.soft, r.token, r.won, r.till, r.stale, r.neg, r.reason = now, '-', 0, 0, 0, 0, ''
+    -- Long ago, so that it is past by every agent's idea of this clock.
+    r.soft, r.token, r.won, r.till, r.stale, r.neg, r.reason = 1, '-', 0, 0, 0, 0, ''
     save(r, 0)
     return {now, 1}
 end
