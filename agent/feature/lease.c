@@ -400,6 +400,12 @@ static void go_on(struct lease_call *c, bool other, uint64_t left_ns)
 		join(c);
 }
 
+/* The store may know already that it is not, and has given out the lease. */
+static bool fresh(const struct record *r, int64_t now)
+{
+	return !r->soft_ms || (now < r->soft_ms && !(r->token.n && r->won_ms >= r->soft_ms));
+}
+
 static void judge(struct lease_call *c, const purser_bytes *value, const struct record *r, enum record_state state)
 {
 	int64_t now = store_now(c->f), age = -1;
@@ -414,7 +420,7 @@ static void judge(struct lease_call *c, const purser_bytes *value, const struct 
 		return;
 	}
 	other = state != RECORD_VOID && leased(c, r, now);
-	if (value && (!holds || !r->soft_ms || now < r->soft_ms)) {
+	if (value && (!holds || fresh(r, now))) {
 		c->early = holds && !other && !c->wish && lease_early(now, r->soft_ms, r->delta_ms, c->beta, trace_random(c->f->w->trace));
 		if (!c->early) {
 			settle(c, LEASE_FOUND_THERE, 0);
