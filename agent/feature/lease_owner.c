@@ -250,7 +250,7 @@ static void on_told(struct feature_mail *m)
 	memcpy(dead, b->dead, sizeof dead);
 	if (!strcmp(b->e->dead, dead)) /* else there is another one to tell of */
 		let_write(b);
-	lease_dropped(&r->table, b->e, dead);
+	lease_dropped(&r->table, b->e, dead, now_of(r));
 	gauge(r);
 }
 

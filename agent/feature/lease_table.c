@@ -154,7 +154,8 @@ static void go_on(struct lease_table *t, struct lease_entry *e)
 	if (e->trying || e->token[0])
 		return;
 	if (e->first && e->foreign_ns) {
-		arm(t, e, e->poll_ns);
+		if (!e->dropping)
+			arm(t, e, e->poll_ns);
 	} else if (e->first) {
 		struct lease_seat *s = e->first;
 
@@ -324,18 +325,18 @@ bool lease_void(struct lease_table *t, struct lease_entry *e, uint64_t now)
 	copy_token(e->dead, e->token);
 	end(t, e, LEASE_NOTE_VOID);
 	dismiss_late(t, e, now);
-	if (e->first) { /* they look when the write is done, as if it were another's lease */
+	if (e->first) /* they look when the write is done, as if it were another's lease */
 		e->foreign_ns = e->poll_ns = now + lease_poll_ns(t->o->random(t->o->arg));
-		arm(t, e, e->poll_ns);
-	}
 	if (!e->dropping) /* else that is seen to behind the other one */
 		drop(t, e);
 	return true;
 }
 
-void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead)
+void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead, uint64_t now)
 {
 	e->dropping = false;
+	if (e->foreign_ns) /* the write goes now: give it its time */
+		e->poll_ns = now + lease_poll_ns(t->o->random(t->o->arg));
 	if (!strcmp(e->dead, dead))
 		e->dead[0] = '\0';
 	if (e->dead[0]) /* another one died meanwhile */
@@ -358,7 +359,7 @@ void lease_timer(struct lease_table *t, struct lease_entry *e, uint64_t now)
 	for (struct lease_seat *s = e->first; s; s = s->next)
 		if (s->deadline_ns)
 			arm(t, e, s->deadline_ns);
-	if (e->first && e->foreign_ns && !e->trying && e->poll_ns <= now) {
+	if (e->first && e->foreign_ns && !e->trying && !e->dropping && e->poll_ns <= now) {
 		struct lease_seat *s = e->first;
 
 		unplace(t, e, s);

@@ -128,7 +128,7 @@ void lease_over(struct lease_table *t, const struct lease_key *k, const char *to
 /* The key is about to be written.  True: the store is being told that a token is over; lease_dropped() comes. */
 bool lease_void(struct lease_table *t, struct lease_entry *e, uint64_t now);
 /* The store was told that `dead` is over, or cannot be told. */
-void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead);
+void lease_dropped(struct lease_table *t, struct lease_entry *e, const char *dead, uint64_t now);
 void lease_timer(struct lease_table *t, struct lease_entry *e, uint64_t now);
 
 /* Is token k's live lease? */
