@@ -302,6 +302,12 @@ uint32_t cmd_more_keys(const struct command *c, const purser_bytes *argv, uint32
 		return sort_key(argv, argc, out);
 	case KEYS_STORE:
 		return geo_keys(argv, argc, (uint32_t)-c->arity, out);
+	case KEYS_USER:
+		if (argc != 4 || !cmd_word_is(argv[2], "USER"))
+			return 0;
+		if (out)
+			*out = 3;
+		return 1;
 	case KEYS_FIXED:
 		break;
 	}

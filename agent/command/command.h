@@ -30,7 +30,8 @@ enum cmd_more_keys {
 	KEYS_COUNT_2,           /* as many as argv[2] says, behind it: ZUNIONSTORE to 2 a b */
 	KEYS_STREAMS,           /* the first half of what is behind STREAMS */
 	KEYS_SORT,              /* SORT key ... STORE to */
-	KEYS_STORE              /* GEORADIUS key ... STORE to, STOREDIST to */
+	KEYS_STORE,             /* GEORADIUS key ... STORE to, STOREDIST to */
+	KEYS_USER               /* SESSION.ROTATE id USER user */
 };
 enum cmd_args { A_NONE, A_PATTERN, A_SCAN, A_COPY, A_SORT, A_BLOCK, A_SCRIPT, A_CHANNEL };
 enum cmd_transform { X_PASS, X_KEYS, X_SCAN, X_STREAMS, X_RECEIVERS, X_FIRST,

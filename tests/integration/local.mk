@@ -46,6 +46,7 @@ SCRIPT_TESTS += %D%/39-rows.py
 SCRIPT_TESTS += %D%/49-jwt.py
 EXTRA_DIST += tests/issuer.py
 SCRIPT_TESTS += %D%/49-oidc.py
+SCRIPT_TESTS += %D%/68-sessions.py
 SCRIPT_TESTS += %D%/66-features.py
 SCRIPT_TESTS += %D%/57-cache-stats.py
 SCRIPT_TESTS += %D%/67-locks.py
