@@ -28,3 +28,4 @@ EXTRA_DIST += %D%/decisions/snapshot.md
 EXTRA_DIST += %D%/threat-model.md %D%/decisions/sandbox.md
 EXTRA_DIST += %D%/decisions/eviction.md %D%/decisions/scan-cursors.md
 EXTRA_DIST += %D%/isolation.md %D%/isolation-proof.md
+EXTRA_DIST += %D%/sessions.md
