@@ -603,6 +603,49 @@ static void waits(void **state)
 	assert_int_equal(W.c.out.bytes, 0);
 }
 
+/* Calls that only read are under way beside each other; replies come in order, and nothing else begins meanwhile. */
+static void beside(void **state)
+{
+	purser_call *c;
+
+	(void)state;
+	choose();
+	ask("SESSION.GET a step 0");
+	ask("SESSION.GET b step 0");
+	assert_int_equal(ncalls, 2);
+	c = calls[0]; /* the store may answer as it likes */
+	calls[0] = calls[1];
+	calls[1] = c;
+	answers("$1\r\nb\r\n");
+	told("");
+	ask("SESSION.GET k step 0");
+	assert_int_equal(ncalls, 2);
+	ask("GET k");
+	assert_non_null(W.c.held);
+	assert_int_equal(ncalls, 2);
+	answers("$1\r\na\r\n");
+	told("$1\r\na\r\n$1\r\nb\r\n");
+	assert_non_null(W.c.held);
+	answers("$1\r\nk\r\n");
+	told("$1\r\nk\r\n");
+	assert_null(W.c.held);
+	sent(GET_K, PURSER_ROUTE_SHARED, 0);
+	ask("SESSION.GET a step 0"); /* nor beside what is no such call */
+	assert_int_equal(ncalls, 1);
+	answers("$1\r\nx\r\n");
+	answers("$1\r\na\r\n");
+	told("$1\r\nx\r\n$1\r\na\r\n");
+	ask("SESSION.GET a wait 0");
+	ask("SESSION.GET b wait 0");
+	ask("SESSION.GET b step 0");
+	assert_true(client_unblock(&W.c, false));
+	told("$7\r\ntimeout\r\n");
+	assert_true(client_waits(&W.c)); /* the next one */
+	client_gone(&W.c);
+	assert_int_equal(stopped, 2);
+	answers("$1\r\nb\r\n");
+}
+
 /* A reload while it waits: the same project of the new generation, or an error. */
 static struct generation *next_generation(const char *name)
 {
@@ -865,7 +908,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-		T(one_step), T(answered_early), T(lost_script), T(together), T(gone_in_a_step), T(waits), T(reloaded), T(bound),
+		T(one_step), T(answered_early), T(lost_script), T(together), T(gone_in_a_step), T(waits), T(beside), T(reloaded), T(bound),
 		T(told_unasked), T(mail), T(touched), T(touched_all), T(touched_and_gone),
 		T(complete),
 	};
