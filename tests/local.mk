@@ -57,6 +57,7 @@ AM_TESTS_ENVIRONMENT = \
 check-long:
 	PURSER_LONG=1 $(MAKE) $(AM_MAKEFLAGS) check
 	$(MAKE) $(AM_MAKEFLAGS) check-noise
+	$(MAKE) $(AM_MAKEFLAGS) check-handover
 
 # What has threads: the part of the suite that is worth a run under TSan.
 .PHONY: check-threads
