@@ -320,6 +320,7 @@ static bool reaches_all(const struct access_question *q)
 	switch (q->cmd->id) {
 	case CMD_CACHE_CLEAR: case CMD_CACHE_COUNT: case CMD_CACHE_TTLREPAIR: case CMD_CACHE_EXPORT: case CMD_PURSER_JOB_FETCH:
 	case CMD_RANDOMKEY: case CMD_FLUSHDB: case CMD_FLUSHALL: case CMD_MONITOR: case CMD_SLOWLOG_GET:
+	case CMD_LOCK_LIST:
 		return true;
 	case CMD_CLIENT_TRACKING:
 		for (uint32_t i = 3; i < q->argc; i++)

@@ -280,6 +280,34 @@ def lists(p):
             equal(float(line.split()[-1]), 0.0, line)
 
 
+def over_http(p):
+    def ask(method, target, status=200, body=None, **headers):
+        r = p.http(method, target, body=body, headers=headers)
+        equal(r.status, status, (method, target, r.body))
+        return r.json()
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    got = ask("POST", "/v1/locks/h%2F1", body={"ttl_ms": 30000}, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    check(0 < got["valid_ms"] <= 29698, got)
+    equal(ask("POST", "/v1/locks/h%2F1", 409, body={"ttl_ms": 30000, "wait_ms": 20})["code"], "CONFLICT", "held")
+    info = ask("GET", "/v1/locks/h%2F1")
+    equal((info["name"], info["kind"], info["holders"][0]["mode"], info["holders"][0]["trace_id"], info["holders"][0]["fence"]),
+          ("h/1", "write", "lease", trace, got["fence"]), "info")
+    rows = ask("GET", "/v1/locks")
+    equal([(r["name"], r["state"], r["trace_id"]) for r in rows], [("h/1", "held", trace)], "list")
+    equal(ask("GET", "/v1/locks?pattern=x*"), [], "pattern")
+    equal(ask("PATCH", "/v1/locks/h%2F1", body={"fence": got["fence"], "ttl_ms": 60000})["fence"], got["fence"], "renewed")
+    equal(ask("PATCH", "/v1/locks/h%2F1", 409, body={"fence": got["fence"] - 1, "ttl_ms": 60000})["code"], "LOCKLOST", "other")
+    equal(ask("DELETE", f"/v1/locks/h%2F1?fence={got['fence']}"), "released", "released")
+    readers = [ask("POST", "/v1/locks/h2", body={"ttl_ms": 30000, "kind": "read"})["fence"] for _ in range(2)]
+    ask("POST", "/v1/locks/h2", 409, body={"ttl_ms": 30000, "kind": "write"})
+    for f in readers:
+        ask("DELETE", f"/v1/locks/h2?fence={f}")
+    one = ask("POST", "/v1/locks/h3", body={"ttl_ms": 30000, "permits": 2, "of": 3})["fence"]
+    ask("POST", "/v1/locks/h3", 409, body={"ttl_ms": 30000, "permits": 2, "of": 3})
+    equal(ask("POST", "/v1/locks/h3", 409, body={"ttl_ms": 30000, "permits": 2, "of": 4})["code"], "CONFLICT", "of")
+    ask("DELETE", f"/v1/locks/h3?fence={one}")
+
+
 def all_of(p, store):
     basics(p)
     waits(p)
@@ -287,7 +315,22 @@ def all_of(p, store):
     lost(p, store)
     shared(p)
     fences(p)
+    over_http(p)
     lists(p)
+
+
+def roles():
+    """A role with patterns has locks of those names, and sees no others."""
+    me = os.geteuid()
+    with harness.Purserd({"role few.permissions": "redis:read redis:write", "role few.keys": "mine:*",
+                          "project default.allow_uid": str(me), "project default.role": "few",
+                          "backend main.plugin": "memory"}, name="roles") as p:
+        c = resp3(p)
+        fence = c.cmd("LOCK.ACQUIRE", "mine:l", 30000)[b"fence"]
+        equal(c.cmd("LOCK.FENCE", "mine:l", fence, "SET", "mine:k", 1), "OK", "its own")
+        for words in (("LOCK.ACQUIRE", "other", 30000), ("LOCK.INFO", "other"), ("LOCK.RELEASE", "other", 1), ("LOCK.LIST",),
+                      ("LOCK.RENEW", "other", 1, 1000), ("LOCK.FENCE", "mine:l", fence, "SET", "other", 1)):
+            equal(c.error(*words).word, "NOPERM", words)
 
 
 def shutdown(settings, redis):
@@ -310,6 +353,7 @@ def main():
         shutdown(settings, redis.client())
     with harness.Purserd({**common, "backend main.plugin": "memory"}, name="memory") as p:
         all_of(p, None)
+    roles()
 
 
 harness.run(main)

@@ -99,6 +99,7 @@ class Stage:
         self.random, self.wanted = random, actors
         self.events, self.actors, self.proxies, self.agents = [], [], [], []
         self.troubles = {}
+        self.before = {}
         self.names = 0
 
     def say(self, what, **more):
@@ -116,6 +117,7 @@ class Stage:
             agent = harness.Purserd(settings, env=self.clock.env() if i else {}, name="agent" + name,
                                     args=["--no-sandbox"] if i else [])
             agent.allow('"level":"error"')  # what a store that is cut off makes the agents log is not the matter of this test
+            self.before[name] = len(agent.log())  # of an earlier run
             agent.start()
             self.proxies.append(proxy)
             self.agents.append(agent)
@@ -218,7 +220,7 @@ class Stage:
         """All that was recorded, when everybody has left."""
         events = list(self.events)
         for a in self.agents:
-            for line in a.log().splitlines():
+            for line in a.log()[self.before[a.name[-1]]:].splitlines():
                 if '"lock.' not in line or not line.endswith("}"):
                     continue
                 e = json.loads(line)
