@@ -78,6 +78,29 @@ static redisContext *dial(struct ctl *x, int *error)
 	return NULL;
 }
 
+/* The token of --token-file; "" without one. */
+static int read_token(struct ctl *x, char *token, size_t cap)
+{
+	const char *file = x->token_file ? x->token_file : getenv("PURSER_TOKEN_FILE");
+	char why[200];
+
+	*token = '\0';
+	if (file && *file && cfg_read_secret(file, token, cap, why, sizeof why) < 0)
+		return ctl_fail(x, CTL_USAGE, "%s: %s", file, why);
+	return CTL_OK;
+}
+
+int ctl_open(struct ctl *x, char *token, size_t cap)
+{
+	char why[256];
+	int error = 0;
+
+	if (cfg_socket_dir(x->socket, geteuid(), false, why, sizeof why) != 0)
+		return ctl_fail(x, CTL_CONNECT, "%s", why);
+	x->c = dial(x, &error);
+	return x->c ? read_token(x, token, cap) : not_connected(x, error);
+}
+
 /* AUTH with the token of --token-file: with the project, or (a token of one project) without. */
 static int authenticate(struct ctl *x, const char *file)
 {

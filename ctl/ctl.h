@@ -3,7 +3,7 @@
  * purserctl: the operator's tool.  In: words of a command line.  Out: what the agent at the socket
  * answers, for people (aligned, coloured on a terminal) or as JSON, and an exit status that a script
  * can act on.  main.c: options and the table of commands.  connect.c: the agent.  data.c, agent.c:
- * the commands.  check.c: the configuration check.  token.c: tokens.  print.c: tables, colours, replies, JSON.
+ * the commands.  feature.c, hold.c: locks, sessions, caches, streams.  check.c: the configuration check.  token.c: tokens.  print.c: tables, colours, replies, JSON.
  */
 #ifndef CTL_H
 #define CTL_H
@@ -36,6 +36,7 @@ struct ctl {
 	bool nx, xx, from_stdin, help;
 	const char *name;             /* of the subcommand */
 	int argc;                     /* words behind it, without options */
+	int literal_at;               /* which of them follows --; 0: there was none */
 	char **argv;
 	redisContext *c;
 };
@@ -61,6 +62,7 @@ json_t *json_text(const void *p, size_t n); /* a string, or {"base64":...} when 
 json_t *json_of_reply(const redisReply *r);
 json_t *json_of_pairs(const redisReply *r); /* a flat array as an object */
 void print_reply(const struct ctl *x, const redisReply *r);
+void print_tree(json_t *j); /* for people, nested by indentation; takes the reference */
 void print_flat(const struct ctl *x, json_t *object); /* name and value lines, nested names with dots */
 void print_bytes_human(char *dst, size_t cap, double bytes);
 
@@ -79,6 +81,19 @@ int cmd_check(struct ctl *x);
 int cmd_reload(struct ctl *x);
 int cmd_job(struct ctl *x);
 int cmd_token(struct ctl *x);
+int cmd_feature(struct ctl *x);
+/* ---- http.c: a connection of its own, for one request ---- */
+struct buf;
+int ctl_open(struct ctl *x, char *token, size_t cap); /* connect.c: x->c, of which the descriptor alone is used */
+int ctl_http_send(struct ctl *x, const char *target, json_t *body); /* takes the reference */
+int ctl_http_head(struct ctl *x, struct buf *b, int *status);
+int ctl_http_more(struct ctl *x, struct buf *b);    /* 1, 0 at the end, -1 */
+int ctl_http_problem(struct ctl *x, struct buf *b); /* said; CTL_ERROR */
+/* One command: its reply, the caller's. */
+int ctl_http_ask(struct ctl *x, json_t *words, json_t **result);
+void feature_help(const struct ctl *x);
+/* argv runs while the lock is held that words (of LOCK.ACQUIRE) say; its status. */
+int ctl_hold(struct ctl *x, json_t *words, char **argv);
 int cmd_version(struct ctl *x);
 int cmd_help(struct ctl *x);
 #endif

@@ -33,6 +33,10 @@ static const struct command {
 	{ "reload", cmd_reload, 0, 0, "", "read the configuration again; status 1 when it was refused" },
 	{ "job", cmd_job, 1, -1, "list|show ID|watch ID|cancel ID|names ID|start KIND PATTERN [OPTION...]",
 	  "jobs over many keys: clear, count, ttlrepair, export; watch draws a bar" },
+	{ "lock", cmd_feature, 1, -1, "VERB [WORD...]", "locks: acquire, renew, release, fence, info, list, or run a command under one" },
+	{ "session", cmd_feature, 1, -1, "VERB [WORD...]", "sessions: create, get, update, extend, rotate, destroy, list, stats" },
+	{ "cache", cmd_feature, 1, -1, "VERB [WORD...]", "caches: stats, incr, mset, setm, meta" },
+	{ "stream", cmd_feature, 1, -1, "VERB [WORD...]", "streams: lag, deadletter" },
 	{ "token", cmd_token, 1, 4, "make NAME PROJECT[,PROJECT...]|* [ROLE] [--expires TIME]|list|revoke NAME",
 	  "make a token, list those of the token file, or take one back" },
 	{ "version", cmd_version, 0, 0, "", "versions of purserctl and of the agent" },
@@ -78,8 +82,10 @@ static void usage(FILE *f)
 
 static void help_of(const struct command *c)
 {
-	printf("usage: purserctl [OPTION...] %s%s%s\n\n  %s\n\n%s%s", c->name, *c->usage ? " " : "",
-	    c->usage, c->summary, c->run == cmd_token ? token_options : "", options);
+	printf("usage: purserctl [OPTION...] %s%s%s\n\n  %s\n\n", c->name, *c->usage ? " " : "", c->usage, c->summary);
+	if (c->run == cmd_feature)
+		feature_help(&(struct ctl){ .name = c->name });
+	printf("%s%s", c->run == cmd_token ? token_options : "", options);
 }
 
 int cmd_help(struct ctl *x)
@@ -201,6 +207,7 @@ static int take_words(struct ctl *x, int argc, char **argv)
 
 		if (!literal && strcmp(w, "--") == 0) {
 			literal = true;
+			x->literal_at = x->argc;
 		} else if (!literal && w[0] == '-' && w[1]) {
 			rc = take_option(x, argc, argv, &i);
 			if (rc != CTL_OK)

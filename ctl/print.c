@@ -194,6 +194,52 @@ void print_flat(const struct ctl *x, json_t *object)
 	table_print(&t, x);
 }
 
+static void put_scalar(json_t *v)
+{
+	if (json_is_string(v))
+		fwrite(json_string_value(v), 1, json_string_length(v), stdout);
+	else if (json_is_null(v))
+		putchar('-');
+	else
+		json_dumpf(v, stdout, JSON_ENCODE_ANY | JSON_COMPACT);
+	putchar('\n');
+}
+
+static bool is_nested(json_t *v)
+{
+	return (json_is_object(v) && json_object_size(v)) || (json_is_array(v) && json_array_size(v));
+}
+
+/* first: the cursor stands where the value begins. */
+static void put_tree(json_t *v, int indent, bool first)
+{
+	const char *name;
+	json_t *sub;
+	size_t i;
+
+	if (!is_nested(v)) {
+		put_scalar(v);
+		return;
+	}
+	json_object_foreach(v, name, sub) {
+		printf("%*s%s:", first ? 0 : indent, "", name);
+		first = false;
+		putchar(is_nested(sub) ? '\n' : ' ');
+		put_tree(sub, indent + 2, false);
+	}
+	json_array_foreach(v, i, sub) {
+		printf("%*s- ", first ? 0 : indent, "");
+		first = false;
+		put_tree(sub, indent + 2, true);
+	}
+}
+
+void print_tree(json_t *j)
+{
+	put_tree(j, 0, true);
+	json_decref(j);
+}
+
 /* ---- replies, as redis-cli prints them ------------------------------------------------------------------ */
 
 static void put_quoted(const char *p, size_t n)

@@ -75,7 +75,7 @@ expect 2 set a b --nx --xx
 expect 2 set a b --stdin
 expect 2 status --json=yes
 expect 2 --socket
-for c in status whoami health get set del command plugins metrics log-level check reload token version help; do
+for c in status whoami health get set del command plugins metrics log-level check reload lock session cache stream token version help; do
 	expect 0 help $c
 	says "^usage: purserctl .*$c"
 	expect 0 $c --help
