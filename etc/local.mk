@@ -3,6 +3,11 @@
 
 EXTRA_DIST += %D%/purser.ini %D%/purser-minimal.ini %D%/purserd.service.in %D%/purser.sysusers.conf \
 	%D%/purser.tmpfiles.conf purser-plugin.pc.in purser-plugin-uninstalled.pc.in
+grafanadir = $(pkgdatadir)/grafana
+dist_grafana_DATA = %D%/grafana/purser-overview.json %D%/grafana/purser-project.json %D%/grafana/purser-store.json \
+	%D%/grafana/purser-agent.json
+prometheusdir = $(pkgdatadir)/prometheus
+dist_prometheus_DATA = %D%/prometheus/purser.rules.yml
 CLEANFILES += %D%/purserd.service purser-plugin.pc
 
 # Directories are substituted here and not by configure, which does not expand them.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Scripts that start a real purserd, one a line:  SCRIPT_TESTS += %D%/10-name.sh
-SCRIPT_TESTS += %D%/70-export.py %D%/71-telemetry.py %D%/72-queue.py %D%/73-logs.py %D%/74-protocols.py
+SCRIPT_TESTS += %D%/70-export.py %D%/71-telemetry.py %D%/72-queue.py %D%/73-logs.py %D%/74-protocols.py %D%/75-dashboards.py
 SCRIPT_TESTS += %D%/05-config.py %D%/19-sandbox.py %D%/47-rbac.py %D%/48-secrets.py
 EXTRA_DIST += %D%/rbac.expected
 SCRIPT_TESTS += %D%/30-http.py %D%/31-http-events.py %D%/32-http-features.py
