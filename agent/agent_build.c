@@ -475,6 +475,37 @@ static int add_limits(struct agent *a, struct project *p, struct buf *why)
 	return -1;
 }
 
+#define WATCH_MAX 32u                   /* streams of a project */
+
+/* The words of watch_streams with one blank between. */
+static int watch_streams(const struct cfg *cfg, const struct cfg_section *s, struct project *p, struct buf *why)
+{
+	const char *at = cfg_text(s, CFG_PROJECT_WATCH_STREAMS);
+	unsigned n = 0;
+	char *to;
+
+	if (!at || !*at)
+		return 0;
+	to = p->watch = calloc(1, strlen(at) + 1);
+	if (!to) {
+		buf_puts(why, "out of memory\n");
+		return -1;
+	}
+	for (at += strspn(at, " \t"); *at; at += strspn(at, " \t")) {
+		size_t len = strcspn(at, " \t");
+
+		if (n++)
+			*to++ = ' ';
+		to = (char *)memcpy(to, at, len) + len;
+		at += len;
+	}
+	p->watch_ns = (uint64_t)cfg_int(cfg_one(cfg, CFG_HEALTH), CFG_HEALTH_INTERVAL);
+	if (n <= WATCH_MAX)
+		return 0;
+	buf_printf(why, "[project %s]: watch_streams names %u streams, %u is the most\n", p->name, n, WATCH_MAX);
+	return -1;
+}
+
 static int add_project(struct agent *a, struct generation *g, const struct cfg *cfg, const struct cfg_section *s,
     struct buf *why)
 {
@@ -488,9 +519,11 @@ static int add_project(struct agent *a, struct generation *g, const struct cfg *
 	}
 	memcpy(p->prefix, prefix, n);
 	p->prefix_len = (uint32_t)n;
-	if (fill_project(a, g, cfg, s, p, why) || add_limits(a, p, why)) {
+	if (fill_project(a, g, cfg, s, p, why) || add_limits(a, p, why) || watch_streams(cfg, s, p, why)) {
 		limits_free(p->limits);
 		p->limits = NULL;
+		free(p->watch);
+		p->watch = NULL;
 		return -1;
 	}
 	p->metric_id = metric_project(a->metrics, p->name);
@@ -515,6 +548,10 @@ static int admit_projects(struct agent *a, struct generation *g, const struct cf
 		return 0;
 	if (!at || strlen(prefix) + PROJECT_NAME_MAX > PROJECT_PREFIX_MAX) {
 		buf_printf(why, "[project *]: the key prefix has no {project}, or is too long\n");
+		return -1;
+	}
+	if (*cfg_text(s, CFG_PROJECT_WATCH_STREAMS)) {
+		buf_puts(why, "[project *]: watch_streams is for a project that has a section of its own\n");
 		return -1;
 	}
 	if (fill_project(a, g, cfg, s, &model, why)) {

@@ -219,6 +219,21 @@ const struct project *feature_place_project(struct feature_worker *fw, const str
 	return at;
 }
 
+void feature_each_project(struct feature_worker *fw,
+    void (*fn)(void *arg, const struct project *p, const struct feature_place *at), void *arg)
+{
+	const struct generation *g = fw->w->gen;
+
+	for (uint32_t i = 0; g && i < g->projects.n; i++) {
+		const struct project *p = &g->projects.v[i];
+		struct feature_place at = { .ns = p->ns };
+
+		snprintf(at.project, sizeof at.project, "%s", p->name);
+		snprintf(at.instance, sizeof at.instance, "%s", g->instances[p->instance]->name);
+		fn(arg, p, &at);
+	}
+}
+
 uint64_t feature_place_timeout(struct feature_worker *w, const struct feature_place *p)
 {
 	const struct project *at = feature_place_project(w, p);

@@ -255,8 +255,10 @@ void projects_clear(struct project_set *s)
 		pthread_mutex_destroy(&m->lock);
 	free(m);
 	free(s->index);
-	for (uint32_t i = 0; i < s->n; i++)
+	for (uint32_t i = 0; i < s->n; i++) {
 		limits_free(s->v[i].limits);
+		free(s->v[i].watch);
+	}
 	for (struct script_login *l = s->logins, *next; l; l = next) {
 		next = l->next;
 		explicit_bzero(l, sizeof *l);

@@ -47,6 +47,8 @@ struct project {
 	struct limits *limits;    /* access/limit.h; owned; NULL: none */
 	const struct role *role;  /* of those that enter, where nothing else says it; NULL: none */
 	const struct access_rule *own; /* who may enter by the project's own section; NULL: nobody */
+	char *watch;              /* streams whose groups are metrics, a blank between; owned by the set; NULL: none */
+	uint64_t watch_ns;        /* ... how often they are asked for */
 	const struct script_login *login; /* whom its scripts run as, where the agent is not to make a user; or NULL */
 };
 

@@ -22,6 +22,7 @@ void feature_commands(feature_handler *t)
 }
 
 const struct feature_room feature_rooms[ROOM_COUNT] = {
+	[ROOM_STREAM] = { stream_start, stream_quit, stream_reloaded, stream_stop },
 	[ROOM_LOCK] = { .start = lock_start, .stop = lock_stop },
 	[ROOM_LEASE] = { lease_start, NULL, lease_reloaded, lease_stop },
 	[ROOM_SESSION] = { session_start, session_quit, NULL, session_stop },

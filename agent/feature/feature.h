@@ -177,6 +177,9 @@ void feature_place_script(struct feature_worker *w, const struct feature_place *
     const purser_bytes *keys, uint32_t nkeys, const purser_bytes *args, uint32_t nargs, feature_fn fn, void *arg);
 /* The project as it is now; NULL: it is gone, or on another backend.  Valid until the next turn. */
 const struct project *feature_place_project(struct feature_worker *w, const struct feature_place *p);
+/* Each project that has a section of its own, with its database 0.  Not before the worker runs. */
+void feature_each_project(struct feature_worker *w,
+    void (*fn)(void *arg, const struct project *p, const struct feature_place *at), void *arg);
 /* operation_timeout of its backend, 0 when it is gone. */
 uint64_t feature_place_timeout(struct feature_worker *w, const struct feature_place *p);
 

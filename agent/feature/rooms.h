@@ -9,6 +9,10 @@
 void cache_counter_commands(feature_handler *t); /* CACHE.INCRBY */
 void cache_meta_commands(feature_handler *t);    /* CACHE.SETM CACHE.META CACHE.MSET */
 void stream_commands(feature_handler *t);        /* STREAM.* */
+int stream_start(struct feature_worker *w);
+void stream_reloaded(struct feature_worker *w);
+void stream_quit(struct feature_worker *w);
+void stream_stop(struct feature_worker *w);
 
 void lock_commands(feature_handler *t);          /* LOCK.* */
 int lock_start(struct feature_worker *w);

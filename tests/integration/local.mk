@@ -54,3 +54,4 @@ SCRIPT_TESTS += %D%/67-jobs.py %D%/67-jobs-again.py
 SCRIPT_TESTS += %D%/66-cache-values.py
 SCRIPT_TESTS += %D%/72-trace-command.py
 SCRIPT_TESTS += %D%/67-leases.py
+SCRIPT_TESTS += %D%/66-stream-groups.py
