@@ -48,7 +48,7 @@ static void one(void *arg, const struct child_reply *rep)
 	else
 		buf_put(&a->reply, rep->resp, rep->n);
 	if (a->reply.failed)
-		fail(a, ERR_OOM, "OOM out of memory");
+		fail(a, ERR_TOOBIG, "TOOBIG the names are too long, or memory is out");
 	finish(a);
 }
 
@@ -57,7 +57,7 @@ static void each(void *arg, const struct child_reply *rep)
 {
 	struct job_ask *a = *(struct job_ask **)arg;
 	struct job_ask **mine = arg;
-	size_t i = (size_t)(mine - (struct job_ask **)a->owner);
+	size_t i = (size_t)(mine - (struct job_ask **)a->parts);
 	const uint8_t *at = rep->resp;
 
 	if (rep->err)
@@ -66,8 +66,8 @@ static void each(void *arg, const struct child_reply *rep)
 		fail(a, ERR_BACKENDPROTOCOL, "BACKENDPROTOCOL the backend answered no number");
 	if (--a->left)
 		return;
-	free(a->owner);
-	a->owner = NULL;
+	free(a->parts);
+	a->parts = NULL;
 	finish(a);
 }
 
@@ -113,7 +113,7 @@ static void run(struct job_ask *a, struct worker *w)
 		refuse(a, ERR_OOM, "out of memory");
 		return;
 	}
-	a->owner = mine;
+	a->parts = mine;
 	a->left = a->ncommands;
 	for (uint32_t i = 0; i < a->ncommands; i++)
 		mine[i] = a;

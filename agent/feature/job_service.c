@@ -11,6 +11,7 @@
 #include "feature/job_priv.h"
 
 #define SAVE_NS UINT64_C(1000000000)       /* a job that runs is saved so often */
+#define ANSWER_MAX (256u << 20)
 #define SWEEP_NS UINT64_C(60000000000)     /* who is over for too long is looked for so often */
 
 /* ---- shares ---- */
@@ -133,7 +134,7 @@ static void ask(struct jobs *s, struct job_slot *t, uint32_t ncommands, uint32_t
 	buf_free(&a->reply);
 	*a = (struct job_ask){ .home = s->loop, .done = on_answer, .project = t->j.project, .db = t->j.db,
 		.lot = (uint32_t)strtoul(t->j.id + 8, NULL, 16), .words = t->words, .ncommands = ncommands, .each = each,
-		.numbers = numbers, .owner = NULL };
+		.numbers = numbers, .reply = { .max = ANSWER_MAX } };
 	memcpy(a->backend, t->j.backend, sizeof a->backend);
 	t->asking = true;
 	t->sent_ns = loop_now(s->loop);
@@ -348,7 +349,11 @@ static void on_answer(struct job_ask *a)
 	t->asking = false;
 	if (s->stopping || job_over(t->j.state))
 		return;
-	if (a->err)
+	/* A store that does not say who it is, or not to the agent, is one that does not tell. */
+	if (a->err && t->question == JOB_Q_WHO && !job_may_retry(a->err, a->error) && a->err != ERR_NOPROJECT &&
+	    a->err != ERR_CONFLICT)
+		got_who(s, t);
+	else if (a->err)
 		trouble(s, t, a->err, a->error);
 	else if (t->question == JOB_Q_WHO)
 		got_who(s, t);
@@ -472,6 +477,7 @@ void job_slot_free(struct jobs *s, struct job_slot *t)
 	set_share(t, NULL);
 	close_names(t);
 	buf_free(&t->ask.reply);
+	free(t->ask.parts);
 	job_names_free(&t->names);
 	free(t->words);
 	free(t);

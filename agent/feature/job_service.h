@@ -35,6 +35,7 @@ struct job_ask {
 	struct buf reply;                /* RESP3, without prefixes; the asker frees it */
 	/* the answerer's */
 	void *owner;
+	void *parts;                     /* freed by who answers, or with the asker */
 	uint32_t left;
 };
 

@@ -186,6 +186,31 @@ def nowhere():
         p.wait_log(r'"event":"job.files.unusable"')
 
 
+def shy():
+    """A store that does not say who it is: what was walked is not trusted behind trouble, and else it makes no difference."""
+    password = os.path.join(harness.tmp(), "shy.password")
+    with open(password, "w", encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)) as f:
+        f.write("pw\n")
+    with Redis(name="shy") as redis:
+        redis.client().cmd("ACL", "SETUSER", "bob", "on", ">pw", "~*", "&*", "+@all", "-info")
+        keys = {"plugin": "redis", "url": redis.url, "user": "bob", "password_file": password}
+        with Purserd({f"backend main.{k}": v for k, v in keys.items()}, name="patient") as p:
+            c = p.client()
+            c.cmd("HELLO", 3)
+            fill(c, 3000)
+            d = wait_for(c, c.cmd("CACHE.CLEAR", "k:*"), "done")
+            equal((d["changed"], d["passes"]), (3000, 1))
+            fill(c, 1500)
+            job = c.cmd("CACHE.COUNT", "k:*", "RATE", 1200)
+            wait_until(lambda: int(stored(p, job)[1]["cursor"]), "it to be stored on its way", 20)
+            p.kill()
+            p.start()
+            c = p.client()
+            c.cmd("HELLO", 3)
+            d = wait_for(c, job, "done")
+            equal((d["matched"], d["passes"], d["resumed"]), (1500, 2, 1))
+
+
 def main():
     with Redis() as redis, Purserd(config=config(redis)) as p:
         killed(p, redis)
@@ -194,6 +219,7 @@ def main():
         reloaded(p, redis)
         bounded(p)
     nowhere()
+    shy()
 
 
 harness.run(main)
