@@ -88,6 +88,7 @@ struct lock_grip {
 	struct feature_worker *home;
 	uint32_t owned_by;              /* the worker of its name */
 	struct feature_call *f;         /* that waits for it; or NULL */
+	bool tried, stepping;           /* the first attempt was made; it is a step of f that is under way */
 	bool waits;                     /* feature_wait() was called */
 	bool bonded, dropped;
 	struct feature_bond bond;

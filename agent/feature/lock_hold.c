@@ -92,9 +92,11 @@ static void note_error(struct lock_grip *g, const struct feature_reply *rep)
 	snprintf(g->error, sizeof g->error, "%s", rep->error);
 }
 
-static void tried(void *arg, const struct feature_reply *rep)
+static void stopped(struct feature_call *f, enum feature_stop why);
+
+/* An attempt is answered.  From the first one on its client's call waits for something that is not the store. */
+static void answered(struct lock_grip *g, const struct feature_reply *rep, bool first)
 {
-	struct lock_grip *g = arg;
 	struct lock_name *n = g->name;
 	uint64_t now = loop_now(n->room->w->loop);
 	const uint8_t *at = rep->resp, *end = rep->resp + rep->n;
@@ -104,6 +106,11 @@ static void tried(void *arg, const struct feature_reply *rep)
 	if (rep->err) {
 		note_error(g, rep);
 		lock_tried(&n->q, &g->c, may_pass(rep) ? LOCK_TRIED_UNSURE : LOCK_TRIED_FAILED, 0, 0, now);
+	} else if (resp_pick_header(&at, end, ':', &v) == 0) {
+		rtt_was(n->room, g->c.sent_ns);
+		if ((uint64_t)v >= n->room->floor)
+			n->room->floor = (uint64_t)v + 1;
+		lock_tried(&n->q, &g->c, LOCK_TRIED_GRANTED, (uint64_t)v, 0, now);
 	} else if (resp_pick_header(&at, end, '*', &count) || resp_pick_header(&at, end, ':', &how) ||
 	    resp_pick_header(&at, end, ':', &v)) {
 		g->err = ERR_BACKENDPROTOCOL;
@@ -111,50 +118,83 @@ static void tried(void *arg, const struct feature_reply *rep)
 		lock_tried(&n->q, &g->c, LOCK_TRIED_FAILED, 0, 0, now);
 	} else {
 		rtt_was(n->room, g->c.sent_ns);
-		if (how == 1 && (uint64_t)v >= n->room->floor)
-			n->room->floor = (uint64_t)v + 1;
-		lock_tried(&n->q, &g->c, how == 1 ? LOCK_TRIED_GRANTED : how == 0 ? LOCK_TRIED_BUSY : LOCK_TRIED_OTHER_KIND,
-		    how == 1 ? (uint64_t)v : 0, how == 0 && v > 0 ? (uint64_t)v : 0, now);
+		lock_tried(&n->q, &g->c, how == 0 ? LOCK_TRIED_BUSY : LOCK_TRIED_OTHER_KIND, 0, v > 0 ? (uint64_t)v : 0, now);
+	}
+	if (first && (g->c.state == LOCK_WAITING || g->c.state == LOCK_TRYING || g->c.state == LOCK_CONFIRMING)) {
+		g->waits = true;
+		feature_wait(g->f, stopped);
 	}
 	leave(n);
 	unref(g);
+}
+
+static void tried(void *arg, const struct feature_reply *rep) { answered(arg, rep, false); }
+
+static void stepped(void *arg, const struct feature_reply *rep)
+{
+	struct lock_grip *g = arg;
+
+	g->stepping = false;
+	answered(g, rep, true);
+}
+
+
+/* What an attempt says to the store: keys[2], args[0..n), of that arena; NULL: no memory. */
+static purser_bytes *try_words(const struct lock_name *n, const struct lock_grip *g, struct arena *a, uint32_t *nargs)
+{
+	const struct lock_want *want = &g->c.want;
+	purser_bytes *v = arena_get(a, 8 * sizeof *v), name = { n->name, n->n };
+	char *text = arena_get(a, 96), *info = arena_get(a, 192);
+	bool shared = want->kind != LOCK_WRITE;
+
+	if (!v || !text || !info)
+		return NULL;
+	snprintf(info, 192, "%" PRId64 " %" PRId64 " %" PRIu64 " %s %s %s",
+	    g->who.pid == UINT32_MAX ? -1 : (int64_t)g->who.pid, g->who.uid == UINT32_MAX ? -1 : (int64_t)g->who.uid,
+	    g->who.client, g->who.trace, want->mode == LOCK_SESSION ? "session" : "lease", n->room->host);
+	v[0] = feature_name(a, n->place.project, "lock", name);
+	v[1] = feature_name(a, n->place.project, "fence", name);
+	v[2] = bytes_of(g->owner);
+	v[3] = bytes_of(number(text, want->ttl_ns / MS));
+	v[4] = bytes_of(number(text + 24, n->room->floor));
+	v[5] = bytes_of(info);
+	/* A writer that waits holds new readers back until it asks again. */
+	v[6] = bytes_of(shared ? number(text + 48, want->permits) : want->wait_ns ? "200" : "0");
+	v[7] = bytes_of(want->kind == LOCK_READ ? "read" : number(text + 72, want->of));
+	*nargs = shared ? 6 : 5;
+	return v[0].p && v[1].p ? v : NULL;
 }
 
 static void op_try(struct lock_queue *q, struct lock_claim *c)
 {
 	struct lock_name *n = name_of(q);
 	struct lock_grip *g = grip_of(c);
-	struct lock_room *room = n->room;
-	bool shared = c->want.kind != LOCK_WRITE;
-	char ttl[24], floor[24], permits[24], of[24], info[192];
-	struct arena arena, *a = &arena;
-	uint64_t mem[160], wait = c->want.ttl_ns / 2;
-	purser_bytes name = { n->name, n->n }, keys[2], *args, own[6];
+	struct feature_worker *w = n->room->w;
+	unsigned script = c->want.kind == LOCK_WRITE ? LUA_LOCK_ACQUIRE : LUA_LOCK_SHARE;
+	struct arena arena;
+	uint64_t mem[160], wait = c->want.ttl_ns / 2, most;
+	purser_bytes *v;
+	uint32_t nargs;
 
-	snprintf(info, sizeof info, "%" PRId64 " %" PRId64 " %" PRIu64 " %s %s %s",
-	    g->who.pid == UINT32_MAX ? -1 : (int64_t)g->who.pid, g->who.uid == UINT32_MAX ? -1 : (int64_t)g->who.uid,
-	    g->who.client, g->who.trace, c->want.mode == LOCK_SESSION ? "session" : "lease", room->host);
-	arena_begin(&arena, mem, sizeof mem);
-	args = own;
-	keys[0] = feature_name(a, n->place.project, "lock", name);
-	keys[1] = feature_name(a, n->place.project, "fence", name);
-	args[0] = bytes_of(g->owner);
-	args[1] = bytes_of(number(ttl, c->want.ttl_ns / MS));
-	args[2] = bytes_of(number(floor, room->floor));
-	args[3] = bytes_of(info);
-	/* A writer holds new readers back until it asks again. */
-	args[4] = bytes_of(shared ? number(permits, c->want.permits) : c->want.wait_ns ? "200" : "0");
-	args[5] = bytes_of(c->want.kind == LOCK_READ ? "read" : number(of, c->want.of));
 	ref(g);
-	if (!keys[0].p || !keys[1].p) {
-		tried(g, &(struct feature_reply){ .err = ERR_OOM, .error = "OOM out of memory", .unsure = true });
-	} else {
-		uint64_t most = feature_place_timeout(room->w, &n->place);
-
-		wait = wait < STEP_MIN ? STEP_MIN : wait;
-		feature_place_script(room->w, &n->place, wait < most ? wait : most, shared ? LUA_LOCK_SHARE : LUA_LOCK_ACQUIRE,
-		    keys, 2, args, shared ? 6 : 5, tried, g);
+	/* The first attempt is a step of the client's command, if its worker is this one; the rest is the agent's doing. */
+	if (g->home == w && g->f && !g->tried) {
+		g->tried = true;
+		v = try_words(n, g, g->f->arena, &nargs);
+		if (v) {
+			g->stepping = true;
+			feature_script(g->f, script, v, 2, v + 2, nargs, stepped, g);
+			return;
+		}
 	}
+	arena_begin(&arena, mem, sizeof mem);
+	v = try_words(n, g, &arena, &nargs);
+	most = feature_place_timeout(w, &n->place);
+	wait = wait < STEP_MIN ? STEP_MIN : wait;
+	if (v)
+		feature_place_script(w, &n->place, wait < most ? wait : most, script, v, 2, v + 2, nargs, tried, g);
+	else
+		tried(g, &(struct feature_reply){ .err = ERR_OOM, .error = "OOM out of memory", .unsure = true });
 	arena_end(&arena);
 }
 
@@ -748,7 +788,7 @@ void lock_begin(struct feature_call *f, const struct lock_want *want)
 		begin_here(g, f->w->room[ROOM_LOCK]);
 	else
 		feature_post(f->w, g->owned_by, &g->begin, begin_arrived);
-	if (g->f) {
+	if (g->f && !g->stepping) {
 		g->waits = true;
 		feature_wait(f, stopped);
 	}

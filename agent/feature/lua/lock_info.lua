@@ -7,12 +7,13 @@
 -- kind: "free", "write", "read" or of how many permits.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local record = redis.call('HMGET', KEYS[2], 'last', 'least')
-local answer = {'free', record[1] or '0', record[2] or '0'}
+local last, least = string.match(redis.call('GET', KEYS[2]) or '0', '^(%d+) ?(%d*)$')
+local answer = {'free', last, least == '' and last or least}
 local form = redis.call('TYPE', KEYS[1]).ok
 
 if form == 'string' then
-	local fence, owner, since, info = string.match(redis.call('GET', KEYS[1]), '^(%d+) (%S+) (%d+) (.*)$')
+	local fence, owner, s, us, info = string.match(redis.call('GET', KEYS[1]), '^(%d+) (%S+) (%d+) (%d+) (.*)$')
+	local since = s * 1000 + math.floor(us / 1000)
 
 	answer[1] = 'write'
 	answer[4] = {owner, fence, 1, redis.call('PTTL', KEYS[1]), math.max(now - since, 0), info}

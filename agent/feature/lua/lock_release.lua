@@ -11,9 +11,9 @@ if not v then
 	return 0
 end
 if type(v) == 'string' then
-	local fence, owner = string.match(v, '^(%d+) (%S+)')
+	local head = ARGV[1] .. ' '
 
-	if fence ~= ARGV[1] and owner ~= ARGV[2] then
+	if string.sub(v, 1, #head) ~= head and string.match(v, '^%d+ (%S+)') ~= ARGV[2] then
 		return 2
 	end
 	redis.call('DEL', KEYS[1])

@@ -4,7 +4,7 @@
 -- KEYS  1 the lock, 2 its fence record
 -- ARGV  1 owner, 2 ttl in ms, 3 the least fence that may be given, 4 info,
 --       5 permits (a reader: "1"), 6 "read", or of how many permits
--- {1, fence}      it has it; also when this owner had it before
+-- fence           it has it; also when this owner had it before
 -- {0, ms, kind}   not now: ms until something of it is free at the latest, as it stands
 -- {-1, 0, kind}   it is held with another number of permits, or as another kind
 --
@@ -54,13 +54,13 @@ if not own then
 	end
 end
 
-local last = tonumber(redis.call('HGET', KEYS[2], 'last')) or 0
-local fence = own and tonumber(own) or math.max(t[1] * 1000000 + t[2], last + 1, tonumber(ARGV[3]))
+local last, least = string.match(redis.call('GET', KEYS[2]) or '0 0', '^(%d+) ?(%d*)$')
+local fence = own and tonumber(own) or math.max(t[1] * 1000000 + t[2], tonumber(last) + 1, tonumber(ARGV[3]))
 local text = string.format('%.0f', fence)
 redis.call('HSET', KEYS[1], '#', kind, ARGV[1],
 	string.format('%s %d %.0f %.0f %s', text, want, now + ttl, now, ARGV[4]))
 redis.call('PEXPIRE', KEYS[1], math.max(latest - now, ttl))
 if not own then
-	redis.call('HSET', KEYS[2], 'last', text)
+	redis.call('SET', KEYS[2], text .. ' ' .. (least == '' and last or least))
 end
-return {1, fence}
+return fence
