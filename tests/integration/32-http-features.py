@@ -59,6 +59,12 @@ def caches(p):
     with p.client() as c:
         equal(c.cmd("MGET", "m1", "m2"), [b"x", b'{"y":2}'])
     check(ask("GET", "/v1/cache")["sets"] > 0)
+    # leases: 67-leases.py has their rules
+    word, token = ask("POST", "/v1/cache/page/lease", {"ttl_ms": 60000})
+    equal(word, "WON")
+    equal(ask("PUT", f"/v1/cache/page?token={token}", {"value": "v", "ttl_ms": 60000}), "OK")
+    ask("DELETE", f"/v1/cache/page/lease?token={token}", status=409, code="LEASELOST")
+    equal(ask("DELETE", "/v1/cache/page"), 1)
 
 
 def streams(p):

@@ -310,7 +310,7 @@ def test_stale(p, q):
     c, d = p.client(), q.client()
     token = won(lease(c, "stale", "STALE", 60000))
     equal(c.cmd("CACHE.FILL", "stale", token, "old", "TTL", 1), "OK")
-    token = wait_until(lambda: (lambda r: r[0] == b"WON" and won(r, b"old"))(lease(c, "stale", "STALE", 60000)), "the soft expiry")
+    token = wait_until(lambda: (lambda r: r[0] == b"WON" and won(r, b"old"))(lease(c, "stale", "STALE", 60000, "BETA", 0)), "the soft expiry")
     for _ in range(3):
         for who in (c, d):
             reply = lease(who, "stale", "WAIT", LONG)  # who has a value does not wait
@@ -333,7 +333,7 @@ def test_stale(p, q):
     # a stale value runs out while it is computed: nobody wrote, the fill is taken
     token = won(lease(c, "out", "STALE", 40))
     equal(c.cmd("CACHE.FILL", "out", token, "old", "TTL", 1), "OK")
-    reply = wait_until(lambda: (lambda r: r[0] == b"WON" and r)(lease(c, "out")), "WON")
+    reply = wait_until(lambda: (lambda r: r[0] == b"WON" and r)(lease(c, "out", "BETA", 0)), "WON")
     wait_until(lambda: c.cmd("EXISTS", "out") == 0, "the hard expiry")
     if reply[2:]:
         equal(lease(d, "out")[0], b"BUSY")
@@ -433,19 +433,33 @@ def test_stop(p):
 
 def test_http(p):
     """Over HTTP a lease lives for its time, whatever becomes of the connection."""
-    def ask(*words):
-        return p.http("POST", "/v1/command", list(words))
+    path = "/v1/cache/web%20page"
 
-    r = ask("CACHE.LEASE", "web", "TTL", "60000")
-    equal(r.status, 200)
-    word, token = r.json()["result"]
+    def ask(method, where, body=None, status=200):
+        r = p.http(method, path + where, body)
+        equal(r.status, status, r)
+        return r.json()
+
+    word, token = ask("POST", "/lease", {"ttl_ms": 60000, "stale_ms": 60000, "wait_ms": 0, "beta": 1.5})
     equal(word, "WON")
     with p.client() as c:
-        equal(lease(c, "web")[0], b"BUSY")
-        equal(ask("CACHE.FILL", "web", "0" * 32, "v", "TTL", "1000").status, 409)
-        equal(ask("CACHE.FILL", "web", token, "v", "TTL", "60000").status, 200)
-        equal(lease(c, "web")[:2], [b"HIT", b"v"])
-        c.cmd("DEL", "web")
+        equal(lease(c, "web page")[0], b"BUSY")
+        equal(ask("POST", "/lease")[0], "BUSY")
+        ask("PUT", "?token=" + "0" * 32, {"value": "v", "ttl_ms": 1000}, 409)
+        equal(ask("PUT", "?token=" + token, {"value": {"a": [1]}, "ttl_ms": 60000, "nojitter": True}), "OK")
+        equal(ask("POST", "/lease")[:2], ["HIT", '{"a":[1]}'])
+        check(119000 * (2 - harness.SLOW) < c.cmd("PTTL", "web page") <= 120000)
+        equal(ask("DELETE", "?stale_ms=60000"), 1)
+        word, token, value = ask("POST", "/lease")
+        equal((word, value), ("WON", '{"a":[1]}'))
+        equal(ask("POST", "/lease")[0], "STALE")
+        equal(ask("DELETE", "/lease?token=" + token), "OK")
+        equal(ask("DELETE", ""), 1)
+        equal(ask("DELETE", ""), 0)
+        token = ask("POST", "/lease", {})[1]
+        equal(ask("DELETE", f"/lease?token={token}&neg_ms=60000&reason=none"), "OK")
+        equal(ask("POST", "/lease"), ["NEG", "none"])
+        c.cmd("CACHE.INVALIDATE", "web page")
 
 
 def test_crowd(p, q):

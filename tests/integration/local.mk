@@ -55,3 +55,4 @@ SCRIPT_TESTS += %D%/66-cache-values.py
 SCRIPT_TESTS += %D%/72-trace-command.py
 SCRIPT_TESTS += %D%/67-leases.py
 SCRIPT_TESTS += %D%/66-stream-groups.py
+SCRIPT_TESTS += %D%/68-lease-crowd.py
