@@ -13,6 +13,7 @@
 #include "feature/lease_rule.h"
 #include "feature/lease_word.h"
 #include "feature/rooms.h"
+#include "metric/tally.h"
 #include "resp/pick.h"
 
 #define MS UINT64_C(1000000)
@@ -60,7 +61,12 @@ void lease_clock(const struct feature_call *f, uint64_t sent_ns, int64_t store_m
 
 static void count(const struct lease_call *c, enum lease_answer a)
 {
+	const struct feature_call *f = c->f;
+
 	metric_cell_add(room_of(c)->answers[a], 1);
+	/* CACHE.STATS: who is to compute, or to wait, has found nothing */
+	metric_tally_add(metric_tally(f->w->metrics, f->project->metric_id), a == ANSWER_ERROR ? TALLY_ERRORS :
+	    a == ANSWER_HIT || a == ANSWER_STALE || a == ANSWER_EARLY ? TALLY_HITS : TALLY_MISSES, 1);
 }
 
 static void answer_value(struct lease_call *c, enum lease_answer a, purser_bytes value, int64_t age)

@@ -8,6 +8,7 @@
 #include "feature/lease_rule.h"
 #include "feature/lease_word.h"
 #include "feature/rooms.h"
+#include "metric/tally.h"
 
 static const char fill_usage[] = "CACHE.FILL key token value TTL ms [STALE ms] [NOJITTER]";
 static const char abort_usage[] = "CACHE.ABORT key token [NEG ms reason]";
@@ -93,6 +94,8 @@ static void ended(void *arg, const struct feature_reply *rep)
 	if (!words_of(e, rep, &v))
 		return;
 	if (v.word == LEASE_WORD_OK) {
+		if (e->what == LETTER_FILLED)
+			metric_tally_add(metric_tally(e->f->w->metrics, e->f->project->metric_id), TALLY_SETS, 1);
 		send_letter(e, e->what);
 		feature_ok(e->f);
 	} else {
@@ -201,6 +204,8 @@ static void cleared(void *arg, const struct feature_reply *rep)
 		feature_fail(f, ERR_BACKENDPROTOCOL, NULL);
 		return;
 	}
+	if (f->argc == 2)
+		metric_tally_add(metric_tally(f->w->metrics, f->project->metric_id), TALLY_DELETES, (uint64_t)v.count);
 	reply_integer(f->b, v.count);
 	feature_end(f);
 }

@@ -222,6 +222,20 @@ def large(p):
     equal([stats(c)[x] for x in COUNTED], [2, 1, 3, 0, 0])
 
 
+def leases(p):
+    c = client(p, "blog")
+    c.cmd("CACHE.STATS", "RESET")
+    word, token = c.cmd("CACHE.LEASE", "leased")
+    equal(word, b"WON")
+    equal(client(p, "blog").cmd("CACHE.LEASE", "leased", "WAIT", 0)[0], b"BUSY")
+    equal(c.cmd("CACHE.FILL", "leased", token, "v", "TTL", 60000), "OK")
+    equal(c.cmd("CACHE.LEASE", "leased", "BETA", 0)[0], b"HIT")
+    equal(c.error("CACHE.FILL", "leased", token, "v", "TTL", 60000).word, "LEASELOST")
+    equal(c.cmd("CACHE.MSET", 60000, "a1", 1, "a2", 2), 2)
+    equal(c.cmd("CACHE.INVALIDATE", "leased"), 1)
+    equal([stats(c)[x] for x in COUNTED], [1, 2, 3, 1, 0])
+
+
 def may():
     """RESET writes."""
     text = f"""
@@ -262,11 +276,13 @@ def main():
     with harness.Purserd(config=CONFIG.format(plugin="memory", url="", workers=workers)) as p:
         exact(p, "memory", None)
         large(p)
+        leases(p)
     with harness.Redis() as redis:
         with harness.Purserd(config=CONFIG.format(plugin="redis", url="url = " + redis.url, workers=workers)) as p:
             exact(p, "redis", redis)
             as_redis(p, redis)
             large(p)
+            leases(p)
         alone(redis)
     may()
 
