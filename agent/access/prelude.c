@@ -156,7 +156,7 @@ bool prelude_beyond(const struct command *c)
 static const char *spec_of(const struct command *c, char *text, size_t cap)
 {
 	static const char more_of[] = { [KEYS_FIXED] = 0, [KEYS_COUNT_1] = 'A', [KEYS_COUNT_2] = 'B',
-		[KEYS_STREAMS] = 'S', [KEYS_SORT] = 'O', [KEYS_STORE] = 'R' };
+		[KEYS_STREAMS] = 'S', [KEYS_SORT] = 'O', [KEYS_STORE] = 'R', [KEYS_USER] = 0 };
 	char letters[3] = "", *at = letters;
 	char m = c->id == CMD_SORT_RO ? 'O' : c->id == CMD_GEORADIUSBYMEMBER ? 'Q' : more_of[c->more];
 
