@@ -158,7 +158,8 @@ static const char *spec_of(const struct command *c, char *text, size_t cap)
 	static const char more_of[] = { [KEYS_FIXED] = 0, [KEYS_COUNT_1] = 'A', [KEYS_COUNT_2] = 'B',
 		[KEYS_STREAMS] = 'S', [KEYS_SORT] = 'O', [KEYS_STORE] = 'R', [KEYS_USER] = 0 };
 	char letters[3] = "", *at = letters;
-	char m = c->id == CMD_SORT_RO ? 'O' : c->id == CMD_GEORADIUSBYMEMBER ? 'Q' : more_of[c->more];
+	char m = c->id == CMD_SORT_RO ? 'O' : c->id == CMD_GEORADIUSBYMEMBER ? 'Q' :
+	    c->more < sizeof more_of ? more_of[c->more] : 0; /* those behind are of no row that a script may run */
 
 	if (c->flags & F_CONTAINER)
 		return two_words;
