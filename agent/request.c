@@ -131,10 +131,36 @@ static inline void note_sampled(struct request *r)
 	}
 }
 
+static const struct command *lookup_long(struct worker *w, const struct request *r)
+{
+	purser_bytes name = r->argv[0];
+	struct recent_long *e;
+
+	if (name.n < 9 || name.n > sizeof e->name)
+		return NULL;
+	e = &w->recent_long[(word_of(name.p + name.n - 8, 8) * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
+	if (e->length != name.n || memcmp(e->name, name.p, name.n)) {
+		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
+
+		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT) /* a reload may take those away */
+			return NULL;
+		e->length = (uint8_t)name.n;
+		memcpy(e->name, name.p, name.n);
+		e->cmd = c;
+	}
+	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
+}
+
 static __attribute__((noinline)) enum stage_result lookup_any(struct request *r)
 {
 	char why[384];
-	const struct command *c = cmd_find(r->cl->w->commands, r->argv, r->argc, why, sizeof why);
+	const struct command *c = lookup_long(r->cl->w, r);
+
+	if (c) {
+		r->cmd = c;
+		return STAGE_NEXT;
+	}
+	c = cmd_find(r->cl->w->commands, r->argv, r->argc, why, sizeof why);
 	bool carry = false;
 
 	if (c && c->id == CMD_PURSER_TRACE) {

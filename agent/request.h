@@ -325,6 +325,7 @@ struct known_script {
 };
 
 struct recent_command { uint64_t key; size_t length; const struct command *cmd; }; /* length 0: none */
+struct recent_long { uint8_t length; char name[23]; const struct command *cmd; }; /* as it was spelled */
 
 struct worker {
 	struct loop *loop;
@@ -333,6 +334,7 @@ struct worker {
 	const struct cmd_index *commands; /* gen's */
 	const req_handler *handlers;    /* [CMD_COUNT], of RUN_LOCAL and RUN_SPACE rows */
 	struct recent_command recent[64]; /* by the spelling of short names */
+	struct recent_long recent_long[16]; /* ... and of longer ones: those of features */
 	struct generation *gen;         /* one reference; new clients get it */
 	struct out_pool pool;
 	struct request *free_requests[FREE_REQUESTS_MAX];

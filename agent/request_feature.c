@@ -320,9 +320,11 @@ void feature_place_of(const struct feature_call *f, struct feature_place *p)
 {
 	const struct request *r = ((const struct feature_run *)f)->r;
 
+	_Static_assert(sizeof p->project == sizeof f->project->name, "a name is copied whole");
+	_Static_assert(sizeof p->instance == sizeof r->cl->gen->instances[0]->name, "a name is copied whole");
 	memset(p, 0, sizeof *p);
-	snprintf(p->project, sizeof p->project, "%s", f->project->name);
-	snprintf(p->instance, sizeof p->instance, "%s", r->cl->gen->instances[f->instance]->name);
+	memcpy(p->project, f->project->name, sizeof p->project);
+	memcpy(p->instance, r->cl->gen->instances[f->instance]->name, sizeof p->instance);
 	p->ns = f->project->ns;
 	p->db = f->db;
 }

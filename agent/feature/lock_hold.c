@@ -57,6 +57,35 @@ struct lock_grip *lock_held(const struct lock_name *name, uint64_t fence)
 static void enter(struct lock_name *n) { n->entered++; }
 static void leave(struct lock_name *n);
 
+#define INFO_MAX 192u
+
+static char *hex_of(char *at, uint64_t v)
+{
+	for (unsigned shift = 64; shift; *at++ = "0123456789abcdef"[v >> shift & 15])
+		shift -= 4;
+	return at;
+}
+
+/* v (-1: it is not known) and a blank; word, and a blank: of what is written for every lock, so not with printf. */
+static char *put_number(char *at, uint64_t v, bool known)
+{
+	if (known)
+		at += dec_u64(at, v);
+	else
+		at = (char *)memcpy(at, "-1", 2) + 2;
+	*at = ' ';
+	return at + 1;
+}
+
+static char *put_word(char *at, const char *end, const char *word)
+{
+	size_t n = strnlen(word, (size_t)(end - at) - 1);
+
+	at = (char *)memcpy(at, word, n) + n;
+	*at = ' ';
+	return at + 1;
+}
+
 static const char *number(char text[24], uint64_t v)
 {
 	text[dec_u64(text, v)] = '\0';
@@ -144,14 +173,18 @@ static purser_bytes *try_words(const struct lock_name *n, const struct lock_grip
 {
 	const struct lock_want *want = &g->c.want;
 	purser_bytes *v = arena_get(a, 8 * sizeof *v), name = { n->name, n->n };
-	char *text = arena_get(a, 96), *info = arena_get(a, 192);
+	char *text = arena_get(a, 96), *info = arena_get(a, INFO_MAX), *at;
 	bool shared = want->kind != LOCK_WRITE;
 
 	if (!v || !text || !info)
 		return NULL;
-	snprintf(info, 192, "%" PRId64 " %" PRId64 " %" PRIu64 " %s %s %s",
-	    g->who.pid == UINT32_MAX ? -1 : (int64_t)g->who.pid, g->who.uid == UINT32_MAX ? -1 : (int64_t)g->who.uid,
-	    g->who.client, g->who.trace, want->mode == LOCK_SESSION ? "session" : "lease", n->room->host);
+	at = put_number(info, g->who.pid, g->who.pid != UINT32_MAX);
+	at = put_number(at, g->who.uid, g->who.uid != UINT32_MAX);
+	at = put_number(at, g->who.client, true);
+	at = put_word(at, info + INFO_MAX, g->who.trace);
+	at = put_word(at, info + INFO_MAX, want->mode == LOCK_SESSION ? "session" : "lease");
+	at = put_word(at, info + INFO_MAX, n->room->host);
+	at[-1] = '\0';
 	v[0] = feature_name(a, n->place.project, "lock", name);
 	v[1] = feature_name(a, n->place.project, "fence", name);
 	v[2] = bytes_of(g->owner);
@@ -780,7 +813,7 @@ void lock_begin(struct feature_call *f, const struct lock_want *want)
 	memcpy(g->text, name.p, name.n);
 	feature_place_of(f, &g->place);
 	who_is(&g->who, f);
-	snprintf(g->owner, sizeof g->owner, "%016" PRIx64 "%016" PRIx64, trace_random(f->w->trace), trace_random(f->w->trace));
+	hex_of(hex_of(g->owner, trace_random(f->w->trace)), trace_random(f->w->trace))[0] = '\0';
 	g->owned_by = feature_owner(f->w, g->place.ns, g->place.db, "lock", name);
 	f->state = g;
 	ref(g);
