@@ -131,30 +131,10 @@ static inline void note_sampled(struct request *r)
 	}
 }
 
-static const struct command *lookup_long(struct worker *w, const struct request *r)
-{
-	purser_bytes name = r->argv[0];
-	struct recent_long *e;
-
-	if (name.n < 9 || name.n > sizeof e->name)
-		return NULL;
-	e = &w->recent_long[(word_of(name.p + name.n - 8, 8) * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
-	if (e->length != name.n || memcmp(e->name, name.p, name.n)) {
-		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
-
-		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT) /* a reload may take those away */
-			return NULL;
-		e->length = (uint8_t)name.n;
-		memcpy(e->name, name.p, name.n);
-		e->cmd = c;
-	}
-	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
-}
-
 static __attribute__((noinline)) enum stage_result lookup_any(struct request *r)
 {
 	char why[384];
-	const struct command *c = lookup_long(r->cl->w, r);
+	const struct command *c = feature_lookup(r->cl->w, r);
 
 	if (c) {
 		r->cmd = c;
@@ -459,13 +439,6 @@ static void keep_late(struct request *r)
 	ctx_dismiss(r->b.c.ctx, &r->b);
 }
 
-static __attribute__((noinline)) enum stage_result gate(struct request *r, struct purser_ctx *x)
-{
-	if (atomic_load_explicit(&x->inst->gate, memory_order_acquire) & GATE_TOUCH && touch_holds(r))
-		return STAGE_HOLD;
-	return retry_admit(r) ? STAGE_NEXT : STAGE_DONE;
-}
-
 static inline enum stage_result stage_submit(struct request *r)
 {
 	struct purser_ctx *x = r->b.c.ctx;
@@ -486,7 +459,7 @@ static inline enum stage_result stage_submit(struct request *r)
 	else if (physical_argv(r))
 		return refuse(r, ERR_OOM, NULL);
 	if (__builtin_expect(atomic_load_explicit(&x->inst->gate, memory_order_relaxed) != 0, 0)) {
-		enum stage_result rc = gate(r, x);
+		enum stage_result rc = touch_gate(r);
 
 		if (rc != STAGE_NEXT)
 			return rc;

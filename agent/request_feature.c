@@ -34,6 +34,29 @@ static struct feature_run *run_of(struct feature_call *f)
 
 /* ---- begin and end ---- */
 
+/* As lookup_recent() of request.c, for the names of features. */
+const struct command *feature_lookup(struct worker *w, const struct request *r)
+{
+	purser_bytes name = r->argv[0];
+	struct recent_long *e;
+	uint64_t tail;
+
+	if (name.n < 9 || name.n > sizeof e->name)
+		return NULL;
+	memcpy(&tail, name.p + name.n - 8, 8);
+	e = &w->recent_long[(tail * UINT64_C(0x9e3779b97f4a7c15)) >> 60];
+	if (e->length != name.n || memcmp(e->name, name.p, name.n)) {
+		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
+
+		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT) /* a reload may take those away */
+			return NULL;
+		e->length = (uint8_t)name.n;
+		memcpy(e->name, name.p, name.n);
+		e->cmd = c;
+	}
+	return cmd_arity_ok(e->cmd, r->argc) ? e->cmd : NULL;
+}
+
 static void fill(struct feature_run *n)
 {
 	struct request *r = n->r;

@@ -10,6 +10,7 @@
 #define ROUTE_BESIDE 7u                 /* purser_session.route: calls of F_BESIDE rows are under way */
 
 enum stage_result feature_begin(struct request *r); /* the stage feature */
+const struct command *feature_lookup(struct worker *w, const struct request *r); /* a row by a longer name, or NULL */
 bool feature_movable(const struct request *r);
 void feature_moved(struct request *r);          /* r->project is another */
 bool feature_unblock(struct request *r, bool error); /* false: it does not wait */
@@ -26,7 +27,7 @@ void script_ask(const struct ask *a, unsigned script, const purser_bytes *keys, 
 void batches_send(struct worker *w);            /* what was gathered goes out */
 
 /* ---- writes of which somebody must hear first (request_touch.c): GATE_TOUCH is set ---- */
-bool touch_holds(struct request *r);            /* true: r is held until they have been told */
+enum stage_result touch_gate(struct request *r); /* the gate has a bit set: may r be submitted? */
 /* Everything of so many databases that begins with the project's prefix goes: as below. */
 bool touch_flush(struct worker *w, const struct project *p, uint16_t db, uint32_t databases,
     void (*go_on)(struct feature_worker *home, void *arg, uint64_t id), void *arg);

@@ -33,7 +33,7 @@ static void told(struct feature_worker *home, void *arg, uint64_t id)
 		}
 }
 
-bool touch_holds(struct request *r)
+static bool touch_holds(struct request *r)
 {
 	struct worker *w = r->cl->w;
 	struct touch_note *n = NULL;
@@ -52,6 +52,13 @@ bool touch_holds(struct request *r)
 		r->touch = id;
 	touch_tell(n, &w->feature, told, NULL, id);
 	return r->touch != 0;
+}
+
+enum stage_result touch_gate(struct request *r)
+{
+	if (atomic_load_explicit(&r->b.c.ctx->inst->gate, memory_order_acquire) & GATE_TOUCH && touch_holds(r))
+		return STAGE_HOLD;
+	return retry_admit(r) ? STAGE_NEXT : STAGE_DONE;
 }
 
 /* ---- the agent's own ---- */
