@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/siphash.h"
@@ -274,7 +275,7 @@ static int make_dirs(char *path)
 	return mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
 }
 
-int job_dir_open(const char *state_dir, int *dirfd)
+int job_dir_open(const char *state_dir, bool make, int *dirfd)
 {
 	struct stat st;
 	char path[4096];
@@ -283,7 +284,7 @@ int job_dir_open(const char *state_dir, int *dirfd)
 	*dirfd = -1;
 	if (snprintf(path, sizeof path, "%s/jobs", state_dir) >= (int)sizeof path)
 		return ENAMETOOLONG;
-	rc = make_dirs(path);
+	rc = make ? make_dirs(path) : 0;
 	fd = rc ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return rc ? rc : errno;
@@ -291,6 +292,11 @@ int job_dir_open(const char *state_dir, int *dirfd)
 	if (fstat(fd, &st) || st.st_uid != geteuid() || (st.st_mode & 077)) {
 		close(fd);
 		return EPERM;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		rc = errno == EWOULDBLOCK ? EBUSY : errno;
+		close(fd);
+		return rc;
 	}
 	*dirfd = fd;
 	return 0;

@@ -24,7 +24,8 @@ bool job_file_parse(const char *name, struct job *j, const char **ending); /* id
 void job_file_put_name(struct buf *out, const void *name, size_t n);       /* a line of an export */
 
 /* ---- on disk; errors are errno ---- */
-int job_dir_open(const char *state_dir, int *dirfd);  /* made if it is not there */
+/* Made if it is not there and make is set, else ENOENT.  One agent at a time has it (flock(2)); EBUSY: another one. */
+int job_dir_open(const char *state_dir, bool make, int *dirfd);
 int job_file_save(int dirfd, const struct job *j);    /* on disk for sure when it returns 0 */
 void job_file_remove(int dirfd, const struct job *j); /* both, if they are there */
 /* Every job there is.  One that is damaged comes as failed, with why in its reason, and its file is put aside as

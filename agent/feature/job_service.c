@@ -521,7 +521,7 @@ static void found(void *arg, const struct job *j, const char *damaged)
 
 int job_dir_ready(struct jobs *s)
 {
-	return s->dirfd >= 0 ? 0 : job_dir_open(s->d.state_dir, &s->dirfd);
+	return s->dirfd >= 0 ? 0 : job_dir_open(s->d.state_dir, true, &s->dirfd);
 }
 
 struct jobs *jobs_new(const struct jobs_deps *d, const struct jobs_opts *o)
@@ -541,7 +541,9 @@ struct jobs *jobs_new(const struct jobs_deps *d, const struct jobs_opts *o)
 		jobs_free(s);
 		return NULL;
 	}
-	rc = *d->state_dir ? job_dir_ready(s) : 0;
+	rc = *d->state_dir ? job_dir_open(d->state_dir, false, &s->dirfd) : 0;
+	if (rc == ENOENT) /* there has been no job yet */
+		rc = 0;
 	if (!rc && s->dirfd >= 0)
 		rc = job_files_each(s->dirfd, found, s);
 	if (rc)

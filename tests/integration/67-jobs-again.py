@@ -176,11 +176,11 @@ def bounded(p):
 
 def nowhere():
     """Without a place that survives there are no jobs, and it is said why; the agent serves."""
-    with Purserd({"jobs.running": 1}, name="homeless") as p:
-        equal(p.client().cmd("PURSER.JOB.LIST"), [])
+    p = Purserd({"jobs.running": 1}, name="homeless")
+    os.mkdir(os.path.join(p.settings["agent.state_dir"], "jobs"))
     os.chmod(os.path.join(p.settings["agent.state_dir"], "jobs"), 0o755)
     with p:
-        p.start()
+        equal(p.client().cmd("PURSER.JOB.LIST"), [])
         e = p.client().error("CACHE.COUNT", "x")
         check(e.word == "CONFIG" and "state_dir" in e.text, e)
         p.wait_log(r'"event":"job.files.unusable"')

@@ -565,7 +565,9 @@ static void test_disk(void **state)
 
 	(void)state;
 	assert_non_null(mkdtemp(dir));
-	assert_int_equal(job_dir_open(dir, &fd), 0);
+	assert_int_equal(job_dir_open(dir, false, &fd), ENOENT);
+	assert_int_equal(job_dir_open(dir, true, &fd), 0);
+	assert_int_equal(job_dir_open(dir, true, &names), EBUSY); /* two agents would do everything twice */
 	a_job(&j);
 	j.kind = JOB_EXPORT;
 	j.bytes = 0;
@@ -623,7 +625,7 @@ static void test_disk(void **state)
 	assert_int_equal(rmdir(path), 0); /* nothing is left */
 	/* others may look into it: it is not used */
 	assert_int_equal(mkdir(path, 0755), 0);
-	assert_int_equal(job_dir_open(dir, &fd), EPERM);
+	assert_int_equal(job_dir_open(dir, true, &fd), EPERM);
 	assert_int_equal(rmdir(path), 0);
 	assert_int_equal(rmdir(dir), 0);
 }
