@@ -22,7 +22,8 @@ BUILD_PACKAGES='build-essential/g++ build-essential/make autoconf/autoconf autom
 # What the lines that --run prints need.
 TOOL_PACKAGES='redis-tools/redis-cli curl/curl python3-redis'
 TEST_PACKAGES='redis-server/redis-server openssl/openssl protobuf-compiler/protoc python3/python3
-	python3-celery python3-grpcio'
+	python3-celery python3-grpcio
+	php-cli/php php-redis golang-go/go golang-github-gomodule-redigo-dev'
 
 say()
 {

@@ -67,6 +67,27 @@ def caches(p):
     equal(ask("DELETE", "/v1/cache/page"), 1)
 
 
+def leases(p):
+    ask = Http(p)
+    state, token = ask("POST", "/v1/cache/page%2F1/lease", {})
+    equal(state, "WON")
+    state, retry = ask("POST", "/v1/cache/page%2F1/lease", {"wait_ms": 10})
+    check(state == "BUSY" and retry > 0, state, retry)
+    ask("PUT", "/v1/cache/page%2F1?token=" + "0" * 32, {"value": "x", "ttl_ms": 60000}, 409, "LEASELOST")
+    equal(ask("PUT", f"/v1/cache/page%2F1?token={token}", {"value": {"n": 1}, "ttl_ms": 60000, "nojitter": True}), "OK")
+    state, value, age = ask("POST", "/v1/cache/page%2F1/lease", {})
+    equal((state, value), ("HIT", '{"n":1}'))
+    check(0 <= age < 60000, age)
+    with p.client() as c:
+        equal(c.cmd("GET", "page/1"), b'{"n":1}')
+    ask("DELETE", "/v1/cache/page%2F1")
+    state, token = ask("POST", "/v1/cache/page%2F1/lease", {"stale_ms": 1000, "ttl_ms": 5000, "beta": 0.5})
+    equal(state, "WON")
+    ask("DELETE", f"/v1/cache/page%2F1/lease?token={token}&neg_ms=60000&reason=no+such+page")
+    equal(ask("POST", "/v1/cache/page%2F1/lease", {}), ["NEG", "no such page"])
+    ask("DELETE", f"/v1/cache/page%2F1/lease?token={token}&neg_ms=60000", status=400, code="BADREQUEST")
+
+
 def streams(p):
     ask = Http(p)
     with p.client() as c:
@@ -206,7 +227,7 @@ def main():
             redis.start()
         settings = {"backend main.plugin": plugin, "agent.workers": 3, **({"backend main.url": redis.url} if redis else {})}
         with harness.Purserd(settings, name="on" + plugin) as p:
-            for part in (caches, streams, locks, holds, sessions, every_route):
+            for part in (caches, leases, streams, locks, holds, sessions, every_route):
                 part(p)
                 print(f"ok {plugin} {part.__name__}", flush=True)
         if redis:
