@@ -43,7 +43,7 @@ struct lease_thing {
 /* How a lease has ended, for the owner of the key. */
 struct lease_letter {
 	struct lease_thing t;
-	enum { LETTER_FILLED, LETTER_ABORTED, LETTER_NEGATIVE, LETTER_REFUSED } what;
+	enum { LETTER_FILLED, LETTER_ABORTED, LETTER_NEGATIVE, LETTER_REFUSED, LETTER_DOUBT } what;
 	char token[RECORD_TOKEN_LEN + 1];
 	uint8_t name[];
 };

@@ -76,7 +76,10 @@ static bool words_of(struct ending *e, const struct feature_reply *rep, struct l
 		lease_clock(e->f, e->sent_ns, v->now_ms);
 		return true;
 	}
-	keep_letter(e); /* the lease goes on, as far as we know; its time ends it */
+	if (rep->err && !rep->unsure)
+		keep_letter(e); /* the lease goes on */
+	else
+		send_letter(e, LETTER_DOUBT);
 	if (rep->err)
 		feature_pass_error(e->f, rep);
 	else

@@ -106,7 +106,10 @@ static void letter_read(struct feature_mail *m)
 	static const uint8_t ends[] = { [LETTER_FILLED] = LEASE_END_FILLED, [LETTER_ABORTED] = LEASE_END_ABORTED,
 		[LETTER_NEGATIVE] = LEASE_END_NEGATIVE, [LETTER_REFUSED] = LEASE_END_REFUSED };
 
-lease_ended(&r->table, &l->t.key, l->token, ends[l->what], now_of(r));
+	if (l->what == LETTER_DOUBT)
+		lease_doubt(&r->table, &l->t.key, l->token, now_of(r));
+	else
+		lease_ended(&r->table, &l->t.key, l->token, ends[l->what], now_of(r));
 	gauge(r);
 	go_home(r, &l->t, m, letter_back);
 }
@@ -345,7 +348,7 @@ static void on_note(void *arg, const struct lease_entry *e, enum lease_note what
 	static const char *const words[LEASE_NOTES] = { [LEASE_NOTE_WON] = "won", [LEASE_NOTE_HANDED] = "handed",
 		[LEASE_NOTE_FILLED] = "filled", [LEASE_NOTE_ABORTED] = "aborted", [LEASE_NOTE_NEGATIVE] = "negative",
 		[LEASE_NOTE_REFUSED] = "refused", [LEASE_NOTE_GONE] = "gone", [LEASE_NOTE_VOID] = "void",
-		[LEASE_NOTE_RAN_OUT] = "expired", [LEASE_NOTE_BUSY] = "busy" };
+		[LEASE_NOTE_RAN_OUT] = "expired", [LEASE_NOTE_DOUBT] = "unknown", [LEASE_NOTE_BUSY] = "busy" };
 	struct lease_room *r = arg;
 
 	switch (what) {
@@ -455,7 +458,7 @@ int lease_start(struct feature_worker *w)
 		[ANSWER_EARLY] = "early", [ANSWER_BUSY] = "busy", [ANSWER_NEG] = "neg", [ANSWER_ERROR] = "error" };
 	static const char *const ends[LEASE_NOTES] = { [LEASE_NOTE_FILLED] = "filled", [LEASE_NOTE_ABORTED] = "aborted",
 		[LEASE_NOTE_NEGATIVE] = "negative", [LEASE_NOTE_REFUSED] = "refused", [LEASE_NOTE_GONE] = "gone",
-		[LEASE_NOTE_VOID] = "void", [LEASE_NOTE_RAN_OUT] = "expired" };
+		[LEASE_NOTE_VOID] = "void", [LEASE_NOTE_RAN_OUT] = "expired", [LEASE_NOTE_DOUBT] = "unknown" };
 	struct lease_room *r = calloc(1, sizeof *r);
 
 	w->room[ROOM_LEASE] = r;

@@ -306,6 +306,18 @@ void lease_ended(struct lease_table *t, const struct lease_key *k, const char *t
 	go_on(t, e);
 }
 
+void lease_doubt(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now)
+{
+	struct lease_entry *e = holding(t, k, token);
+
+	if (!e)
+		return;
+	e->foreign_ns = e->until_ns;
+	e->poll_ns = now + lease_poll_ns(t->o->random(t->o->arg));
+	end(t, e, LEASE_NOTE_DOUBT);
+	go_on(t, e);
+}
+
 void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now)
 {
 	struct lease_entry *e = holding(t, k, token);

@@ -73,6 +73,7 @@ enum lease_note {                /* what has happened, for counters: once for ea
 	LEASE_NOTE_GONE,             /* its connection closed */
 	LEASE_NOTE_VOID,             /* its key was written */
 	LEASE_NOTE_RAN_OUT,
+	LEASE_NOTE_DOUBT,            /* the store did not answer its fill or abort */
 	LEASE_NOTE_BUSY,             /* somebody's wait was over */
 	LEASE_NOTES
 };
@@ -123,6 +124,8 @@ void lease_tried(struct lease_table *t, struct lease_seat *s, const struct lease
 enum lease_end { LEASE_END_FILLED, LEASE_END_ABORTED, LEASE_END_NEGATIVE, LEASE_END_REFUSED };
 /* The store has ended token's lease.  Nothing if it is not live here. */
 void lease_ended(struct lease_table *t, const struct lease_key *k, const char *token, enum lease_end how, uint64_t now);
+/* The store was asked to end it, and nobody knows whether it did: those who wait look, as if it were another's. */
+void lease_doubt(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now);
 /* Its connection has closed.  Nothing if it is not live here. */
 void lease_over(struct lease_table *t, const struct lease_key *k, const char *token, uint64_t now);
 /* The key is about to be written.  True: the store is being told that a token is over; lease_dropped() comes. */

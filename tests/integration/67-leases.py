@@ -501,6 +501,49 @@ def test_counted(p):
     for word in ("filled", "aborted", "negative", "gone", "void", "expired"):
         check(ends.get(word, 0) > 0, word, ends)
     check(metrics(p, "purser_cache_lease_handed_total")[""] > 0)
+    with p.client() as c:
+        c.cmd("HELLO", "3")
+        before = c.cmd("CACHE.STATS")
+        token = won(lease(c, "counted"))
+        c.cmd("CACHE.FILL", "counted", token, "v", "TTL", 60000)
+        lease(c, "counted")
+        lease(c, "counted")
+        c.cmd("CACHE.INVALIDATE", "counted", "STALE", 1000)
+        c.cmd("CACHE.INVALIDATE", "counted")
+        after = c.cmd("CACHE.STATS")
+        equal([after[k] - before[k] for k in (b"hits", b"misses", b"sets", b"deletes")], [2, 1, 1, 1])
+
+
+def test_reload(p):
+    """A reload ends no lease and no wait."""
+    c = p.client()
+    won(lease(c, "reload", "TTL", LONG))
+    first = Caller(p, "reload", "WAIT", LONG)
+    waiting(p, 1)
+    p.write_config("; another text\n")
+    p.reload()
+    p.wait_log('"event":"config.reloaded"')
+    live(p, 1)
+    second = Caller(p, "reload", "WAIT", LONG)
+    waiting(p, 2)
+    c.close()
+    won(first.read())
+    first.c.close()
+    token = won(second.read())
+    equal(second.c.cmd("CACHE.FILL", "reload", token, "v", "TTL", 60000), "OK")
+    second.c.cmd("DEL", "reload")
+    second.c.close()
+    live(p, 0)
+
+
+def leave_open(p):
+    """What the end of the agent finds: leases, and who waits for them.  (The sanitizers look for what is left.)"""
+    c = p.client()
+    won(lease(c, "end"))
+    won(lease(c, "end2"))
+    waiters = [Caller(p, "end", "WAIT", LONG) for _ in range(3)]
+    waiting(p, 3)
+    return c, waiters
 
 
 def rules(p, q):
@@ -550,6 +593,12 @@ def trouble(p, redis):
 def main():
     with harness.Purserd({"project default.databases": "2"}) as p:
         rules(p, p)
+        test_reload(p)
+        open_still = leave_open(p)
+        p.stop()
+        for o in open_still[1]:
+            reply = o.read()
+            check(isinstance(reply, harness.RespError) and reply.word in ("UNBLOCKED", "BACKENDDOWN"), reply)
     with harness.Redis() as redis:
         settings = {"backend main.plugin": "redis", "backend main.url": redis.url, "breaker.recovery_timeout": "5s"}
         with harness.Purserd(settings) as p, harness.Purserd(settings, name="other") as q:

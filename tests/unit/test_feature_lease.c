@@ -426,6 +426,35 @@ static void test_ends(void **state)
 	over();
 }
 
+/* Nobody knows what became of a fill: those who wait look, and its time ends it for all. */
+static void test_doubt(void **state)
+{
+	struct call a, b;
+
+	(void)state;
+	begin();
+	join(&a, 0, false);
+	tried(&a, LEASE_FOUND_WON, A);
+	lease_doubt(&w.t, &key, B, w.now);
+	join(&b, SECOND, false);
+	lease_doubt(&w.t, &key, A, w.now);
+	ordered(&b, -1);
+	assert_int_equal(w.notes[LEASE_NOTE_DOUBT], 1);
+	assert_int_equal(w.t.tokens, 0);
+	timer(w.due);
+	ordered(&b, LEASE_LOOK);
+	assert_string_equal(b.dead, ""); /* its fill may come again */
+	tried(&b, LEASE_FOUND_OTHER, NULL);
+	timer(w.due);
+	tried(&b, LEASE_FOUND_THERE, NULL);
+	over();
+	begin();
+	join(&a, 0, false);
+	tried(&a, LEASE_FOUND_WON, A);
+	lease_doubt(&w.t, &key, A, w.now);
+	over();
+}
+
 /* The store fails the one who asks: the others are told at once, and a token that it may have given out is dropped. */
 static void test_error(void **state)
 {
@@ -752,6 +781,7 @@ int main(void)
 		cmocka_unit_test(test_ran_out),
 		cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_doubt),
 		cmocka_unit_test(test_error),
 		cmocka_unit_test(test_left),
 		cmocka_unit_test(test_rules),
