@@ -45,6 +45,7 @@ static int next(struct exec_filter *f)
 	f->state = VALUE;
 	f->need = 1;
 	f->nulls = 0;
+	f->first = true;
 	f->failed = false;
 	f->at++;
 	return 0;
@@ -140,6 +141,8 @@ static int error(struct exec_filter *f)
 static int begin(struct exec_filter *f, char type)
 {
 	f->have = 0;
+	f->failed |= f->first && type == '-';
+	f->first = false;
 	if (type == ':' && f->kind[f->at - 1] == EXEC_COUNT) {
 		f->state = HEADER;
 		return 0;
@@ -147,7 +150,6 @@ static int begin(struct exec_filter *f, char type)
 	switch (type) {
 	case '-':
 		f->state = ERROR;
-		f->failed |= f->need == 1;
 		return 1;
 	case '+': case ':': case ',': case '#': case '_': case '(':
 		f->nulls += type == '_';

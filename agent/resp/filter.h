@@ -99,6 +99,7 @@ struct exec_filter {
 	uint64_t need;          /* values that the element still lacks */
 	uint64_t pass;          /* payload bytes still to come, CR LF included */
 	uint32_t nulls;         /* in the element so far */
+	bool first;             /* nothing of the element has come */
 	bool failed;            /* the element is an error */
 	uint32_t have;          /* bytes in hold */
 	struct strip_filter strip;

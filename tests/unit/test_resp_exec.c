@@ -68,6 +68,7 @@ struct rig {
 	struct out_pool pool;
 	uint8_t kind[16];
 	unsigned locals;
+	char told[64];            /* for each element that has ended: its number, its nulls, E: it is an error */
 };
 
 static size_t rewrite(void *arg, char *text, size_t n)
@@ -99,6 +100,14 @@ static int64_t count(void *arg, uint32_t i, int64_t n)
 	return n + 999 + i;
 }
 
+static void ended(void *arg, uint32_t i, uint32_t nulls, bool failed)
+{
+	struct rig *r = arg;
+	size_t n = strlen(r->told);
+
+	snprintf(r->told + n, sizeof r->told - n, "%u:%u%s ", i, nulls, failed ? "E" : "");
+}
+
 static void begin(struct rig *r, const char *kinds, bool mute)
 {
 	memset(r, 0, sizeof *r);
@@ -119,6 +128,7 @@ static void begin(struct rig *r, const char *kinds, bool mute)
 	r->f.rewrite = rewrite;
 	r->f.local = local;
 	r->f.count = count;
+	r->f.ended = ended;
 	r->f.arg = r;
 	r->f.mute = mute;
 	exec_begin(&r->f);
@@ -201,10 +211,29 @@ static void long_lines(void **state)
 	}
 }
 
+/* What became of each element: those of the agent's own are not told, an error inside of an element is not the element's. */
+static void what_ended(void **state)
+{
+	static const char in[] = "*6\r\n$1\r\nx\r\n$-1\r\n*3\r\n$-1\r\n_\r\n$1\r\na\r\n-ERR x\r\n*1\r\n-ERR x\r\n:7\r\n";
+
+	(void)state;
+	for (size_t cut = 0; cut < sizeof in; cut++) {
+		struct rig r;
+
+		begin(&r, "plppppp", false);
+		assert_int_equal(feed(&r, in, cut) || feed(&r, in + cut, sizeof in - 1 - (cut < sizeof in - 1 ? cut : sizeof in - 1)), 0);
+		assert_string_equal(r.told, "0:0 2:1 3:2 4:0E 5:0 6:0 ");
+		assert_true(exec_done(&r.f));
+		out_clear(&r.out, &r.pool);
+		out_pool_free(&r.pool);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_splits), cmocka_unit_test(byte_by_byte), cmocka_unit_test(long_lines),
+		cmocka_unit_test(what_ended),
 	};
 
 	return cmocka_run_group_tests_name("resp_exec", tests, NULL, NULL);
