@@ -136,8 +136,12 @@ static void tried(void *arg, const struct child_reply *rep)
 	char why[CONFINE_WHY_MAX];
 	const char *said = rep->resp ? memchr(rep->resp, '\n', rep->n) : NULL;
 
-	if (rep->err == ERR_BACKENDAUTH && !a->given && ++a->rounds < ROUNDS_MAX) {
-		make(a);
+	if (rep->err == ERR_BACKENDAUTH && !a->given) {
+		if (++a->rounds < ROUNDS_MAX)
+			make(a);
+		else
+			over(a, ERR_BACKENDDOWN, "somebody takes away the user of the store that the agent makes for the "
+			    "project's scripts, again and again");
 		return;
 	}
 	if (unheard(rep->err)) {
