@@ -70,16 +70,17 @@ static _Noreturn void die(int status, const char *what, const char *more)
 
 static char *encode(const char *text, const char *number, size_t *n)
 {
-	char *copy = strdup(text), *out = malloc(2 * strlen(text) + 4096), *at = out, *save, *words[64];
+	size_t cap = 2 * strlen(text) + 4096;
+	char *copy = strdup(text), *out = malloc(cap), *at = out, *save, *words[64];
 	unsigned argc = 0;
 
 	if (!copy || !out)
 		die(3, "memory", text);
 	for (char *w = strtok_r(copy, " \n", &save); w && argc < 64; w = strtok_r(NULL, " \n", &save))
 		words[argc++] = strcmp(w, "%") == 0 && number ? (char *)(uintptr_t)number : w;
-	at += sprintf(at, "*%u\r\n", argc);
+	at += snprintf(at, cap, "*%u\r\n", argc);
 	for (unsigned i = 0; i < argc; i++)
-		at += sprintf(at, "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
+		at += snprintf(at, cap - (size_t)(at - out), "$%zu\r\n%s\r\n", strlen(words[i]), words[i]);
 	free(copy);
 	*n = (size_t)(at - out);
 	return out;
