@@ -353,15 +353,21 @@ def handed_over(agents, argvs):
     c.end(22)
     took.sort()
     print(f"hand-over after kill -9 of the winner: median {statistics.median(took):.1f} ms, worst {took[-1]:.1f} ms, of 21", flush=True)
-    if harness.LONG and harness.SLOW == 1:
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    if load > 2:  # processes wait for a core, not for the agent
+        print(f"not judged: {load:.1f} processes want each core", flush=True)
+    elif harness.LONG and harness.SLOW == 1:
         check(took[-1] <= 250, "never over 250 ms")
         check(statistics.median(took) <= 50, "the median is 50 ms at most")
 
 
 def rules(agents, argvs, n):
     cold(agents, argvs, n)
+    print("cold: computed once", flush=True)
     killed(agents, argvs, n)
+    print("killed: computed twice", flush=True)
     deleted(agents, argvs, n)
+    print("deleted: the fill was refused, computed twice", flush=True)
 
 
 def main():
@@ -381,6 +387,7 @@ def main():
                 with p.client() as c:
                     c.cmd("FLUSHDB")
                 cold([p, q], argvs, n)
+                print("two agents: computed once", flush=True)
 
 
 harness.run(main)
