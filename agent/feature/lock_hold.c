@@ -918,8 +918,10 @@ void lock_stop(struct feature_worker *w)
 			struct lock_list *l = n->q.waiting.head ? &n->q.waiting : &n->q.holding;
 
 			l->head = c->next;
+			loop_timer_stop(w->loop, &grip_of(c)->timer);
 			free(grip_of(c));
 		}
+		loop_timer_stop(w->loop, &n->poll);
 		names_remove(&room->names, at);
 		free(n);
 	}
