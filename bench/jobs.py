@@ -140,10 +140,10 @@ backend = main
         fill(store, "proj:shop:key", args.keys)
         fill(store, "proj:blog:key", args.keys // 4)
         print(f"{store.cmd('DBSIZE')} keys, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        resume(p, redis)
         job, _ = clear(p, redis, args)
         print(f"cancelling that: answered in {cancel(shop(p), store, job):.1f} ms")
         cancels(p, redis, 21)
-        resume(p, redis)
 
 
 harness.run(main)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <config.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "feature/job.h"
 
@@ -27,6 +28,11 @@ int job_state_of(const char *name) { return find(states, JOB_STATES, name); }
 void job_id_make(char id[JOB_ID + 1], uint64_t wall_ms, uint64_t random)
 {
 	snprintf(id, JOB_ID + 1, "%016llx", (unsigned long long)(wall_ms << 20 | (random & 0xfffff)));
+}
+
+void job_id_after(char id[JOB_ID + 1], const char *before)
+{
+	snprintf(id, JOB_ID + 1, "%016llx", strtoull(before, NULL, 16) + 1);
 }
 
 bool job_id_ok(const char *id, size_t n)

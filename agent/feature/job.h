@@ -74,6 +74,7 @@ struct job {
 
 /* A new one, queued; random gives the low bits of its id. */
 void job_id_make(char id[JOB_ID + 1], uint64_t wall_ms, uint64_t random);
+void job_id_after(char id[JOB_ID + 1], const char *before); /* the next one */
 bool job_id_ok(const char *id, size_t n);
 static inline bool job_writes(const struct job *j)
 {

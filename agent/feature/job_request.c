@@ -100,12 +100,19 @@ static bool make_room(struct jobs *s, const char *project)
 	return true;
 }
 
-static bool taken(const struct jobs *s, const char *id)
+/* Greater than every one before it, so that they sort as they were asked for. */
+static void new_id(struct jobs *s, char id[JOB_ID + 1])
 {
-	for (const struct job_slot *t = s->first; t; t = t->next)
-		if (strcmp(t->j.id, id) == 0)
-			return true;
-	return false;
+	const struct job_slot *newest = s->first;
+	uint64_t random = 0;
+
+	while (newest && newest->next)
+		newest = newest->next;
+	if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+		random = s->random++;
+	job_id_make(id, loop_wall_ms(s->loop), random);
+	if (newest && strcmp(id, newest->j.id) <= 0)
+		job_id_after(id, newest->j.id);
 }
 
 static void start(struct jobs *s, struct job_request *q)
@@ -113,7 +120,6 @@ static void start(struct jobs *s, struct job_request *q)
 	struct job *j = &q->fresh;
 	struct job_slot *t;
 	char text[JOB_ERROR_MAX];
-	uint64_t random = 0;
 	int rc = *s->d.state_dir ? job_dir_ready(s) : ENOENT;
 
 	if (rc) {
@@ -126,11 +132,7 @@ static void start(struct jobs *s, struct job_request *q)
 		refuse(q, ERR_RATELIMITED, "the project has as many jobs that are not over as it may: wait, or PURSER.JOB.CANCEL one");
 		return;
 	}
-	do {
-		if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-			random = s->random++;
-		job_id_make(j->id, loop_wall_ms(s->loop), random);
-	} while (taken(s, j->id));
+	new_id(s, j->id);
 	snprintf(j->project, sizeof j->project, "%s", q->project);
 	j->state = JOB_QUEUED;
 	j->created_ms = loop_wall_ms(s->loop);

@@ -533,6 +533,8 @@ static void test_names_of_files(void **state)
 
 	(void)state;
 	a_job(&j);
+	job_id_after(k.id, j.id);
+	assert_true(strcmp(k.id, j.id) > 0 && job_id_ok(k.id, JOB_ID));
 	job_file_name(&j, "job", name, sizeof name);
 	assert_true(job_file_parse(name, &k, &ending));
 	assert_string_equal(ending, "job");
