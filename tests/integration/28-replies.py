@@ -126,7 +126,7 @@ NOT_SERVED["SCRIPT|KILL"] = ("SCRIPT", "KILL")  # both are served by a store in 
 
 
 # What is said between the agent's own clients has tests of its own: 52-pubsub.py, 53-monitor.py, 54-tracking.py.
-ELSEWHERE = re.compile(r"S?PUBLISH|[PS]?(UN)?SUBSCRIBE|PUBSUB\|.*|P?S?UNSUBSCRIBE|MONITOR|CLIENT\|(KILL|LIST|TRACKING)")
+ELSEWHERE = re.compile(r"S?PUBLISH|[PS]?(UN)?SUBSCRIBE|PUBSUB\|.*|P?S?UNSUBSCRIBE|MONITOR|CACHE\.STATS\|RESET|CLIENT\|(KILL|LIST|TRACKING)")
 
 
 # ---- replies as bytes, and what they are -------------------------------------------------------------
