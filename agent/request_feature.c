@@ -48,7 +48,8 @@ const struct command *feature_lookup(struct worker *w, const struct request *r)
 	if (e->length != name.n || memcmp(e->name, name.p, name.n)) {
 		const struct command *c = cmd_by_name(w->commands, (const char *)name.p, name.n);
 
-		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT) /* a reload may take those away */
+		/* A reload may take those away; and what PURSER.TRACE wraps is to be looked up yet. */
+		if (!c || (c->flags & F_CONTAINER) || c->id > CMD_COUNT || c->id == CMD_PURSER_TRACE)
 			return NULL;
 		e->length = (uint8_t)name.n;
 		memcpy(e->name, name.p, name.n);
