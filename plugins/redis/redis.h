@@ -134,7 +134,7 @@ enum phase { LINK_CLOSED, LINK_PREPARING, LINK_CONNECTING, LINK_TLS, LINK_HELLO,
 /* Why a shared link takes no new sessions: its client does not read, a request goes out in pieces, or
  * a large reply is coming in. */
 enum { BLOCKED_REPLY = 1, BLOCKED_ENCODE = 2, BLOCKED_LARGE = 4 };
-enum { READ_START, READ_VALUE, READ_SKIP, READ_DROP };
+enum { READ_START, READ_VALUE, READ_SKIP, READ_DROP, READ_LINE };
 enum hello_step { STEP_HELLO, STEP_AUTH, STEP_NAME, STEP_SELECT, STEP_CRED, STEP_INFO, STEP_POLICY, STEP_PING,
 	STEP_SET, STEP_UNBLOCK, STEPS_MAX };
 /* What is known of a blocked link that the server is to unblock. */

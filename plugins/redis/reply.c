@@ -119,6 +119,23 @@ static int64_t reply_unasked(struct link *l, const uint8_t *p, size_t n)
 	return -1;
 }
 
+/* An error whose line is too long: Redis says names of any length in errors, and scripts say what they like.  It is
+ * cut, and the rest of its line dropped: whoever else has calls on the link must not pay for it. */
+static bool error_too_long(const uint8_t *p, size_t n)
+{
+	return p[0] == '-' && n >= PURSER_RESP_LINE_MAX + 2 && !memchr(p + 1, '\r', PURSER_RESP_LINE_MAX + 1) &&
+	    !memchr(p + 1, '\n', PURSER_RESP_LINE_MAX + 1);
+}
+
+static int64_t reply_cut(struct link *l, const uint8_t *p)
+{
+	l->x->h->error(l->head, (const char *)p + 1, PURSER_RESP_LINE_MAX);
+	if (reply_end(l) < 0)
+		return -1;
+	l->reading = READ_LINE;
+	return PURSER_RESP_LINE_MAX + 1;
+}
+
 /* The beginning of a value that is not simply the head's reply.  Bytes consumed, 0: more are needed
  * (or reading was set: look at it), -1: the link is gone. */
 static int64_t reply_special(struct link *l, const uint8_t *p, size_t n)
@@ -154,6 +171,8 @@ static int64_t reply_special(struct link *l, const uint8_t *p, size_t n)
 		purser_scan_begin_as(&l->scan, l->version);
 		return 0;
 	}
+	if (error_too_long(p, n))
+		return reply_cut(l, p);
 	if (p[0] == '!' && l->version != 3)
 		k = -1;
 	else
@@ -189,6 +208,14 @@ static int64_t feed(struct link *l, const uint8_t *p, size_t n)
 		int64_t k, credit = 1;
 		bool done;
 
+		if (l->reading == READ_LINE) {
+			const uint8_t *end = memchr(p + at, '\n', n - at);
+
+			at = end ? (size_t)(end - p) + 1 : n;
+			if (end)
+				l->reading = READ_START;
+			continue;
+		}
 		if (l->reading == READ_START) {
 			uint8_t t = p[at];
 

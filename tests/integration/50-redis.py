@@ -208,8 +208,27 @@ def values():
                 equal(direct.cmd("GET", "proj:default:k7"), b"v")
 
 
+def long_errors():
+    """Redis says a name of any length in an error: who sent it is answered, and nobody else's link is cut for it."""
+    with Redis(name="long") as redis, Purserd(on(redis.url), name="long-agent") as p, p.client() as c, p.client() as other:
+        c.cmd("XADD", "s", "1-1", "a", "1")
+        for n in (65000, 65535, 65536, 65537, 70000, 140000, 500000):
+            text = "ERR " + "x" * (n - 4)
+            e = c.error("EVAL", "return redis.error_reply(ARGV[1])", 0, text)
+            check(e.text.startswith("ERR " + "x" * 400), n, len(e.text), e.text[:80])
+            equal(c.error("XPENDING", "s", "g" * n).word, "NOGROUP")
+            equal(c.pipeline([["GET", "k"], ["XPENDING", "s", "g" * n], ["PING"], ["GET", "k"]])[2:], ["PONG", None])
+            other.send("BLPOP", "l", "0")
+            other.send("XREADGROUP", "GROUP", "g" * n, "c", "STREAMS", "s", ">")
+            c.cmd("RPUSH", "l", "v")
+            equal(other.read(), [b"l", b"v"])
+            equal(other.read().word, "NOGROUP")
+            equal(other.cmd("PING"), "PONG")
+        check("not RESP" not in p.log(), p.log()[-2000:])
+
+
 def main():
-    for part in (slow_reader, under_load, absent_at_start, stopped, credentials, wrong_kind, values):
+    for part in (slow_reader, under_load, absent_at_start, stopped, credentials, wrong_kind, values, long_errors):
         begun = time.monotonic()
         part()
         print(f"{part.__name__}: {time.monotonic() - begun:.1f} s")
