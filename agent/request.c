@@ -716,7 +716,7 @@ static void mute(struct client *c, struct request *r)
 static inline void clear(struct request *r)
 {
 #pragma GCC unroll 16
-	for (size_t at = 0; at < offsetof(struct request, trace); at += 64)
+	for (size_t at = 0; at < offsetof(struct request, arena); at += 64)
 		memset((char *)r + at, 0, 64);
 }
 

@@ -189,12 +189,12 @@ struct request {
 	bool parked;                    /* its attempt has failed, or it is kept back behind one that has */
 	bool given_up;                  /* answered with the failure of an attempt that was kept */
 	uint8_t tries;                  /* attempts that failed and were kept */
+	bool touched;                   /* who must hear of its writes has been told (request_touch.c) */
 	uint32_t argc;
 	uint32_t here;                  /* with b.source: how many of them had come when it started */
 	purser_bytes *argv;             /* logical words, then isolated */
 	struct kept_failure *kept;      /* the latest failed attempt, or NULL */
 	uint64_t not_before_ns;         /* an injected delay */
-	bool touched;                   /* they have been told */
 	uint64_t touch;                 /* held: who must hear of it before is being told (request_touch.c); or 0 */
 	struct track_reads *reads;      /* CLIENT TRACKING: keys that it reads (request_track.c); or NULL */
 	void *adopted;                  /* malloc'd memory that argv points into */
@@ -205,8 +205,8 @@ struct request {
 	void *sink_arg;                 /* whose sink it is */
 	void (*sink_done)(struct request *r); /* the reply is complete; must not call a plugin */
 	const struct trace_parent *parent; /* what the caller sent; borrowed until answered, or NULL */
-	struct arena arena;
 	/* From here on nothing is cleared for a new request. */
+	struct arena arena;
 	struct trace_ctx trace;
 	purser_bytes argv_mem[REQ_ARGS];
 	uint64_t mem[64];               /* the arena's first memory */

@@ -30,7 +30,7 @@ static int h_rewind(purser_call *c)
 	return 0;
 }
 
-static int64_t credit(struct bcall *b)
+static inline __attribute__((always_inline)) int64_t credit(struct bcall *b)
 {
 	if (b->discard || !b->limit || b->out->bytes < b->limit)
 		return INT32_MAX;
