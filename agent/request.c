@@ -855,9 +855,10 @@ static inline void account(struct request *r)
 	    .command = r->cmd ? r->cmd->id : CMD_COUNT,
 	    .endpoint = x ? x->inst->endpoints[r->b.endpoint].metric_id : 0 });
 
-	metric_op_record(metric_op_packed(w->metrics, key), ns, r->wire_in, r->b.reply_bytes);
-	if (x ? cmd_counted[r->cmd->id] : r->b.err)
-		tally_request(r);
+	struct metric_op *op = metric_op_packed(w->metrics, key);
+
+	metric_op_record(op, ns, r->wire_in, r->b.reply_bytes);
+	tally_request(r, op);
 	if (r->b.c.flags & PURSER_CALL_BLOCKS)
 		ns = 0; /* what waits as it is to is not slow */
 	if (x && trace_wants(w->trace, &r->trace, ns, error != 0))

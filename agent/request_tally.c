@@ -184,6 +184,8 @@ void tally_rest(struct request *r)
 
 	if (r->b.discard || !r->cmd || !cmd_counted[r->cmd->id] || !r->project)
 		return;
+	if (!e.failed && (r->local || !r->b.c.ctx)) /* it waits for EXEC */
+		return;
 	if (cmd_counted[r->cmd->id] == COUNT_MGET && !tells(r))
 		e.nulls = (uint32_t)r->told;
 	if (r->here && r->here < r->argc) /* streamed: its options are gone */

@@ -26,12 +26,13 @@ struct tally_end {
 void tally_count(struct metric_tally *t, const struct tally_end *e);
 void tally_rest(struct request *r);
 
-/* account: r's command is counted, or it was refused (what is queued for EXEC is neither). */
-static inline void tally_request(struct request *r)
+/* account: op is r's.  Of a plain GET or SET it knows the counter. */
+static inline void tally_request(struct request *r, struct metric_op *op)
 {
-	if (__builtin_expect(!r->b.err && cmd_counted[r->cmd->id] == COUNT_GET && !r->b.discard, 1))
-		metric_tally_add(metric_tally(r->cl->w->metrics, r->project->metric_id),
-		    r->b.c.nulls ? TALLY_MISSES : TALLY_HITS, 1);
+	_Atomic uint64_t *n = op->tally[r->b.c.nulls || r->argc > 3];
+
+	if (__builtin_expect(n && !r->b.discard, 1))
+		hist_bump(n, 1);
 	else
 		tally_rest(r);
 }

@@ -114,6 +114,7 @@ struct metric_op { /* one series in one shard */
 	struct hist hist;
 	_Atomic uint64_t in, out; /* bytes */
 	struct metric_op *next;   /* of the same series, in other shards */
+	_Atomic uint64_t *tally[2]; /* metric_tally_op() */
 };
 
 /* Of one project, in one shard: metric/tally.h. */

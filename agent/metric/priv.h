@@ -53,6 +53,7 @@ struct metric_priv { /* of a shard */
 	struct metric_cell no_cell;
 	struct hist no_hist;
 	struct metric_tally no_tally;
+	_Atomic uint64_t nothing;        /* where commands that no tally has count */
 };
 
 struct tally_base { uint64_t v[TALLY_COUNT], since_ns, evicted; }; /* at the latest reset */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "metric/priv.h"
+#include "metric/tally.h"
 
 struct metric_key metric_key_unpack(uint64_t key)
 {
@@ -137,6 +138,8 @@ struct metric_op *metric_op_find(struct metric_shard *s, uint64_t key)
 	o = op_make(s, key, false);
 	if (o == &s->priv->no_memory)
 		return o;
+	if (o != s->priv->overflow[key & 3])
+		metric_tally_op(s, o, key);
 	s->slots[at].key = key;
 	s->slots[at].op = o;
 	if (++s->used > s->mask / 2)

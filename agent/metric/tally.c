@@ -3,6 +3,7 @@
 #include <config.h>
 #include <stdlib.h>
 #include <string.h>
+#include "command/command.h"
 #include "metric/priv.h"
 #include "metric/tally.h"
 
@@ -18,6 +19,29 @@ struct metric_tally *metric_tally_new(struct metric_shard *s, uint16_t project)
 		return &s->priv->no_tally;
 	atomic_store_explicit(&s->tally[project % METRIC_PROJECTS], t, memory_order_release);
 	return t;
+}
+
+void metric_tally_op(struct metric_shard *s, struct metric_op *op, uint64_t key)
+{
+	struct metric_key k = metric_key_unpack(key);
+	uint8_t counted = k.command < CMD_IDS && k.project != 0xffff ? cmd_counted[k.command] : COUNT_NOT;
+	struct metric_tally *t;
+
+	op->tally[0] = op->tally[1] = &s->priv->nothing;
+	if (!counted || (k.kind != METRIC_OP && !k.error)) /* what waits for EXEC is local */
+		return;
+	op->tally[0] = op->tally[1] = NULL;
+	t = metric_tally(s, k.project);
+	if (t == &s->priv->no_tally)
+		return;
+	if (k.error) {
+		op->tally[0] = op->tally[1] = &t->v[TALLY_ERRORS];
+	} else if (counted == COUNT_GET) {
+		op->tally[0] = &t->v[TALLY_HITS];
+		op->tally[1] = k.command == CMD_GET ? &t->v[TALLY_MISSES] : NULL; /* GETEX has options */
+	} else if (counted == COUNT_SET) {
+		op->tally[0] = &t->v[TALLY_SETS];
+	}
 }
 
 static bool sum(const struct metric_reg *r, unsigned project, uint64_t v[TALLY_COUNT])

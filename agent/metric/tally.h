@@ -23,6 +23,10 @@ static inline void metric_tally_add(struct metric_tally *t, enum metric_tally_id
 	hist_bump(&t->v[what], n);
 }
 
+/* op, which is this key's alone, learns where its requests count: [0] those of at most three words whose reply has no
+ * null, [1] others.  NULL: the key does not say; who counts looks closer. */
+void metric_tally_op(struct metric_shard *s, struct metric_op *op, uint64_t key);
+
 /* Any thread.  Since the latest reset; *since_ns: when that was (wall), or 0. */
 void metric_tally_read(struct metric_reg *r, uint16_t project, uint64_t v[TALLY_COUNT], uint64_t *since_ns);
 /* evicted: what the store says of that now.  -1: no memory. */

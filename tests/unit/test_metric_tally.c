@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "command/command.h"
 #include "metric/tally.h"
 
 struct seen { char name[64]; int64_t v[METRIC_COUNT]; unsigned points; enum metric_id row; };
@@ -82,6 +83,48 @@ static void no_place(void **state)
 	metric_free(r);
 }
 
+static bool counts_in(struct metric_shard *s, struct metric_key k, int first, int others)
+{
+	struct metric_tally *t = metric_tally(s, 3);
+	struct metric_op *op = metric_op(s, k);
+
+	return op->tally[0] == (first < 0 ? NULL : &t->v[first]) && op->tally[1] == (others < 0 ? NULL : &t->v[others]);
+}
+
+/* What a key tells of where its requests count; nothing: that it needs a closer look. */
+static void of_keys(void **state)
+{
+	struct metric_reg *r = metric_new(&(struct metric_opts){ .max_series = 7 });
+	struct metric_shard *s = metric_shard_new(r);
+	struct metric_key k = { .kind = METRIC_OP, .project = 3, .command = CMD_GET };
+	_Atomic uint64_t *nothing;
+
+	(void)state;
+	assert_true(counts_in(s, k, TALLY_HITS, TALLY_MISSES));
+	k.command = CMD_GETEX;
+	assert_true(counts_in(s, k, TALLY_HITS, -1));
+	k.command = CMD_SET;
+	assert_true(counts_in(s, k, TALLY_SETS, -1));
+	k.command = CMD_MGET;
+	assert_true(counts_in(s, k, -1, -1));
+	k.error = 1;
+	k.kind = METRIC_LOCAL;
+	assert_true(counts_in(s, k, TALLY_ERRORS, TALLY_ERRORS));
+	k.error = 0; /* waits for EXEC */
+	nothing = metric_op(s, k)->tally[0];
+	assert_non_null(nothing);
+	assert_ptr_equal(metric_op(s, k)->tally[1], nothing);
+	k = (struct metric_key){ .kind = METRIC_OP, .project = 3, .command = CMD_HGET };
+	assert_ptr_equal(metric_op(s, k)->tally[0], nothing);
+	*nothing += 5;
+	expect(r, 3, 0, 0);
+	/* there is no room for another series: the one that all share is of no project */
+	k = (struct metric_key){ .kind = METRIC_OP, .project = 4, .command = CMD_GET };
+	assert_null(metric_op(s, k)->tally[0]);
+	assert_null(metric_op(s, k)->tally[1]);
+	metric_free(r);
+}
+
 #define TURNS 200000
 static void *counts(void *arg)
 {
@@ -123,7 +166,7 @@ static void threads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sums), cmocka_unit_test(no_place), cmocka_unit_test(threads),
+		cmocka_unit_test(sums), cmocka_unit_test(no_place), cmocka_unit_test(of_keys), cmocka_unit_test(threads),
 	};
 
 	return cmocka_run_group_tests_name("metric_tally", tests, NULL, NULL);
