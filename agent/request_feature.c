@@ -371,6 +371,7 @@ void feature_pass_error(struct feature_call *f, const struct feature_reply *rep)
 /* ---- waiting ---- */
 
 static const char unblocked[] = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+static const char draining[] = "UNBLOCKED the agent is shutting down: connect again and repeat the command";
 
 static void stop(struct feature_run *n, enum feature_stop why)
 {
@@ -402,7 +403,10 @@ void feature_resume(struct feature_call *f)
 
 void feature_unblocked(struct feature_call *f)
 {
-	reply_error(f->b, unblocked, sizeof unblocked - 1);
+	if (run_of(f)->r->cl->w->draining)
+		reply_error(f->b, draining, sizeof draining - 1);
+	else
+		reply_error(f->b, unblocked, sizeof unblocked - 1);
 	f->b->store_error = false;
 	feature_end(f);
 }

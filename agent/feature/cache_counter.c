@@ -7,6 +7,8 @@
 #include "feature/rooms.h"
 #include "resp/pick.h"
 
+#define LIFE_MAX (INT64_C(1) << 53) /* the store refuses more: a counter without an end would be left */
+
 static void counted(void *arg, const struct feature_reply *rep)
 {
 	struct feature_call *f = arg;
@@ -26,18 +28,23 @@ static void counted(void *arg, const struct feature_reply *rep)
 
 static void do_incrby(struct feature_call *f)
 {
-	purser_bytes key = feature_key(f, f->argv[1]);
+	purser_bytes key = feature_key(f, f->argv[1]), args[2];
 	int64_t delta, ttl;
 
 	if (purser_resp_int(f->argv[2].p, f->argv[2].n, &delta)) {
 		feature_error(f, "ERR value is not an integer or out of range");
-	} else if (purser_resp_int(f->argv[3].p, f->argv[3].n, &ttl) || ttl <= 0) {
-		feature_error(f, "ERR invalid expire time in 'cache.incrby' command");
-	} else if (!key.p) {
-		feature_fail(f, ERR_OOM, NULL);
-	} else {
-		feature_script(f, LUA_CACHE_INCRBY, &key, 1, f->argv + 2, 2, counted, f);
+		return;
 	}
+	if (purser_resp_int(f->argv[3].p, f->argv[3].n, &ttl) || ttl <= 0 || ttl > LIFE_MAX) {
+		feature_error(f, "ERR invalid expire time in 'cache.incrby' command");
+		return;
+	}
+	args[0] = feature_number(f->arena, delta); /* as the store spells them: it takes neither +5 nor 05 */
+	args[1] = feature_number(f->arena, ttl);
+	if (key.p && args[0].p && args[1].p)
+		feature_script(f, LUA_CACHE_INCRBY, &key, 1, args, 2, counted, f);
+	else
+		feature_fail(f, ERR_OOM, NULL);
 }
 
 void cache_counter_commands(feature_handler *t)

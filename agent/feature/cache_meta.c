@@ -26,11 +26,9 @@ static void tally_sets(struct feature_call *f, enum metric_tally_id what, uint64
 }
 
 /* A life in ms as Redis takes it.  False: it is none. */
-static bool life_ok(purser_bytes w)
+static bool life_ok(purser_bytes w, int64_t *v)
 {
-	int64_t v;
-
-	return purser_resp_int(w.p, w.n, &v) == 0 && v > 0 && v <= INT64_C(1) << 53;
+	return purser_resp_int(w.p, w.n, v) == 0 && *v > 0 && *v <= INT64_C(1) << 53;
 }
 
 /* ---- CACHE.SETM key value json [PX ms] ---------------------------------------------------------------------- */
@@ -66,10 +64,11 @@ static void do_setm(struct feature_call *f)
 	purser_bytes *args = arena_get(f->arena, 5 * sizeof *args), value = f->argv[2], json = f->argv[3];
 	char *check = arena_get(f->arena, RECORD_CHECK_MAX), *quick = arena_get(f->arena, RECORD_QUICK_LEN + 1);
 	const char *bad = bad_json(json);
+	int64_t life = 0;
 
 	if (f->argc != 4 && (f->argc != 6 || !cmd_word_is(f->argv[4], "PX"))) {
 		feature_syntax(f, setm_usage);
-	} else if (f->argc == 6 && !life_ok(f->argv[5])) {
+	} else if (f->argc == 6 && !life_ok(f->argv[5], &life)) {
 		feature_error(f, "ERR invalid expire time in 'cache.setm' command");
 	} else if (json.n > RECORD_META_MAX) {
 		feature_fail(f, ERR_TOOBIG, "metadata has 64 KiB at most");
@@ -83,9 +82,12 @@ static void do_setm(struct feature_call *f)
 		args[0] = value;
 		args[1] = text(check);
 		args[2] = text(quick);
-		args[3] = f->argc == 6 ? f->argv[5] : text("-");
+		args[3] = f->argc == 6 ? feature_number(f->arena, life) : text("-");
 		args[4] = json;
-		feature_script(f, LUA_CACHE_SETM, keys, 2, args, 5, was_set, f);
+		if (!args[3].p)
+			feature_fail(f, ERR_OOM, NULL);
+		else
+			feature_script(f, LUA_CACHE_SETM, keys, 2, args, 5, was_set, f);
 	}
 }
 
@@ -241,12 +243,13 @@ static void do_mset(struct feature_call *f)
 {
 	uint32_t n = (f->argc - 2) / 2;
 	purser_bytes *keys = arena_get(f->arena, n * sizeof *keys), *args = arena_get(f->arena, (n + 1) * sizeof *args);
+	int64_t life;
 
 	if (f->argc % 2) {
 		feature_syntax(f, "CACHE.MSET ttl-ms key value [key value ...]");
 		return;
 	}
-	if (!life_ok(f->argv[1])) {
+	if (!life_ok(f->argv[1], &life)) {
 		feature_error(f, "ERR invalid expire time in 'cache.mset' command");
 		return;
 	}
@@ -256,11 +259,12 @@ static void do_mset(struct feature_call *f)
 		if (!keys[i].p)
 			keys = NULL;
 	}
-	if (!keys || !args) {
+	if (args)
+		args[0] = feature_number(f->arena, life);
+	if (!keys || !args || !args[0].p) {
 		feature_fail(f, ERR_OOM, NULL);
 		return;
 	}
-	args[0] = f->argv[1];
 	feature_script(f, LUA_CACHE_MSET, keys, n, args, n + 1, all_set, f);
 }
 

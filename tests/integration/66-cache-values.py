@@ -102,6 +102,9 @@ def batch(c):
     equal(c.cmd("CACHE.MSET", 60000, "big", big), 1)
     equal(c.cmd("CACHE.SETM", "big", big, "{}"), "OK")
     equal(c.cmd("CACHE.META", "big"), b"{}")
+    equal(c.cmd("CACHE.MSET", "+060000", "a", "0"), 1, "a number as people write it, not as Redis does")
+    equal(c.cmd("CACHE.SETM", "a", "0", "1", "PX", "+060000"), "OK")
+    check(50000 < c.cmd("PTTL", "a") <= 60000)
 
 
 def http(p):
