@@ -192,6 +192,8 @@ class OtlpSink:
 class Lab:
     """The temporary directory, the tools, and all servers that live at the moment."""
 
+    slow = None  # what purserd takes for slow; None: as it comes
+
     def __init__(self, tools):
         self.tools = tools  # program name -> path or None
         self.dir = tempfile.mkdtemp(prefix="purser-bench-", dir="/tmp")
@@ -300,6 +302,8 @@ class Lab:
             return ["enabled = no"]
         self.sink = self.sink or OtlpSink()
         lines = [f"endpoint = {self.sink.endpoint}", "metric_interval = 1s"]
+        if self.slow:
+            lines.append(f"slow_threshold = {self.slow}")
         if "spans" in parts:
             return lines + ["sampler = always_on", "spans_per_second = 0", "span_queue = 65536"]
         return lines + ["sampler = always_off"]
@@ -309,7 +313,8 @@ class Lab:
         parts = name.split("-")
         workers = next((p[1:] for p in parts if p[0] == "w" and p[1:].isdigit()), "1")
         lines = ["[agent]", f"socket = {base}.sock", "mode = development", f"workers = {workers}",
-                 f"state_dir = {base}.state", "", "[backend main]", f"plugin = {parts[1]}"]
+                 f"state_dir = {base}.state", *([f"slowlog_slower_than = {self.slow}"] if self.slow else []),
+                 "", "[backend main]", f"plugin = {parts[1]}"]
         os.mkdir(base + ".state", 0o700)
         if parts[1] == "redis":
             redis = self.get("redis-tls" if "tls" in parts else "redis")
