@@ -250,7 +250,8 @@ static void do_start(struct feature_call *f)
 	if (kind < 0)
 		feature_syntax(f, start_usage);
 	else if (!may(f, (enum job_kind)kind, f->argv[2]))
-		feature_fail(f, ERR_NOPERM, NULL);
+		feature_fail(f, ERR_NOPERM, "a job of this kind needs what its own command needs, redis:write if it changes keys: "
+		    "PURSER.WHOAMI shows what you have");
 	else
 		start(f, (enum job_kind)kind, 2, start_usage);
 }

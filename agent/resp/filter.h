@@ -40,7 +40,7 @@ struct strip_filter {
 	uint8_t once;           /* only the first name is one */
 	uint8_t gather;         /* 1: in the middle of a name's prefix */
 	uint32_t have;          /* bytes in hold */
-	uint8_t hold[512];      /* an incomplete header line, or the prefix of a name */
+	uint8_t hold[528];      /* an incomplete header line, an error's line (BCALL_ERROR_MAX), or the prefix of a name */
 };
 #define STRIP_PREFIX_MAX 256u
 #define STRIP_STREAMS 0u

@@ -165,6 +165,9 @@ def episode(ours, theirs, seed):
 def main():
     seed, n = harness.seed(), 0
     with Redis() as redis, Purserd(config="[backend main]\nplugin = memory\n") as p:
+        with p.client() as c:  # its text is cut where the agent cuts all errors, and is what is answered
+            for n in (*range(440, 530), 70000):
+                equal(c.error("XREADGROUP", "GROUP", "g" * n, "c", "STREAMS", "none", ">").word, "NOGROUP", n)
         with Raw(p.sock) as ours, Raw(redis.sock) as theirs:
             until = time.monotonic() + SECONDS
             while n == 0 or time.monotonic() < until:
