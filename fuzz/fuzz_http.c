@@ -26,7 +26,7 @@ static const struct http_row rows[] = {
 	{ HTTP_PUT, "/l/{n}", "D {n} <?t:int=1> <v:value> <k> [L <l:list>]", HTTP_KIND_VALUE, "s" },
 	{ HTTP_PATCH, "/l/{n}", "E {n} <f:pairs> <g:jsonpairs> [J <j:json>]", HTTP_KIND_VALUE, "s" },
 	{ HTTP_POST, "/e", "F <*>", HTTP_KIND_JSON, "s" },
-	{ HTTP_GET, "/s", "[G <c:list>] ; [H <p:list>]", HTTP_KIND_VALUE, "s" },
+	{ HTTP_GET, "/s", "[G <c:list>] ; [H <p:list>]", HTTP_KIND_EVENTS, "s" },
 };
 static struct http_routes *tables[2];
 

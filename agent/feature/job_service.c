@@ -77,10 +77,12 @@ static void close_names(struct job_slot *t)
 static void log_state(struct jobs *s, const struct job *j)
 {
 	enum log_level l = j->state == JOB_FAILED || j->state == JOB_INTERRUPTED ? LOG_WARN : LOG_INFO;
-	char event[32];
+	/* The log keeps the name of an event: literals. */
+	static const char *const events[JOB_STATES] = { [JOB_QUEUED] = "job.queued", [JOB_RUNNING] = "job.running",
+		[JOB_INTERRUPTED] = "job.interrupted", [JOB_DONE] = "job.done", [JOB_CANCELLED] = "job.cancelled",
+		[JOB_FAILED] = "job.failed" };
 
-	snprintf(event, sizeof event, "job.%s", job_state_name(j->state));
-	log_event(s->d.log, LOG_M_FEATURE, l, event, *j->reason ? j->reason : "the state of a job has changed",
+	log_event(s->d.log, LOG_M_FEATURE, l, events[j->state], *j->reason ? j->reason : "the state of a job has changed",
 	    LOG_STR("job.id", j->id), LOG_STR("job.kind", job_kind_name(j->kind)), LOG_STR("purser.project", j->project),
 	    LOG_UINT("matched", j->matched), LOG_UINT("changed", j->changed), LOG_UINT("uid", j->uid), LOG_KEY(j->id));
 }

@@ -41,7 +41,7 @@ clock_skew = 0s
 
 
 def config(issuer, audience="purser", role="writer", timeout=2000):
-    return CONFIG.format(url=issuer.url, ca=issuer.ca.file, audience=audience, role=role, timeout=f"{timeout * harness.SLOW}ms")
+    return CONFIG.format(url=issuer.url, ca=issuer.ca.file, audience=audience, role=role, timeout=f"{min(timeout * harness.SLOW, 60000):.0f}ms")
 
 
 def enters(p, token, project="shop"):

@@ -85,7 +85,7 @@ WRONG = [
     b"*\r\n", b"*-2\r\n", b"*+1\r\n:1\r\n", b"*4294967297\r\n", b"*99999999999999999999\r\n", b"*?\r\n:1\r\n.\r\n", b"*1\r\nhello\r\n",
     b"*2\r\n$1\r\na\r\n$1\r\nbcd", b"*1\r\n" * 200 + b"x", b"*4294967296\r\n" * 300,
     b":\r\n", b":abc\r\n", b":1.5\r\n", b":9223372036854775808\r\n", b":1\n", b":" + b"9" * 70, b"+a\nb\r\n", b"+a\rb\r\n",
-    b"+" + LONG + b"\r\n", b"-" + LONG + b"\r\n", b"-ERR a\nb\r\n", b"-ERR a\rb\r\n", b"+" + LONG,
+    b"+" + LONG + b"\r\n", b"-ERR a\nb\r\n", b"-ERR a\rb\r\n", b"+" + LONG,
 ]
 # RESP3's types where RESP2 was spoken.
 WRONG2 = [b"_\r\n", b"#t\r\n", b",1.5\r\n", b"(123\r\n", b"!5\r\nERR x\r\n", b"=7\r\ntxt:abc\r\n", b"%1\r\n+a\r\n+b\r\n",
