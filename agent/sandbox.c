@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/dirs.h"
 #include "base/buf.h"
 #include "log/log.h"
 #include "resp/json_text.h"
@@ -156,32 +157,15 @@ bool sandbox_may(const void *arg, const char *path, enum cfg_path_use use)
 
 /* ---- closing ---- */
 
-/* The state directory is made later, by whoever writes first; a rule needs it now. */
-static void make_state_dir(const char *dir)
-{
-	char path[PATH_MAX];
-
-	if (!*dir || snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path)
-		return;
-	for (char *p = path + 1; ; p++) {
-		char was = *p;
-
-		if (was != '/' && was != '\0')
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return; /* health/state.c says so when it writes */
-		*p = was;
-		if (!was)
-			return;
-	}
-}
-
 static bool gather(struct sandbox *s, const struct sandbox_inputs *in)
 {
+	const char *state_dir = cfg_text(cfg_one(in->cfg, CFG_AGENT), CFG_AGENT_STATE_DIR);
 	struct wanting w = { s, true };
 
-	make_state_dir(cfg_text(cfg_one(in->cfg, CFG_AGENT), CFG_AGENT_STATE_DIR));
+	/* It is made later, by whoever writes first; a rule needs it now.  What fails here health/state.c says when it
+	 * writes. */
+	if (*state_dir)
+		(void)dirs_make(state_dir);
 	cfg_each_path(in->cfg, want_configured, &w);
 	return w.ok && want_plugins(s, in->plugin_dir) && want_system(s);
 }

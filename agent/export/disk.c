@@ -101,8 +101,11 @@ void disk_open(struct export *e)
 		queue_spool(&e->queue, e->spool, e->opts.disk_max);
 		return;
 	}
-	if (e->queue.bytes) /* it ran without one: what waits in memory has no place in the order of the disk */
+	if (e->queue.bytes) { /* it ran without one: what waits has no place in the order of the disk */
+		log_event(e->log, LOG_M_EXPORT, LOG_WARN, "export.disk", "telemetry waits in memory already: it goes to disk "
+		    "from the next reload at which nothing waits, or the next start");
 		return;
+	}
 	x.wall_ns = x.now_ns + export_wall_offset();
 	e->spool = spool_open(&o, found, &x, &rep, why, sizeof why);
 	if (!e->spool) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "base/dirs.h"
 #include "export/spool.h"
 
 #define FORMAT 1u
@@ -490,33 +491,16 @@ static int open_segment(struct spool *s, struct scan *c, uint32_t id, bool last)
 	return 0;
 }
 
-static int make_dirs(const char *dir)
-{
-	char path[4096];
-
-	if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	for (char *p = path + 1; ; p++) {
-		char was = *p;
-
-		if (was != '/' && was)
-			continue;
-		*p = '\0';
-		if (mkdir(path, 0700) && errno != EEXIST)
-			return -1;
-		*p = was;
-		if (!was)
-			return 0;
-	}
-}
-
 static int enter(struct spool *s, const char *dir, char *why, size_t cap)
 {
 	const char *what = "cannot be made";
+	struct stat st;
 
-	s->dir = make_dirs(dir) ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->dir = dirs_make(dir) ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (s->dir >= 0 && (fstat(s->dir, &st) || st.st_uid != geteuid() || (st.st_mode & 022))) {
+		snprintf(why, cap, "%s is another user's, or others may write to it", dir);
+		return -1;
+	}
 	if (s->dir >= 0) {
 		what = "cannot be written to";
 		s->lock = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/dirs.h"
 #include "base/siphash.h"
 #include "feature/job_file.h"
 #include "resp/json_text.h"
@@ -263,18 +264,6 @@ void job_file_put_name(struct buf *out, const void *name, size_t n)
 
 /* ---- on disk ---- */
 
-static int make_dirs(char *path)
-{
-	for (char *p = path + 1; *p; p++)
-		if (*p == '/') {
-			*p = '\0';
-			if (mkdir(path, 0700) != 0 && errno != EEXIST)
-				return errno;
-			*p = '/';
-		}
-	return mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
-}
-
 int job_dir_open(const char *state_dir, bool make, int *dirfd)
 {
 	struct stat st;
@@ -284,7 +273,7 @@ int job_dir_open(const char *state_dir, bool make, int *dirfd)
 	*dirfd = -1;
 	if (snprintf(path, sizeof path, "%s/jobs", state_dir) >= (int)sizeof path)
 		return ENAMETOOLONG;
-	rc = make ? make_dirs(path) : 0;
+	rc = make && dirs_make(path) ? errno : 0;
 	fd = rc ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return rc ? rc : errno;

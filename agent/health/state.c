@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/dirs.h"
 #include "health/priv.h"
 
 #define HEAD "purser-health 1\n"
@@ -94,24 +95,6 @@ static void make_text(const struct health *h, struct buf *b)
 	}
 }
 
-/* The directories of path, each with mode 0700 where it is missing. */
-static int make_dirs(const char *path)
-{
-	char dir[4096];
-	size_t n = (size_t)snprintf(dir, sizeof dir, "%s", path);
-
-	if (n >= sizeof dir)
-		return -1;
-	for (char *p = dir + 1; *p; p++)
-		if (*p == '/') {
-			*p = '\0';
-			if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-				return -1;
-			*p = '/';
-		}
-	return mkdir(dir, 0700) != 0 && errno != EEXIST ? -1 : 0;
-}
-
 static int write_file(const char *tmp, const char *path, const struct buf *b)
 {
 	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), saved;
@@ -150,7 +133,7 @@ void state_save(struct health *h)
 		buf_free(&b);
 		return;
 	}
-	if (make_dirs(h->state_dir) == 0 && write_file(tmp, path, &b) == 0) {
+	if (dirs_make(h->state_dir) == 0 && write_file(tmp, path, &b) == 0) {
 		buf_free(&h->written);
 		h->written = b;
 		h->state_warned = false;

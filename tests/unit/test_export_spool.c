@@ -298,6 +298,12 @@ static void test_cannot_be_used(void **state)
 	assert_false(start(w));
 	assert_non_null(strstr(w->why, w->dir));
 	assert_true(strlen(w->why) > strlen(w->dir) + 10);
+	/* a directory that others may write to is no place for it */
+	snprintf(w->dir, sizeof w->dir, "%s/open", w->top);
+	assert_int_equal(mkdir(w->dir, 0700), 0);
+	assert_int_equal(chmod(w->dir, 0777), 0);
+	assert_false(start(w));
+	assert_non_null(strstr(w->why, "others may write"));
 }
 
 static void test_other_format(void **state)
